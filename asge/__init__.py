@@ -1,0 +1,20 @@
+"""ASGE: Adaptive Spatial Goodness Encoding (Gong, Staszewski, Xu; arXiv 2509.12394).
+
+A Forward-Forward method for convolutional networks. Every block is trained by its own loss, from its own
+activations, in the one forward pass; no gradient leaves a block.
+
+    goodness    spatial goodness encoding and the number of patches per side
+    pooling     RMSPool
+    block       one block: convolution, the branch that feeds the next block, the branch that learns
+    network     channel plans and the stack of blocks
+    strategies  how a trained network predicts: last, fusion, best
+    learner     training: one local step per block and batch
+    optim       optimisers and learning-rate schedules
+"""
+
+from asge import strategies
+from asge.block import ASGEBlock
+from asge.learner import ASGE, ASGELearner, ASGESettings
+from asge.network import ASGENetwork
+
+__all__ = ["ASGE", "ASGEBlock", "ASGELearner", "ASGENetwork", "ASGESettings", "strategies"]

@@ -1,0 +1,106 @@
+"""One ASGE block (arXiv 2509.12394).
+
+    Y_l = ReLU(Conv(X_l))                                X_l is detached: no gradient leaves a block
+    branch 1:  X_{l+1} = LayerNorm_C(RMSPool_s(Y_l))     feeds the next block
+    branch 2:  g_l = encode(Y_l)                         spatial goodness
+               a_l = W_l g_l + b_l                       W_l, b_l drawn once, never trained
+               L_l = CE(a_l, label)                      trains Conv's parameters, and nothing else
+
+Shapes: B images, C channels, H x W pixels, N classes, P patches per side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from asge.goodness import Reduction, spatial_goodness
+from asge.pooling import rms_pool2d
+
+Projection = Literal["signs", "gaussian"]
+LAYER_NORM_EPS = 1e-5
+
+
+class ConvUnit(nn.Module):
+    """Convolution, ReLU, RMSPool, LayerNorm: what ASGE and backprop on ASGE's topology share.
+
+    LayerNorm runs over the channels of every pixel; its gamma and beta are the constants 1 and 0, since in ASGE no
+    gradient of their own block reaches them.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, pool: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.conv.bias = nn.Parameter(torch.zeros(out_channels))
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu", generator=generator)
+        self.pool = pool
+
+    def activate(self, x: Tensor) -> Tensor:
+        """Y = ReLU(Conv(X)): (B, C, H, W) -> (B, C', H, W)."""
+        return F.relu(self.conv(x), inplace=True)
+
+    def propagate(self, y: Tensor) -> Tensor:
+        """X of the next block: (B, C', H, W) -> (B, C', H // pool, W // pool)."""
+        pooled = rms_pool2d(y, self.pool) if self.pool > 1 else y
+        by_pixel = pooled.permute(0, 2, 3, 1)
+        return F.layer_norm(by_pixel, by_pixel.shape[-1:], eps=LAYER_NORM_EPS).permute(0, 3, 1, 2)
+
+
+class ASGEBlock(nn.Module):
+    """A convolution that learns from the spatial goodness of its own activations.
+
+    Args:
+        in_channels, out_channels: of the 3x3 convolution (padding 1).
+        patches: patches per side of the encoding.
+        classes: N.
+        pool: side of the RMSPool window after the convolution; 1 for none.
+        reduction: "mean" or "sum" of squares in a patch.
+        projection: "signs" (equally likely +1 and -1) or "gaussian", for the fixed W_l.
+        scale: W_l is divided by sqrt(C * P * P) and multiplied by this: the temperature of the local softmax.
+        generator: draws the convolution's first weights, and W_l.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        patches: int,
+        classes: int,
+        pool: int = 1,
+        reduction: Reduction = "mean",
+        projection: Projection = "signs",
+        scale: float = 1.0,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.unit = ConvUnit(in_channels, out_channels, pool, generator=generator)
+        self.patches = patches
+        self.reduction: Reduction = reduction
+        dimension = out_channels * patches * patches
+        draw = torch.randn(classes, dimension, generator=generator)
+        if projection == "signs":
+            draw = torch.where(draw < 0, -1.0, 1.0)
+        elif projection != "gaussian":
+            raise ValueError(f"projection must be 'signs' or 'gaussian', got {projection!r}")
+        self.register_buffer("weight", draw * (scale / math.sqrt(dimension)))
+        self.register_buffer("bias", torch.zeros(classes))
+
+    def activate(self, x: Tensor) -> Tensor:
+        """Y_l: (B, C, H, W) -> (B, C', H, W)."""
+        return self.unit.activate(x)
+
+    def propagate(self, y: Tensor) -> Tensor:
+        """Branch 1, X_{l+1}: (B, C', H, W) -> (B, C', H', W')."""
+        return self.unit.propagate(y)
+
+    def local_logits(self, y: Tensor) -> Tensor:
+        """Branch 2, a_l = W_l g_l + b_l: (B, C', H, W) -> (B, N). Y is taken before pooling and normalisation."""
+        return F.linear(spatial_goodness(y, self.patches, self.reduction), self.weight, self.bias)

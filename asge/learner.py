@@ -1,0 +1,157 @@
+"""Training an ASGE network: one local step per block and batch, in the one forward pass (arXiv 2509.12394)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from annotated_types import Ge, Gt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from asge import strategies
+from asge.block import Projection
+from asge.goodness import Reduction, Rule
+from asge.network import ASGENetwork
+from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.types import TaskShape, TrainingBudget
+
+
+@dataclass(frozen=True, kw_only=True)
+class ASGESettings:
+    """Settings of ASGE. All defaults are this project's own choices: the paper's were not available.
+
+    Attributes:
+        plan: channel plan, see ``asge.network.parse_plan``.
+        alpha, rule: patches per side, see ``asge.goodness.patches_per_side``.
+        reduction: goodness of a patch, mean or sum of squares.
+        projection, scale: the fixed W_l, see ``asge.block.ASGEBlock``.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+    """
+
+    plan: str = "small"
+    alpha: Annotated[float, Ge(0)] = 1.0
+    rule: Rule = "power"
+    reduction: Reduction = "mean"
+    projection: Projection = "signs"
+    scale: Annotated[float, Gt(0)] = 1.0
+    optimiser: OptimiserName = "adamw"
+    learning_rate: LearningRate = 3e-3
+    weight_decay: WeightDecay = 1e-4
+    momentum: Momentum = 0.9
+    schedule: ScheduleName = "one-cycle"
+
+
+class ASGELearner:
+    """An ASGE network in training. The classifiers of `last` and `fusion` train along, on detached features."""
+
+    strategies = strategies.STRATEGIES
+
+    def __init__(
+        self,
+        task: TaskShape,
+        settings: ASGESettings,
+        budget: TrainingBudget,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> None:
+        self.network = ASGENetwork(
+            task.shape,
+            task.classes,
+            plan=settings.plan,
+            alpha=settings.alpha,
+            rule=settings.rule,
+            reduction=settings.reduction,
+            projection=settings.projection,
+            scale=settings.scale,
+            generator=generator,
+        )
+        self.network.to(device).to(memory_format=torch.channels_last)
+        self._optimiser = ScheduledOptimiser(
+            self.network.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
+        )
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Nothing to do: the schedule counts steps."""
+
+    def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Train every block, then the classifiers, on one batch.
+
+        Args:
+            images: (B, C, H, W) float.
+            labels: (B,) int64.
+
+        Returns:
+            Detached scalar losses: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
+        """
+        self._optimiser.zero_grad()
+        losses: dict[str, Tensor] = {}
+        features: list[Tensor] = []
+        x = images.contiguous(memory_format=torch.channels_last)
+        for index, block in enumerate(self.network.blocks, start=1):
+            y = block.activate(x)
+            loss = F.cross_entropy(block.local_logits(y), labels)
+            loss.backward()
+            losses[f"layer{index}"] = loss.detach()
+            y = y.detach()
+            features.append(strategies.pooled(y))
+            if index < len(self.network.blocks):
+                x = block.propagate(y)
+        for name, logits in (
+            ("last", strategies.last_logits(self.network, features)),
+            ("fusion", strategies.fusion_logits(self.network, features)),
+        ):
+            loss = F.cross_entropy(logits, labels)
+            loss.backward()
+            losses[name] = loss.detach()
+        self._optimiser.step()
+        return losses
+
+    def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Choose l*, the layer whose own logits are most accurate on validation data (the deepest of equals)."""
+        correct = torch.zeros(len(self.network.blocks), dtype=torch.int64)
+        for images, labels in validation:
+            hits = [(logits.argmax(1) == labels).sum() for logits in self.layer_logits(images)]
+            correct += torch.stack(hits).cpu()
+        counts = correct.tolist()
+        self.network.best_layer = max(range(len(counts)), key=lambda layer: (counts[layer], layer))
+
+    def predict(self, images: Tensor, strategy: str) -> Tensor:
+        """Logits (B, N) of a strategy: last, fusion or best."""
+        return strategies.predict(self.network, images.contiguous(memory_format=torch.channels_last), strategy)
+
+    def layer_logits(self, images: Tensor) -> list[Tensor]:
+        """Every layer's own logits, (B, N) each."""
+        return strategies.layer_logits(self.network, images.contiguous(memory_format=torch.channels_last))
+
+    def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
+        """The tensors that a strategy predicts with; without one, all that are trained."""
+        if strategy is None:
+            yield from self.network.parameters()
+        else:
+            yield from strategies.parameters(self.network, strategy)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Network, optimiser, schedule and l*."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "best_layer": self.network.best_layer,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.network.best_layer = state["best_layer"]
+
+
+class ASGE:
+    """The method as the harness finds it."""
+
+    Settings: ClassVar[type[ASGESettings]] = ASGESettings
+    strategies: ClassVar[tuple[str, ...]] = strategies.STRATEGIES
+    published: ClassVar[tuple[str, str]] = ("ASGE", "headline")
+    build: ClassVar[type[ASGELearner]] = ASGELearner

@@ -1,0 +1,136 @@
+"""Channel plans, and the stack of ASGE blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from asge.block import ASGEBlock, Projection
+from asge.goodness import Reduction, Rule, patches_per_side
+
+PLANS = {
+    "tiny": "16,M,32,M,64",
+    "small": "32,M,64,M,128,M,256",
+    "vgg8": "128,256,M,256,512,M,512,M,512,M",
+}
+"""Plans by name. Numbers are the channels of 3x3 convolutions, M halves height and width."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of a plan: its channels, the pool after it, and the size of its map before that pool."""
+
+    in_channels: int
+    channels: int
+    pool: int
+    height: int
+    width: int
+
+
+def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
+    """The layers of a plan for images of a given shape.
+
+    Args:
+        plan: a name in PLANS, or a list such as "32,M,64,M,128": channels, with M for pooling by 2.
+        shape: (C, H, W) of the images.
+
+    Raises:
+        ValueError: if the plan is not of that form, has fewer than two convolutions, or pools a map to nothing.
+    """
+    channels, height, width = shape
+    layers: list[Layer] = []
+    for token in PLANS.get(plan, plan).split(","):
+        token = token.strip()
+        if token == "M":  # noqa: S105
+            if not layers:
+                raise ValueError(f"plan {plan!r} pools before its first convolution")
+            last = layers[-1]
+            layers[-1] = Layer(last.in_channels, last.channels, last.pool * 2, last.height, last.width)
+            height, width = last.height // layers[-1].pool, last.width // layers[-1].pool
+            if min(height, width) < 1:
+                raise ValueError(f"plan {plan!r} pools images of {shape[1]} x {shape[2]} pixels to nothing")
+        elif token.isdigit() and int(token) > 0:
+            layers.append(Layer(channels, int(token), 1, height, width))
+            channels = int(token)
+        else:
+            raise ValueError(
+                f"plan {plan!r} is neither one of {', '.join(PLANS)} nor a list such as '32,M,64,M,128' "
+                f"({token!r} is not a number of channels or M)"
+            )
+    if len(layers) < 2:
+        raise ValueError(f"plan {plan!r} needs at least two convolutions")
+    return layers
+
+
+class ASGENetwork(nn.Module):
+    """A stack of ASGE blocks and the linear classifiers of its prediction strategies.
+
+    Args:
+        shape: (C, H, W) of the images.
+        classes: N.
+        plan: see ``parse_plan``.
+        alpha, rule: see ``asge.goodness.patches_per_side``.
+        reduction, projection, scale: see ``ASGEBlock``.
+        generator: draws everything random, on the CPU.
+
+    Attributes:
+        blocks: the L blocks.
+        last: linear classifier on the pooled Y_L.
+        fusion: linear classifier on the pooled Y_2 .. Y_L.
+        best_layer: index l* of the layer whose own logits predict for the strategy `best`.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        plan: str = "small",
+        alpha: float = 1.0,
+        rule: Rule = "power",
+        reduction: Reduction = "mean",
+        projection: Projection = "signs",
+        scale: float = 1.0,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        layers = parse_plan(plan, shape)
+        last_channels = layers[-1].channels
+        self.blocks: list[ASGEBlock] = []
+        for layer in layers:
+            size = min(layer.height, layer.width)
+            block = ASGEBlock(
+                layer.in_channels,
+                layer.channels,
+                patches=patches_per_side(layer.channels, last_channels, alpha, size=size, rule=rule),
+                classes=classes,
+                pool=layer.pool,
+                reduction=reduction,
+                projection=projection,
+                scale=scale,
+                generator=generator,
+            )
+            self.blocks.append(block)
+        self._blocks = nn.ModuleList(self.blocks)
+        self.last = _zero_linear(last_channels, classes)
+        self.fusion = _zero_linear(sum(layer.channels for layer in layers[1:]), classes)
+        self.best_layer = len(layers) - 1
+
+    def activations(self, images: Tensor, depth: int | None = None) -> list[Tensor]:
+        """Y_1 .. Y_depth for images (B, C, H, W); all L without a depth."""
+        x = images
+        outputs: list[Tensor] = []
+        for block in self.blocks[:depth]:
+            if outputs:
+                x = self.blocks[len(outputs) - 1].propagate(outputs[-1])
+            outputs.append(block.activate(x))
+        return outputs
+
+
+def _zero_linear(features: int, classes: int) -> nn.Linear:
+    linear = nn.Linear(features, classes)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear

@@ -1,0 +1,90 @@
+"""The three prediction strategies of ASGE (arXiv 2509.12394).
+
+last    one linear layer on the globally average-pooled Y_L: fewest classifier parameters
+fusion  one linear layer on the pooled Y_2 .. Y_L, concatenated; the first layer is too inaccurate to help
+best    a_l* of the layer l* that was most accurate on validation data: no classifier, and the layers after l*
+        are not run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from asge.network import ASGENetwork
+
+STRATEGIES = ("last", "fusion", "best")
+
+
+def pooled(y: Tensor) -> Tensor:
+    """Global average pool: (B, C, H, W) -> (B, C)."""
+    return y.mean((2, 3))
+
+
+def last_logits(network: ASGENetwork, features: list[Tensor]) -> Tensor:
+    """(B, N) from the pooled features (B, C_l) of all L layers."""
+    logits: Tensor = network.last(features[-1])
+    return logits
+
+
+def fusion_logits(network: ASGENetwork, features: list[Tensor]) -> Tensor:
+    """(B, N) from the pooled features (B, C_l) of all L layers; the first is left out."""
+    logits: Tensor = network.fusion(torch.cat(features[1:], dim=1))
+    return logits
+
+
+@torch.no_grad()
+def predict(network: ASGENetwork, images: Tensor, strategy: str) -> Tensor:
+    """Logits (B, N) for images (B, C, H, W); runs only the layers and classifiers that the strategy needs.
+
+    Raises:
+        ValueError: for an unknown strategy.
+    """
+    if strategy == "best":
+        depth = network.best_layer + 1
+        return network.blocks[depth - 1].local_logits(_final_activation(network, images, depth))
+    if strategy == "last":
+        final = _final_activation(network, images, len(network.blocks))
+        return last_logits(network, [pooled(final)])
+    if strategy == "fusion":
+        return fusion_logits(network, [pooled(y) for y in _each_activation(network, images, len(network.blocks))])
+    raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
+
+
+@torch.no_grad()
+def layer_logits(network: ASGENetwork, images: Tensor) -> list[Tensor]:
+    """Every layer's own logits a_l (B, N)."""
+    outputs = _each_activation(network, images, len(network.blocks))
+    return [block.local_logits(y) for block, y in zip(network.blocks, outputs, strict=True)]
+
+
+def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:
+    """The tensors that a strategy predicts with, the fixed projection of `best` included."""
+    depth = network.best_layer + 1 if strategy == "best" else len(network.blocks)
+    for block in network.blocks[:depth]:
+        yield from block.unit.parameters()
+    if strategy == "best":
+        yield from (network.blocks[depth - 1].weight, network.blocks[depth - 1].bias)
+    else:
+        classifier: nn.Linear = getattr(network, strategy)
+        yield from classifier.parameters()
+
+
+def _each_activation(network: ASGENetwork, images: Tensor, depth: int) -> Iterator[Tensor]:
+    """Y_1 .. Y_depth, one at a time, so that a layer's map is gone before the next but one is made."""
+    x = images
+    for index, block in enumerate(network.blocks[:depth]):
+        y = block.activate(x)
+        yield y
+        if index + 1 < depth:
+            x = block.propagate(y)
+
+
+def _final_activation(network: ASGENetwork, images: Tensor, depth: int) -> Tensor:
+    activations = _each_activation(network, images, depth)
+    final = next(activations)
+    for y in activations:
+        final = y
+    return final

@@ -1,0 +1,267 @@
+"""The command line. Every error a user can make ends here, as one sentence and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bench.errors import ExitStatus, UserError
+
+app = typer.Typer(
+    name="bench",
+    help="Train local-learning methods next to backprop, and check the results against stored references.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="The data sets: list them, get them, verify their files.", no_args_is_help=True)
+reference_app = typer.Typer(help="The measured references that `bench check` compares with.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(reference_app, name="reference")
+
+DEFAULT_RUNS = Path("results/runs")
+CPU_THREADS = max(1, os.cpu_count() or 1)
+
+
+class OutputFormat(StrEnum):
+    """How data is printed."""
+
+    RICH = "rich"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How to print.")]
+RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_default=True)]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
+]
+
+
+@app.command("list")
+def list_command(form: FormatOption = OutputFormat.RICH) -> None:
+    """Methods with their settings, tasks, suites, loaders and augmentations."""
+    from bench import methods, report, settings, suites
+    from bench.data import augment, loaders, tasks
+
+    lines = []
+    for name in methods.names():
+        defaults = settings.canonical(name, {})
+        text = ", ".join(f"{key}={value}" for key, value in defaults.items())
+        lines.append(["method", name, f"strategies {', '.join(methods.get(name).strategies)}; {text}"])
+    for name in tasks.task_names():
+        task = tasks.get_task(name)
+        lines.append(["task", name, f"{'x'.join(map(str, task.shape))}, {task.classes} classes"])
+    for name in suites.names():
+        suite = suites.load(name)
+        lines.append(["suite", name, suite.description])
+    lines += [["loader", name, ""] for name in loaders.KINDS]
+    lines += [["augmentation", name, ""] for name in augment.AUGMENTATIONS]
+    report.render_plain("What there is", ["kind", "name", "what"], lines, form.value, Console())
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")] = "quick",
+    methods: Annotated[str | None, typer.Option(help="A subset of the suite's methods, separated by commas.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks instead of the suite's, separated by commas.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds, counted from 0.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs for every method.")] = None,
+    loader: Annotated[str | None, typer.Option(help="auto, ffcv or memory.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[
+        int, typer.Option(help="CPU threads; part of a result, as it changes the last bits.")
+    ] = CPU_THREADS,
+    data_dir: DataDirOption = None,
+    out: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    force: Annotated[bool, typer.Option("--force", help="Run finished cells again.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = None,
+    plots: Annotated[bool, typer.Option(help="Draw the figures afterwards.")] = True,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
+    """Run a suite, then print its table. Finished cells are kept, stopped ones go on."""
+    from bench.commands import run_suite
+    from bench.settings import parse_overrides
+    from bench.suites import Overrides
+
+    overrides = Overrides(
+        methods=_names(methods),
+        tasks=_names(tasks),
+        seeds=seeds,
+        epochs=epochs,
+        loader=loader,
+        settings=parse_overrides(set_ or []),
+    )
+    return run_suite(
+        suite,
+        overrides,
+        device=device,
+        threads=threads,
+        data_dir=data_dir,
+        out=out,
+        force=force,
+        plots=plots,
+        form=form.value,
+    )
+
+
+@app.command()
+def table(runs: RunsArgument = DEFAULT_RUNS, form: FormatOption = OutputFormat.RICH) -> int:
+    """The table of all records in a folder of runs."""
+    from bench import records, report
+
+    rows = report.rows(*records.read_all(runs))
+    if not rows:
+        return _nothing(runs)
+    report.render_rows(rows, form.value, Console())
+    return ExitStatus.OK
+
+
+@app.command()
+def check(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
+    """Compare a suite's records with its measured references; exit status 1 on a regression."""
+    from bench.commands import check_suite
+
+    return check_suite(suite, runs, form.value)
+
+
+@app.command()
+def plot(
+    runs: RunsArgument = DEFAULT_RUNS,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: `figures` in the runs.")] = None,
+) -> int:
+    """Draw the figures of all records in a folder of runs."""
+    from bench import figures, records
+    from bench.execution.local import prepare_folder
+
+    finished, _ = records.read_all(runs)
+    target = out or runs / "figures"
+    prepare_folder(target)
+    paths = figures.draw_all(finished, target)
+    if not paths:
+        return _nothing(runs)
+    for path in paths:
+        print(path)
+    return ExitStatus.OK
+
+
+@app.command()
+def doctor(form: FormatOption = OutputFormat.RICH) -> None:
+    """What is installed, what is missing, and what to do."""
+    from bench import report
+    from bench.doctor import examine
+
+    lines = [[finding.what, finding.state, finding.advice] for finding in examine()]
+    report.render_plain("Doctor", ["what", "state", "advice"], lines, form.value, Console())
+
+
+@data_app.command("list")
+def data_list(data_dir: DataDirOption = None, form: FormatOption = OutputFormat.RICH) -> None:
+    """All tasks, and where their files are."""
+    from bench import report
+    from bench.data import sources, tasks
+
+    lines = []
+    for name in tasks.task_names():
+        task = tasks.get_task(name)
+        folder = sources.find(task, data_dir)
+        where = "bundled" if not getattr(task, "files", ()) else str(folder) if folder else "not here yet"
+        lines.append([name, "x".join(map(str, task.shape)), str(task.classes), where])
+    report.render_plain("Tasks", ["task", "shape", "classes", "files"], lines, form.value, Console())
+
+
+@data_app.command("get")
+def data_get(task: Annotated[str, typer.Argument(help="A task's name.")], data_dir: DataDirOption = None) -> None:
+    """Fetch what is missing or damaged of a task's files."""
+    from bench.data import sources, tasks
+
+    print(f"{task}: {sources.fetch(tasks.get_task(task), data_dir)}")
+
+
+@data_app.command("verify")
+def data_verify(
+    task: Annotated[str, typer.Argument(help="A task's name.")],
+    data_dir: DataDirOption = None,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
+    """Check every file of a task against its checksum; exit status 2 if one is missing or damaged."""
+    from bench import report
+    from bench.data import sources, tasks
+
+    statuses = sources.verify(tasks.get_task(task), data_dir)
+    lines = [[status.path, status.status, status.detail] for status in statuses]
+    report.render_plain(f"Files of {task}", ["file", "status", "detail"], lines, form.value, Console())
+    bad = [status for status in statuses if status.status != "ok"]
+    if bad:
+        print(f"error: {bad[0].path} is {bad[0].status} ({bad[0].detail})", file=sys.stderr)
+    return ExitStatus.BAD_INPUT if bad else ExitStatus.OK
+
+
+@reference_app.command("show")
+def reference_show(
+    suite: Annotated[str, typer.Argument(help="A suite's name.")], form: FormatOption = OutputFormat.RICH
+) -> int:
+    """The measured references of a suite, value by value, and who made them."""
+    from bench.commands import show_reference
+
+    return show_reference(suite, form.value)
+
+
+@reference_app.command("update")
+def reference_update(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
+    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+) -> None:
+    """Make a suite's measured references anew from its finished records."""
+    from bench.commands import update_reference
+
+    update_reference(suite, runs, reason)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _nothing(runs: Path) -> int:
+    print(f"error: nothing was measured in {runs}", file=sys.stderr)
+    return ExitStatus.NOTHING_MEASURED
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    try:
+        status: Any = app(args=arguments, prog_name="bench", standalone_mode=False)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitStatus.BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output (`| head`) has seen enough; a second failing flush at exit would be a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.OK
+    except Exception as error:
+        # typer keeps its copy of click's exceptions private; what they have in common is this method.
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return ExitStatus.BAD_INPUT
+    return int(status or 0)

@@ -1,0 +1,170 @@
+"""What the larger commands of the command line do."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from bench import cell, figures, methods, progress, records, report, suites
+from bench.data import sources, tasks
+from bench.errors import ExitStatus, UserError
+from bench.execution import local
+from bench.execution.local import Outcome
+from bench.measure import environment
+from bench.records import CellSpec, Record
+from bench.reference import check as checking
+from bench.reference import measured
+
+
+def run_suite(
+    name: str,
+    overrides: suites.Overrides,
+    *,
+    device: str,
+    threads: int,
+    data_dir: Path | None,
+    out: Path,
+    force: bool,
+    plots: bool,
+    form: report.Format,
+) -> int:
+    """Run a suite and print its table; progress goes to standard error, so that standard output holds data alone.
+
+    Raises:
+        UserError: for bad input, before any cell runs wherever that can be known.
+    """
+    suite = suites.load(name)
+    cells = suites.cells(suite, device=_device(device), threads=threads, overrides=overrides)
+    _rehearse(cells, data_dir)
+    local.prepare_folder(out)
+    console = Console(stderr=True)
+    with progress.watcher(console, suite.name, len(cells)) as watcher:
+        outcomes = local.run_cells(cells, suite=suite.name, out=out, data_dir=data_dir, force=force, watcher=watcher)
+    return _report(outcomes, out, suite.name, plots, form, console)
+
+
+def check_suite(name: str, runs: Path, form: report.Format) -> int:
+    """Compare a suite's records with its references, print the verdicts, give the exit status."""
+    suite = suites.load(name)
+    expected = _expected(suite)
+    finished, _ = records.read_all(runs)
+    checks = checking.check(expected, finished, measured.load(suite.name))
+    report.render_check(checks, form, Console())
+    for note in _stale(finished):
+        print(f"note: {note}", file=sys.stderr)
+    verdicts = {row.verdict for row in checks}
+    if "regression" in verdicts:
+        return ExitStatus.REGRESSION
+    if "failed" in verdicts:
+        return ExitStatus.CELL_FAILED
+    if "not measured" in verdicts or "no reference" in verdicts:
+        missing = next(row for row in checks if row.verdict in ("not measured", "no reference"))
+        print(f"error: {missing.task} {missing.method}/{missing.strategy}: {missing.note}", file=sys.stderr)
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.OK
+
+
+def show_reference(name: str, form: report.Format) -> int:
+    """Print the stored values of a suite's measured references."""
+    stored = measured.load(name)
+    if stored is None:
+        print(f"error: there are no measured references for suite {name!r}", file=sys.stderr)
+        return ExitStatus.NOTHING_MEASURED
+    lines = [
+        [
+            row.task,
+            row.method,
+            row.strategy,
+            report.accuracy_text([value.accuracy for value in row.values]),
+            " ".join(f"{value.accuracy:.2f}" for value in row.values),
+        ]
+        for row in stored.rows
+    ]
+    title = f"measured references of {name}"
+    report.render_plain(title, ["task", "method", "strategy", "mean", "values by seed"], lines, form, Console())
+    for change in stored.history:
+        print(
+            f"{change.when} {change.who}: {change.reason} ({change.rows} rows, {change.seeds} seeds)", file=sys.stderr
+        )
+    return ExitStatus.OK
+
+
+def update_reference(name: str, runs: Path, reason: str) -> None:
+    """Write a suite's measured references from its finished records, and print old and new means."""
+    suite = suites.load(name)
+    wanted = {spec.experiment for spec, _ in _expected(suite)}
+    finished, _ = records.read_all(runs)
+    old = measured.load(suite.name)
+    before = {(row.task, row.method, row.strategy): row for row in old.rows} if old else {}
+    new = measured.update(suite.name, [record for record in finished if record.cell.experiment in wanted], reason)
+    for row in new.rows:
+        previous = before.get((row.task, row.method, row.strategy))
+        was = f"{statistics.fmean(v.accuracy for v in previous.values):.2f}" if previous else "none"
+        now = f"{statistics.fmean(v.accuracy for v in row.values):.2f}"
+        print(f"{row.task} {row.method}/{row.strategy}: {was} -> {now} (n = {len(row.values)})")
+    print(measured.path_of(suite.name))
+
+
+def _expected(suite: suites.Suite) -> list[tuple[CellSpec, tuple[str, ...]]]:
+    cells = suites.cells(suite, device="cpu", threads=1, overrides=suites.Overrides(loader="memory"))
+    return [(spec, methods.get(spec.method).strategies) for spec in cells]
+
+
+def _device(name: str) -> str:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name!r} is not a device; valid are cpu, cuda and cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name!r} is not supported; valid are cpu, cuda and cuda:N")
+    return name
+
+
+def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
+    """Find out what can be known to fail before anything runs: data files, and settings that do not fit a task."""
+    for name in dict.fromkeys(spec.task for spec in cells):
+        task = tasks.get_task(name)
+        root = sources.locate(task, data_dir)
+        for status in sources.verify(task, data_dir):
+            if status.status != "ok":
+                raise UserError(
+                    f"{root / status.path} is {status.status} ({status.detail}); `bench data get {name}` mends it"
+                )
+    for spec in {(spec.method, spec.task): spec for spec in cells}.values():
+        cell.build_learner(spec.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+
+
+def _report(
+    outcomes: Sequence[Outcome], out: Path, suite: str, plots: bool, form: report.Format, console: Console
+) -> int:
+    finished = [outcome.record for outcome in outcomes if outcome.record is not None]
+    stopped = [outcome.cell for outcome in outcomes if outcome.record is None]
+    if plots:
+        for path in figures.draw_all(finished, out / "figures" / suite):
+            console.print(f"figure: {path}", highlight=False, markup=False, soft_wrap=True)
+    for note in _stale(finished):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    report.render_rows(report.rows(finished, stopped), form, Console())
+    bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
+    for outcome in bad:
+        line = progress.describe_outcome(outcome.cell, outcome)
+        console.print(f"error: {line}", highlight=False, markup=False, soft_wrap=True)
+    return ExitStatus.CELL_FAILED if bad else ExitStatus.OK
+
+
+def _stale(finished: Sequence[Record]) -> list[str]:
+    """A note if records were made by other code than that which is here now."""
+    here = environment.code().fingerprint
+    old = [record for record in finished if record.code.fingerprint != here]
+    if not old:
+        return []
+    return [
+        f"{len(old)} of {len(finished)} records were made by other code than is here now; --force measures them again"
+    ]

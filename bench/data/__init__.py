@@ -1,0 +1,1 @@
+"""Data: where files come from, tasks, splits, augmentation and loaders."""

@@ -1,0 +1,86 @@
+"""The loader that decodes an FFCV file; the same tensors as the memory loader's, bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.data.batches import Batch, Preparation, augmentation_stream, batch_count, epoch_order
+from bench.data.errors import LoaderError
+
+if TYPE_CHECKING:
+    from bench.data.ffcv_pipeline import Pipeline
+
+
+@contextlib.contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Undo what FFCV does to PyTorch's thread count, on import and whenever it iterates."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class FFCVLoader:
+    """Reads a split's file with FFCV; shuffles, augments and normalises as every loader here.
+
+    Args:
+        path: holds exactly the split, in its order.
+        preparation: augmentation, device, normalisation.
+        samples: in the file.
+        batch_size: the last batch may be smaller.
+        seed: order and augmentation are functions of this and the epoch.
+        shuffle: False keeps the file's order.
+
+    Raises:
+        LoaderError: if FFCV cannot be imported or cannot open the file.
+    """
+
+    kind = "ffcv"
+
+    def __init__(
+        self, path: Path, preparation: Preparation, *, samples: int, batch_size: int, seed: int, shuffle: bool
+    ) -> None:
+        self.samples = samples
+        self._prepare = preparation
+        self._batch_size = batch_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self._pipeline: Pipeline | None
+        with _threads_kept():
+            try:
+                from bench.data.ffcv_pipeline import Pipeline
+            except (ImportError, OSError) as error:
+                raise LoaderError(f"FFCV is installed but cannot be imported: {error}") from error
+            self._pipeline = Pipeline(path, batch_size=batch_size)
+
+    def __len__(self) -> int:
+        return batch_count(self.samples, self._batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, the same whenever it is asked for.
+
+        Raises:
+            LoaderError: if FFCV fails, or the loader is closed.
+        """
+        if self._pipeline is None:
+            raise LoaderError("the loader is closed")
+        order = epoch_order(self.samples, seed=self._seed, epoch=epoch, shuffle=self._shuffle)
+        stream = augmentation_stream(seed=self._seed, epoch=epoch)
+        decoded = self._pipeline.batches(order)
+        with contextlib.closing(decoded):
+            while True:
+                with _threads_kept():
+                    batch = next(decoded, None)
+                if batch is None:
+                    return
+                yield self._prepare(*batch, stream)
+
+    def close(self) -> None:
+        """Let go of the file and its buffers."""
+        self._pipeline = None

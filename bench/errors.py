@@ -1,0 +1,35 @@
+"""Errors that a user can make, and the exit statuses of the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What the process tells its caller."""
+
+    OK = 0
+    REGRESSION = 1
+    BAD_INPUT = 2
+    CELL_FAILED = 3
+    NOTHING_MEASURED = 4
+
+
+class UserError(Exception):
+    """Bad input or settings: one sentence that names what is wrong and says what is valid."""
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
+    """The error for a name that is not in a registry, with the closest valid name first.
+
+    >>> str(unknown("suite", "smok", ["quick", "smoke"]))
+    "unknown suite 'smok': did you mean 'smoke'? (valid: quick, smoke)"
+    """
+    names = sorted(valid)
+    listed = ", ".join(names) or "none"
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return UserError(f"unknown {kind} {name!r}: did you mean {close[0]!r}? (valid: {listed})")
+    return UserError(f"unknown {kind} {name!r} (valid: {listed})")

@@ -1,0 +1,89 @@
+"""Which code ran, on what."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+import bench
+from bench.records import Code, Environment
+
+_PACKAGES = ("asge", "baselines", "bench")
+
+
+def environment(device: torch.device) -> Environment:
+    """The machine and the libraries that decide speed and last bits."""
+    return Environment(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=version("numpy"),
+        ffcv=_version_or_none("ffcv"),
+        platform=platform.platform(terse=True),
+        cpu=_cpu_model(),
+        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        isa=torch.backends.cpu.get_cpu_capability(),
+        deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+@cache
+def code() -> Code:
+    """Version, commit and fingerprint of this project's code."""
+    root = Path(bench.__file__).parents[1]
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *_PACKAGES)
+    dirty = None if commit is None or status is None else bool(status)
+    return Code(version=bench.__version__, commit=commit, dirty=dirty, fingerprint=_fingerprint())
+
+
+def _fingerprint() -> str:
+    """Hash of the source files of the three packages, names included."""
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        if spec is None or spec.submodule_search_locations is None:
+            continue
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version_or_none(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,136 @@
+"""Memory, as three figures that answer three questions.
+
+resident size   what the operating system had to give (CUDA: what the allocator had to give)
+live bytes      how much tensor storage exists at once within a step: needs no hardware and repeats exactly
+parameters      what the network is made of (see ``bench.measure.probe``)
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+
+
+class PeakMemory:
+    """Peak memory of this process over a stretch of work: resident size on CPU, the allocator's peaks on CUDA."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before = 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            _reset_peak_resident()
+            self._before = _status_bytes("VmRSS")
+
+    def peak(self) -> int:
+        """Bytes: peak resident size minus the size at the start, or peak allocated on CUDA."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        return max(0, _status_bytes("VmHWM") - self._before)
+
+    def reserved(self) -> int | None:
+        """Bytes that CUDA's allocator reserved at most; None on CPU."""
+        return torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None
+
+
+def _reset_peak_resident() -> None:
+    """Without this the peak of the imports hides that of the training. A container may forbid it: then it stays."""
+    try:
+        _CLEAR_REFS.write_text(_RESET_PEAK)
+    except OSError:
+        return
+
+
+def _status_bytes(key: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{_STATUS} has no {key}")
+
+
+@dataclass(frozen=True)
+class LiveBytes:
+    """Peak of live tensor storage, and the shares of known owners in the state that they have at the end."""
+
+    peak: int
+    owned: dict[str, int]
+
+
+class _LiveStorages(TorchDispatchMode):
+    """Counts every storage that operations read or make, once, for as long as it lives."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._sizes: dict[int, int] = {}
+        self.live = 0
+        self.peak = 0
+
+    def add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata  # noqa: SLF001 -- the identity of the storage itself; its wrappers come and go
+        size = storage.nbytes()
+        known = self._sizes.get(key)
+        if known is None:
+            weakref.finalize(storage, self._remove, key).atexit = False
+        if known != size:
+            self._sizes[key] = size
+            self.live += size - (known or 0)
+            self.peak = max(self.peak, self.live)
+
+    def _remove(self, key: int) -> None:
+        self.live -= self._sizes.pop(key, 0)
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        for leaf in tree_leaves((args, kwargs, out)):
+            if isinstance(leaf, Tensor):
+                self.add(leaf)
+        return out
+
+
+def live_bytes(
+    step: Callable[[], Any],
+    held: Iterable[Tensor] = (),
+    owners: Callable[[], Mapping[str, Iterable[Tensor]]] = dict,
+) -> LiveBytes:
+    """Peak bytes of all tensor storages alive at once while ``step`` runs, each storage counted once.
+
+    Storage that the operations inside do not touch is not seen: pass it in ``held`` (parameters and optimiser state
+    of layers that the step does not run). What ``step`` makes and keeps counts until it is gone. A step written
+    without autograd is measured like any other.
+
+    Args:
+        step: what to run.
+        held: tensors that are alive throughout.
+        owners: called after the step; tensors by owner, to report their bytes.
+    """
+    mode = _LiveStorages()
+    for tensor in held:
+        mode.add(tensor)
+    with mode:
+        kept = step()
+    owned = {name: storage_bytes(tensors) for name, tensors in owners().items()}
+    del kept
+    return LiveBytes(mode.peak, owned)
+
+
+def storage_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the storages behind some tensors, a shared one counted once."""
+    sizes = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}  # noqa: SLF001
+    return sum(sizes.values())

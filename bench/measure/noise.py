@@ -1,0 +1,57 @@
+"""What else the machine did while a segment ran: a busy neighbour makes a clean-looking figure wrong."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from bench.records import Noise
+
+PRESSURE_LIMIT = 20.0
+"""Per cent of the segment in which some task waited for a processor, above which it is marked as noisy."""
+STEAL_LIMIT = 5.0
+"""Per cent of processor time taken by other machines on the same host, above which it is marked as noisy."""
+
+_PRESSURE = Path("/proc/pressure/cpu")
+_STAT = Path("/proc/stat")
+_STEAL_FIELD = 7
+
+
+class NoiseMeter:
+    """Reads the system's counters at its start and when asked."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._pressure = _pressure_microseconds()
+        self._ticks = _cpu_ticks()
+
+    def read(self) -> Noise:
+        """The noise since the start."""
+        elapsed = max(1e-9, time.monotonic() - self._start)
+        pressure = steal = None
+        after = _pressure_microseconds()
+        if after is not None and self._pressure is not None:
+            pressure = 100 * (after - self._pressure) / 1e6 / elapsed
+        ticks = _cpu_ticks()
+        if ticks is not None and self._ticks is not None:
+            total = sum(ticks) - sum(self._ticks)
+            steal = 100 * (ticks[_STEAL_FIELD] - self._ticks[_STEAL_FIELD]) / total if total else 0.0
+        noisy = (pressure or 0.0) > PRESSURE_LIMIT or (steal or 0.0) > STEAL_LIMIT
+        return Noise(cpu_pressure=pressure, steal=steal, noisy=noisy)
+
+
+def _pressure_microseconds() -> int | None:
+    try:
+        match = re.search(r"^some .*total=(\d+)", _PRESSURE.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(match.group(1)) if match else None
+
+
+def _cpu_ticks() -> list[int] | None:
+    try:
+        fields = _STAT.read_text().splitlines()[0].split()[1:9]
+    except (OSError, IndexError):
+        return None
+    return [int(field) for field in fields] if len(fields) > _STEAL_FIELD else None

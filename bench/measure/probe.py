@@ -1,0 +1,122 @@
+"""Figures of a learner that need steps of their own, taken on a learner that is thrown away."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from bench.measure import clock, flops
+from bench.measure.memory import live_bytes, storage_bytes
+from bench.methods import Learner
+
+SEGMENTS = 5
+SEGMENT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class TrainingProbe:
+    """See the fields of the same name in ``bench.records.TrainingRecord``."""
+
+    images_per_second_compute: float
+    peak_live_bytes: int
+    live_parameter_bytes: int
+    live_gradient_bytes: int
+    live_optimiser_bytes: int
+    parameter_bytes: int
+    state_bytes: int
+    parameters: int
+    flops_per_image: float
+
+
+@dataclass(frozen=True)
+class PredictionProbe:
+    """See the fields of the same name in ``bench.records.StrategyRecord``."""
+
+    images_per_second: float
+    peak_live_bytes: int
+    parameters: int
+    parameter_bytes: int
+    flops_per_image: float
+
+
+def training(learner: Learner, images: Tensor, labels: Tensor) -> TrainingProbe:
+    """Measure training steps on one cached batch, images (B, C, H, W) and labels (B,); changes the learner.
+
+    The first step makes optimiser state and caches, the second is counted, the third is watched for memory, the
+    rest are timed.
+    """
+    learner.begin_epoch(0)
+
+    def step() -> Any:
+        return learner.train_step(images, labels)
+
+    step()
+    work = flops.count(step)
+    parameters = list(learner.parameters())
+    held = [*parameters, *_gradients(parameters), *_tensors(learner.state_dict())]
+
+    def owners() -> Mapping[str, list[Tensor]]:
+        known = {tensor.untyped_storage()._cdata for tensor in parameters}  # noqa: SLF001
+        others = [t for t in _tensors(learner.state_dict()) if t.untyped_storage()._cdata not in known]  # noqa: SLF001
+        return {"parameters": parameters, "gradients": _gradients(parameters), "optimiser": others}
+
+    live = live_bytes(step, [*held, images, labels], owners)
+    return TrainingProbe(
+        images_per_second_compute=_images_per_second(step, len(images), images.device),
+        peak_live_bytes=live.peak,
+        live_parameter_bytes=live.owned["parameters"],
+        live_gradient_bytes=live.owned["gradients"],
+        live_optimiser_bytes=live.owned["optimiser"],
+        parameter_bytes=storage_bytes(parameters),
+        state_bytes=storage_bytes(_tensors(learner.state_dict())),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        flops_per_image=work / len(images),
+    )
+
+
+def prediction(learner: Learner, strategy: str, images: Tensor) -> PredictionProbe:
+    """Measure one strategy's prediction of one cached batch, images (B, C, H, W); changes nothing."""
+
+    def predict() -> Tensor:
+        return learner.predict(images, strategy)
+
+    predict()
+    work = flops.count(predict)
+    parameters = list(learner.parameters(strategy))
+    live = live_bytes(predict, [*parameters, images])
+    return PredictionProbe(
+        images_per_second=_images_per_second(predict, len(images), images.device),
+        peak_live_bytes=live.peak,
+        parameters=sum(parameter.numel() for parameter in parameters),
+        parameter_bytes=storage_bytes(parameters),
+        flops_per_image=work / len(images),
+    )
+
+
+def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device) -> float:
+    """Median rate over a few segments of several runs each."""
+    start = clock.now(device)
+    run()
+    once = max(1e-6, clock.now(device) - start)
+    repeats = max(1, round(SEGMENT_SECONDS / once))
+    rates = []
+    for _ in range(SEGMENTS):
+        start = clock.now(device)
+        for _ in range(repeats):
+            run()
+        rates.append(batch * repeats / (clock.now(device) - start))
+    return statistics.median(rates)
+
+
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor))

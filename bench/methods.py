@@ -1,0 +1,100 @@
+"""The contract of a method, stated as protocols: nothing needs to inherit from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from asge.types import TaskShape, TrainingBudget
+from bench import registry
+
+GROUP = "bench.methods"
+
+
+class Learner(Protocol):
+    """A network in training. Shapes: B images, C channels, H x W pixels, N classes."""
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """How it can predict; the same as its method's."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before epoch ``epoch`` (from 0): schedules, layers that freeze."""
+
+    def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Learn from one batch, images (B, C, H, W) float and labels (B,) int64, the last, smaller one included.
+
+        Returns:
+            Scalar losses by name, detached, left on the device: reading them here would make the device wait.
+        """
+
+    def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Called after every epoch with validation batches: choose what predictions need, change no weight."""
+
+    def predict(self, images: Tensor, strategy: str) -> Tensor:
+        """Logits (B, N) without gradient; runs only what the strategy needs."""
+
+    def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
+        """The tensors that a strategy predicts with; without one, all that are trained."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training needs to go on exactly: tensors, numbers, strings, lists and dicts of them."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+
+
+@runtime_checkable
+class PerLayer(Protocol):
+    """A learner whose layers each predict: found by the presence of this method."""
+
+    def layer_logits(self, images: Tensor) -> list[Tensor]:
+        """Logits (B, N) of every layer, first to last, without gradient."""
+
+
+class Method(Protocol):
+    """A way to train: what an entry point of group ``bench.methods`` names.
+
+    May also have ``published = (method, variant)``: its rows in ``results/reference/published.csv``.
+    """
+
+    @property
+    def Settings(self) -> type:  # noqa: N802
+        """A dataclass or pydantic model: all settings with types, limits and defaults."""
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """How its learners predict."""
+
+    def build(
+        self,
+        task: TaskShape,
+        settings: Any,
+        budget: TrainingBudget,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> Learner:
+        """A learner before its first step. All that is random in it, ever, comes from ``generator`` (on the CPU).
+
+        Raises:
+            ValueError: where settings and task do not fit; one sentence.
+        """
+
+
+def names() -> list[str]:
+    """Keys of all registered methods, sorted."""
+    return registry.names(GROUP)
+
+
+def get(name: str) -> Method:
+    """The method registered as ``name``; a UserError names the valid ones."""
+    method: Method = registry.load(GROUP, "method", name)
+    return method
+
+
+def published_key(method: Method) -> tuple[str, str] | None:
+    """(method, variant) in the table of published numbers, for methods that have one."""
+    return getattr(method, "published", None)

@@ -1,0 +1,237 @@
+"""The record of a cell: what was run, with what, and what came out. One JSON file, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import UserError
+
+RECORD_FILE = "record.json"
+CELL_FILE = "cell.json"
+
+Status = Literal["ok", "diverged", "failed", "timeout", "interrupted"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CellSpec(_Model):
+    """One training run, completely: the same spec on the same machine gives the same numbers."""
+
+    method: str
+    settings: dict[str, Any]
+    task: str
+    seed: int
+    epochs: int
+    batch_size: int
+    augmentation: tuple[str, ...]
+    train_samples: int | None
+    loader: str
+    device: str
+    threads: int
+
+    @property
+    def experiment(self) -> str:
+        """Hash of what the distribution of accuracies depends on: all but seed, loader, device and threads."""
+        return _hash(self.model_dump(mode="json", exclude={"seed", "loader", "device", "threads"}))
+
+    @property
+    def id(self) -> str:
+        """Name of the cell's folder: readable, and unique through a hash of the whole spec."""
+        return f"{self.task}-{self.method}-seed{self.seed}-{_hash(self.model_dump(mode='json'))}"
+
+
+class Code(_Model):
+    """Which code ran. ``fingerprint`` hashes the source files, so that an uncommitted change shows too."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+    fingerprint: str
+
+
+class Environment(_Model):
+    """Where it ran."""
+
+    python: str
+    torch: str
+    numpy: str
+    ffcv: str | None
+    platform: str
+    cpu: str
+    gpu: str | None
+    cores: int
+    threads: int
+    isa: str
+    deterministic_algorithms: bool
+
+
+class Noise(_Model):
+    """What else the machine did during a segment, in per cent of the segment; null where it cannot be read."""
+
+    cpu_pressure: float | None
+    steal: float | None
+    noisy: bool
+
+
+class EpochRecord(_Model):
+    """One epoch. ``seconds`` is the training segment alone; accuracies are per cent, on validation data."""
+
+    epoch: int
+    seconds: float
+    images: int
+    losses: dict[str, float]
+    validation: dict[str, float]
+    layers: list[float] | None
+    noise: Noise
+
+
+class TrainingRecord(_Model):
+    """Throughput (images per second), memory (bytes) and work of training.
+
+    Attributes:
+        images_per_second: end to end, loader included; median over the epochs from the second on (of the only
+            epoch, where there is one), with minimum and interquartile range beside it.
+        images_per_second_compute: one cached batch, no loader.
+        peak_rss_bytes: peak resident size over training minus the size before it (CUDA: peak allocated).
+        peak_reserved_bytes: CUDA only, peak reserved by the allocator.
+        peak_live_bytes: peak of all tensor storages alive at once within one step.
+        live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: shares of that, by owner, at most.
+        parameter_bytes, state_bytes: all trained parameters; everything that a checkpoint holds.
+        energy_joules, energy_note: over training, from a counter where one can be read; else null and why.
+    """
+
+    seconds: float
+    first_batch_seconds: float
+    images_per_second: float
+    images_per_second_minimum: float
+    images_per_second_iqr: float
+    images_per_second_compute: float
+    peak_rss_bytes: int
+    peak_reserved_bytes: int | None
+    peak_live_bytes: int
+    live_parameter_bytes: int
+    live_gradient_bytes: int
+    live_optimiser_bytes: int
+    parameter_bytes: int
+    state_bytes: int
+    parameters: int
+    flops_per_image: float
+    energy_joules: float | None
+    energy_note: str | None
+    noisy: bool
+
+
+class StrategyRecord(_Model):
+    """How one strategy predicts. Accuracies are per cent on test data.
+
+    Attributes:
+        accuracy: of the last epoch, the headline.
+        best_validation_epoch, accuracy_at_best_validation: of the epoch chosen on validation data.
+        samples: number of test images.
+    """
+
+    strategy: str
+    accuracy: float
+    best_validation_epoch: int
+    accuracy_at_best_validation: float
+    samples: int
+    images_per_second: float
+    peak_live_bytes: int
+    parameters: int
+    parameter_bytes: int
+    flops_per_image: float
+
+
+class Record(_Model):
+    """What one cell leaves. ``training`` and ``strategies`` are there if the status is ok."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    cell: CellSpec
+    suite: str
+    status: Status
+    error: str | None
+    created: str
+    code: Code
+    environment: Environment
+    epochs: list[EpochRecord]
+    training: TrainingRecord | None
+    strategies: list[StrategyRecord]
+
+
+def write(path: Path, model: BaseModel) -> None:
+    """Write a model as JSON: to a temporary name in the same folder first, so that no reader sees half of it."""
+    write_text(path, model.model_dump_json(indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file as a whole; a killed process leaves the old one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Record:
+    """A record from its file.
+
+    Raises:
+        UserError: if it is not valid JSON or not a record of this schema.
+    """
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise UserError(f"{path} is not a record that can be read ({reason}); delete it to measure it again") from None
+
+
+def read_cell(path: Path) -> CellSpec:
+    """The spec in a cell's folder, for a cell that has no record yet; a UserError if it cannot be read."""
+    try:
+        return CellSpec.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise UserError(f"{path} is not the spec of a cell; delete its folder to run the cell again") from None
+
+
+def read_all(runs: Path) -> tuple[list[Record], list[CellSpec]]:
+    """All records below a folder of runs, and the specs of cells that have started but not finished.
+
+    Raises:
+        UserError: if the folder does not exist or one of its files cannot be read.
+    """
+    if not runs.is_dir():
+        raise UserError(f"folder of runs {str(runs)!r} does not exist; `bench run` makes one")
+    records, unfinished = [], []
+    for folder in _cell_folders(runs):
+        if (folder / RECORD_FILE).is_file():
+            records.append(read(folder / RECORD_FILE))
+        else:
+            unfinished.append(read_cell(folder / CELL_FILE))
+    return records, unfinished
+
+
+def _cell_folders(runs: Path) -> Iterator[Path]:
+    for folder in sorted(runs.iterdir()):
+        if (folder / RECORD_FILE).is_file() or (folder / CELL_FILE).is_file():
+            yield folder
+
+
+def _hash(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,6 @@
+"""Stored numbers: published ones, shown beside ours, and measured ones, which gate.
+
+published   results/reference/published.csv
+measured    results/reference/measured/<suite>.json: per-seed values made with this harness
+check       the comparison of records with measured references
+"""

@@ -1,0 +1,35 @@
+"""Published numbers: one figure out of a paper each, shown with the gap, never a gate."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from pathlib import Path
+
+from bench import methods
+from bench.data import tasks
+from bench.errors import UserError
+from bench.reference.folder import reference_folder
+
+
+@cache
+def _table(path: Path) -> dict[tuple[str, str, str], float]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["method"], row["variant"], row["dataset"]): float(row["value"])
+            for row in csv.DictReader(file)
+            if row["metric"] == "top1"
+        }
+
+
+def accuracy(method: str, task: str) -> float | None:
+    """The published test accuracy (per cent) of a method on a task, or None where there is none to compare with."""
+    try:
+        key = methods.published_key(methods.get(method))
+        title = tasks.get_task(task).title
+    except UserError:
+        return None
+    path = reference_folder() / "published.csv"
+    if key is None or not path.is_file():
+        return None
+    return _table(path).get((*key, title))

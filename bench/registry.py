@@ -1,0 +1,37 @@
+"""Methods and tasks are found through Python entry points, this project's own included."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from bench.errors import UserError, unknown
+
+
+@cache
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def names(group: str) -> list[str]:
+    """The names registered in an entry-point group, sorted."""
+    return sorted(_entries(group))
+
+
+def load(group: str, kind: str, name: str) -> Any:
+    """The object registered as ``name``.
+
+    Raises:
+        UserError: if nothing has that name, or if the object cannot be imported.
+    """
+    entries = _entries(group)
+    if name not in entries:
+        raise unknown(kind, name, entries)
+    entry = entries[name]
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{kind} {name!r} is registered as {entry.value!r}, which cannot be imported: {error}"
+        ) from error

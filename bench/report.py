@@ -1,0 +1,292 @@
+"""Rows and tables from records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from bench import methods
+from bench.errors import UserError
+from bench.records import CellSpec, Record, StrategyRecord
+from bench.reference import published
+from bench.reference.check import RowCheck
+
+Format = Literal["rich", "markdown", "csv", "json"]
+CONFIDENCE = 0.95
+WIDEST = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the figures."""
+
+    method: str
+    strategy: str
+    task: str
+    seed: int
+    status: str
+    accuracy: float | None = None
+    published: float | None = None
+    gap: float | None = None
+    train_images_per_second: float | None = None
+    train_images_per_second_compute: float | None = None
+    predict_images_per_second: float | None = None
+    peak_rss_bytes: int | None = None
+    peak_live_bytes: int | None = None
+    parameter_bytes: int | None = None
+    predict_peak_live_bytes: int | None = None
+    parameters: int | None = None
+    train_flops_per_image: float | None = None
+    energy_joules: float | None = None
+    train_seconds: float | None = None
+    loader: str = ""
+    noisy: bool | None = None
+    error: str | None = None
+    cell: str = ""
+
+
+def rows(records: Sequence[Record], unfinished: Sequence[CellSpec] = ()) -> list[Row]:
+    """A row per strategy of every record, failed ones included, then of every cell without a record."""
+    table = [row for record in records for row in _record_rows(record)]
+    for cell in unfinished:
+        problem = "stopped before its end, or still running; the same command goes on"
+        table += [_empty(cell, strategy, "interrupted", problem) for strategy in _strategies(cell.method)]
+    return sorted(table, key=lambda row: (row.task, row.method, row.seed, row.cell))
+
+
+def _record_rows(record: Record) -> list[Row]:
+    if record.status != "ok" or record.training is None:
+        return [_empty(record.cell, s, record.status, record.error) for s in _strategies(record.cell.method)]
+    reference = published.accuracy(record.cell.method, record.cell.task)
+    return [_measured(record, strategy, reference) for strategy in record.strategies]
+
+
+def _measured(record: Record, strategy: StrategyRecord, reference: float | None) -> Row:
+    training = record.training
+    assert training is not None  # noqa: S101 -- for the type checker; the caller has looked
+    return Row(
+        method=record.cell.method,
+        strategy=strategy.strategy,
+        task=record.cell.task,
+        seed=record.cell.seed,
+        status=record.status,
+        accuracy=strategy.accuracy,
+        published=reference,
+        gap=None if reference is None else strategy.accuracy - reference,
+        train_images_per_second=training.images_per_second,
+        train_images_per_second_compute=training.images_per_second_compute,
+        predict_images_per_second=strategy.images_per_second,
+        peak_rss_bytes=training.peak_rss_bytes,
+        peak_live_bytes=training.peak_live_bytes,
+        parameter_bytes=strategy.parameter_bytes,
+        predict_peak_live_bytes=strategy.peak_live_bytes,
+        parameters=strategy.parameters,
+        train_flops_per_image=training.flops_per_image,
+        energy_joules=training.energy_joules,
+        train_seconds=training.seconds,
+        loader=record.cell.loader,
+        noisy=training.noisy,
+        cell=record.id,
+    )
+
+
+def _empty(cell: CellSpec, strategy: str, status: str, error: str | None) -> Row:
+    return Row(cell.method, strategy, cell.task, cell.seed, status, loader=cell.loader, error=error, cell=cell.id)
+
+
+def _strategies(method: str) -> tuple[str, ...]:
+    try:
+        return methods.get(method).strategies
+    except UserError:
+        return ("",)
+
+
+def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
+    """Print rows: csv and json row by row, rich and markdown with the seeds of a row summed up."""
+    if form == "json":
+        console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
+    elif form == "csv":
+        console.file.write(to_csv([field.name for field in fields(Row)], [list(asdict(row).values()) for row in table]))
+    else:
+        for task in sorted({row.task for row in table}):
+            of_task = [row for row in table if row.task == task]
+            _print(
+                console,
+                form,
+                f"{task}: test accuracy of the last epoch",
+                _HEADERS,
+                _summaries(of_task),
+                _notes(of_task),
+            )
+
+
+def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """Comma-separated text with a header line; None is empty."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "published": ("published\n%", lambda x: f"{x:.2f}"),
+    "gap": ("gap\npoints", lambda x: f"{x:+.2f}"),
+    "train_images_per_second": ("train img/s\nend to end", lambda x: f"{x:,.0f}"),
+    "train_images_per_second_compute": ("train img/s\ncompute", lambda x: f"{x:,.0f}"),
+    "predict_images_per_second": ("predict\nimg/s", lambda x: f"{x:,.0f}"),
+    "peak_rss_bytes": ("peak RSS\nMiB", lambda x: f"{x / 2**20:,.0f}"),
+    "peak_live_bytes": ("peak live\nMiB", lambda x: f"{x / 2**20:,.1f}"),
+    "parameter_bytes": ("weights\nMiB", lambda x: f"{x / 2**20:,.2f}"),
+    "parameters": ("parameters\n", lambda x: f"{x:,.0f}"),
+    "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
+}
+_HEADERS = ["method\n", "strategy\n", "accuracy\n%", *(title for title, _ in _COLUMNS.values()), "status\n"]
+
+
+def _summaries(table: Sequence[Row]) -> list[list[str]]:
+    """A line per (method, strategy): means over seeds, accuracy with its t-interval; then its rows that are not ok."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in table:
+        groups.setdefault((row.method, row.strategy), []).append(row)
+    lines = []
+    for (method, strategy), members in groups.items():
+        good = [row for row in members if row.status == "ok"]
+        if good:
+            figures = [_mean(good, name, show) for name, (_, show) in _COLUMNS.items()]
+            status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
+            lines.append([method, strategy, accuracy_text([row.accuracy for row in good]), *figures, status])
+        blank = [""] * (len(_COLUMNS) + 1)
+        lines += [[method, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
+    return lines
+
+
+def accuracy_text(values: Sequence[float | None]) -> str:
+    """The mean, with the half width of its 95 % Student-t interval where there are several values."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return f"{known[0]:.2f}" if known else ""
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * statistics.stdev(known) / math.sqrt(len(known))
+    return f"{statistics.fmean(known):.2f} ±{half:.2f}"
+
+
+def _mean(good: Sequence[Row], name: str, show: Callable[[float], str]) -> str:
+    values = [getattr(row, name) for row in good]
+    known = [value for value in values if value is not None]
+    return show(statistics.fmean(known)) if known else "-"
+
+
+def _notes(table: Sequence[Row]) -> list[str]:
+    notes = []
+    loaders = sorted({row.loader for row in table})
+    if loaders == ["memory"]:
+        notes.append("loader: memory (images kept in one tensor)")
+    else:
+        notes.append(f"loader: {', '.join(loaders)}")
+    noisy = sorted({f"{row.method} seed {row.seed}" for row in table if row.noisy})
+    if noisy:
+        notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")
+    seen = set()
+    for row in table:
+        if row.error and row.cell not in seen:
+            seen.add(row.cell)
+            notes.append(f"{row.method} seed {row.seed}: {row.status}: {row.error}")
+    return notes
+
+
+def render_check(checks: Sequence[RowCheck], form: Format, console: Console) -> None:
+    """Print the verdicts of a check."""
+    if form == "json":
+        console.file.write(json.dumps([asdict(check) for check in checks], indent=1) + "\n")
+        return
+    if form == "csv":
+        header = [field.name for field in fields(RowCheck)]
+        console.file.write(to_csv(header, [list(asdict(check).values()) for check in checks]))
+        return
+    header = [
+        "task\n",
+        "method\n",
+        "strategy\n",
+        "accuracy\n%",
+        "reference\n%",
+        "lowest that\npasses, %",
+        "verdict\n",
+        "note\n",
+    ]
+    lines = [
+        [
+            check.task,
+            check.method,
+            check.strategy,
+            _number(check.accuracy) + _seeds(check.seeds),
+            _number(check.reference) + _seeds(check.reference_seeds),
+            _number(check.limit),
+            check.verdict,
+            check.note,
+        ]
+        for check in checks
+    ]
+    _print(console, form, "check against measured references", header, lines, [])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _seeds(count: int) -> str:
+    return f" (n={count})" if count > 1 else ""
+
+
+def render_plain(
+    title: str, header: Sequence[str], lines: Sequence[Sequence[str]], form: Format, console: Console
+) -> None:
+    """Print any small table in any format."""
+    if form == "json":
+        console.file.write(json.dumps([dict(zip(header, line, strict=True)) for line in lines], indent=1) + "\n")
+    elif form == "csv":
+        console.file.write(to_csv(header, lines))
+    else:
+        _print(console, form, title, header, lines, [])
+
+
+def _print(
+    console: Console,
+    form: Format,
+    title: str,
+    header: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    notes: Sequence[str],
+) -> None:
+    if form == "markdown":
+        heads = [head.strip().replace("\n", " ") for head in header]
+        numeric = [_is_number(column) for column in zip(*lines, strict=True)] if lines else [False] * len(heads)
+        out = [f"**{title}**", "", "| " + " | ".join(heads) + " |"]
+        out.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
+        out += ["| " + " | ".join(line) + " |" for line in lines]
+        out += ["", *(f"{note}  " for note in notes)] if notes else []
+        console.file.write("\n".join(out) + "\n")
+        return
+    table = Table(title=title, title_justify="left", caption="\n".join(notes) or None, caption_justify="left")
+    columns = list(zip(*lines, strict=True)) if lines else [()] * len(header)
+    trim = not any("\n" in head.strip() for head in header)
+    for head, column in zip(header, columns, strict=True):
+        table.add_column(head.strip() if trim else head, justify="right" if _is_number(column) else "left")
+    for line in lines:
+        table.add_row(*line)
+    # Piped output has no width of its own: rich would fold the table at 80 columns.
+    wide = console if console.is_terminal else Console(file=console.file, width=WIDEST)
+    wide.print(table, highlight=False)
+
+
+def _is_number(column: Sequence[str]) -> bool:
+    return any(cell[:1].isdigit() or (cell[:1] in "+-" and cell[1:2].isdigit()) for cell in column if cell)

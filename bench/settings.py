@@ -1,0 +1,82 @@
+"""Reading, checking and canonical form of a method's settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench import methods
+from bench.errors import UserError, unknown
+
+
+def parse_override(text: str) -> tuple[str, str, Any]:
+    """``"asge.alpha=0.5"`` as ("asge", "alpha", 0.5). The value is read as JSON, otherwise kept as a string.
+
+    Raises:
+        UserError: if the text is not of the form METHOD.KEY=VALUE.
+    """
+    path, equals, value = text.partition("=")
+    method, dot, key = path.strip().partition(".")
+    if not (equals and dot and method and key):
+        raise UserError(f"--set {text!r} is not of the form METHOD.KEY=VALUE, such as asge.alpha=0.5")
+    try:
+        return method, key, json.loads(value)
+    except json.JSONDecodeError:
+        return method, key, value.strip()
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Settings by method from several ``METHOD.KEY=VALUE``; a method or key that does not exist is a UserError."""
+    overrides: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        method, key, value = parse_override(text)
+        check_key(method, key)
+        overrides.setdefault(method, {})[key] = value
+    return overrides
+
+
+def keys(method: str) -> list[str]:
+    """The names of a method's settings, in their order."""
+    cls = methods.get(method).Settings
+    if dataclasses.is_dataclass(cls):
+        return [field.name for field in dataclasses.fields(cls)]
+    return list(cls.model_fields)  # type: ignore[attr-defined]
+
+
+def check_key(method: str, key: str) -> None:
+    """Raise a UserError with the closest valid key unless ``key`` is a setting of ``method``."""
+    valid = keys(method)
+    if key not in valid:
+        raise unknown(f"setting of {method}", key, valid)
+
+
+def make(method: str, values: Mapping[str, Any]) -> Any:
+    """The settings object of a method.
+
+    Raises:
+        UserError: for an unknown key or a value of the wrong type or out of range.
+    """
+    for key in values:
+        check_key(method, key)
+    try:
+        return TypeAdapter(methods.get(method).Settings).validate_python(dict(values))
+    except ValidationError as error:
+        raise UserError(_sentence(method, error)) from None
+
+
+def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a method, defaults included, as JSON types: equal settings give equal dictionaries."""
+    settings = make(method, values)
+    dumped: dict[str, Any] = TypeAdapter(methods.get(method).Settings).dump_python(settings, mode="json")
+    return dumped
+
+
+def _sentence(method: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    path = ".".join([method, *(str(part) for part in first["loc"])])
+    reason = first["msg"][0].lower() + first["msg"][1:]
+    return f"{path} = {first['input']!r} is not valid: {reason}"

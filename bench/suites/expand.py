@@ -1,0 +1,78 @@
+"""From a suite and the command line's changes to it, to cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import settings
+from bench.data import augment, loaders, tasks
+from bench.errors import UserError, unknown
+from bench.records import CellSpec
+from bench.suites.file import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What a command line may change in a suite; None leaves it as it is.
+
+    Attributes:
+        methods: a subset of the suite's methods.
+        tasks: replace the suite's tasks.
+        seeds: how many, counted from 0.
+        settings: by method, on top of the suite's.
+    """
+
+    methods: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] | None = None
+    seeds: int | None = None
+    epochs: int | None = None
+    loader: str | None = None
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+NO_OVERRIDES = Overrides()
+
+
+def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
+    """All cells of a suite, by task, then seed, then method, so that early results already compare.
+
+    Raises:
+        UserError: for anything that is not valid; nothing has run then.
+    """
+    chosen = overrides.methods if overrides.methods is not None else tuple(suite.methods)
+    for method in (*chosen, *overrides.settings):
+        if method not in suite.methods:
+            raise unknown(f"method in suite {suite.name}", method, suite.methods)
+    task_names = overrides.tasks if overrides.tasks is not None else suite.tasks
+    for task in task_names:
+        tasks.get_task(task)
+    augment.check_names(suite.augmentation)
+    seeds = overrides.seeds if overrides.seeds is not None else suite.seeds
+    epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
+    for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--threads", threads)):
+        if value < 1:
+            raise UserError(f"{option} must be at least 1, got {value}")
+    loader = loaders.resolve_kind(overrides.loader or suite.loader)
+    canonical = {
+        method: settings.canonical(method, {**suite.methods[method], **overrides.settings.get(method, {})})
+        for method in chosen
+    }
+    return [
+        CellSpec(
+            method=method,
+            settings=canonical[method],
+            task=task,
+            seed=seed,
+            epochs=epochs,
+            batch_size=suite.batch_size,
+            augmentation=suite.augmentation,
+            train_samples=suite.train_samples,
+            loader=loader,
+            device=device,
+            threads=threads,
+        )
+        for task in task_names
+        for seed in range(seeds)
+        for method in chosen
+    ]

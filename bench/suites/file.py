@@ -1,0 +1,73 @@
+"""A suite file: TOML, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, MinLen
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import UserError, unknown
+
+SHIPPED = Path(__file__).parent
+
+
+class Suite(BaseModel):
+    """A named set of cells: every method on every task with every seed.
+
+    Attributes:
+        name: taken from the file's name.
+        description: one line for ``bench list``.
+        methods: settings by method key; an empty table takes the method's defaults.
+        tasks: task keys.
+        seeds: how many seeds, counted from 0.
+        epochs, batch_size: equal for all methods.
+        augmentation: names of ``bench.data.augment``, in order of application; equal for all methods.
+        train_samples: how many training images to use, stratified by class; all by default.
+        loader: "auto" (FFCV where it is installed), "memory" or "ffcv".
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str = ""
+    methods: Annotated[dict[str, dict[str, Any]], MinLen(1)]
+    tasks: Annotated[tuple[str, ...], MinLen(1)]
+    seeds: Annotated[int, Ge(1)] = 1
+    epochs: Annotated[int, Ge(1)]
+    batch_size: Annotated[int, Ge(1)] = 128
+    augmentation: tuple[str, ...] = ()
+    train_samples: Annotated[int, Ge(1)] | None = None
+    loader: str = "auto"
+
+
+def names() -> list[str]:
+    """The suites that come with this package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load(name: str) -> Suite:
+    """A suite by name, or from a TOML file by path.
+
+    Raises:
+        UserError: if there is no such suite or file, or if the file is not a valid suite.
+    """
+    path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
+    if not path.is_file():
+        if name.endswith(".toml"):
+            raise UserError(f"suite file {name!r} does not exist")
+        raise unknown("suite", name, names())
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"suite file {path} is not valid TOML: {error}") from error
+    try:
+        return Suite.model_validate({**content, "name": path.stem})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"suite file {path}: {unknown('key', key, set(Suite.model_fields) - {'name'})}") from None
+        raise UserError(f"suite file {path}: {key} is not valid: {first['msg']}") from None

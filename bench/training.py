@@ -1,0 +1,213 @@
+"""The epoch loop: train, choose on validation data, save, go on after a stop."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.data.loaders import Loader
+from bench.measure import clock
+from bench.measure.noise import NoiseMeter
+from bench.methods import Learner, PerLayer
+from bench.records import EpochRecord
+
+STATE_FILE = "state.pt"
+PROGRESS_SECONDS = 0.5
+EXPLODED = 1e4
+"""A mean loss this many times its first batch's value (or 1, if that is larger) counts as diverged."""
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Diverged(Exception):  # noqa: N818 -- an outcome of an experiment, not an error of the program
+    """A loss is not finite, or has exploded."""
+
+
+@dataclass
+class History:
+    """What is known after some epochs; saved with the learner.
+
+    Attributes:
+        epochs: one record per finished epoch.
+        first_losses: of the very first batch, by name.
+        first_batch_seconds: from asking for the first batch to the end of its step.
+        best_epoch: by strategy, the epoch (from 1) that was best on validation data; the earlier of equals.
+        energy: joules of finished epochs, if they can be read.
+    """
+
+    epochs: list[EpochRecord] = field(default_factory=list)
+    first_losses: dict[str, float] = field(default_factory=dict)
+    first_batch_seconds: float = 0.0
+    best_epoch: dict[str, int] = field(default_factory=dict)
+
+
+def train(
+    learner: Learner,
+    train_loader: Loader,
+    validation_loader: Loader,
+    *,
+    epochs: int,
+    generator: torch.Generator,
+    device: torch.device,
+    folder: Path,
+    progress: Progress,
+) -> History:
+    """Train for ``epochs`` epochs in all, from where ``folder`` says an earlier process stopped.
+
+    After every epoch the folder holds the whole state, so that a killed run, started again, ends with the same
+    numbers as an undisturbed one. The learner's best state by strategy is kept beside it.
+
+    Raises:
+        Diverged: if a loss is not finite or has exploded; names epoch and loss.
+    """
+    history = _resume(learner, generator, folder, device)
+    for epoch in range(len(history.epochs), epochs):
+        history.epochs.append(_train_epoch(learner, train_loader, epoch, history, device, progress))
+        learner.finish(validation_loader.epoch(0))
+        _validate(learner, validation_loader, history, folder)
+        _save(learner, generator, history, folder)
+        progress({"event": "epoch", **history.epochs[-1].model_dump()})
+    return history
+
+
+def accuracies(predictors: dict[str, Callable[[Tensor], Tensor]], loader: Loader) -> dict[str, float]:
+    """Accuracy in per cent over all of a loader's samples, by predictor (images -> logits (B, N))."""
+    correct = dict.fromkeys(predictors, 0)
+    for images, labels in loader.epoch(0):
+        for name, predictor in predictors.items():
+            correct[name] += int((predictor(images).argmax(1) == labels).sum())
+    return {name: 100 * count / loader.samples for name, count in correct.items()}
+
+
+def strategy_predictors(learner: Learner) -> dict[str, Callable[[Tensor], Tensor]]:
+    """A predictor for each of a learner's strategies."""
+
+    def predictor(strategy: str) -> Callable[[Tensor], Tensor]:
+        return lambda images: learner.predict(images, strategy)
+
+    return {strategy: predictor(strategy) for strategy in learner.strategies}
+
+
+def best_file(folder: Path, strategy: str) -> Path:
+    """Where the learner's state at its best validation epoch is kept while the cell runs."""
+    return folder / f"best-{strategy}.pt"
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """A saved state; only tensors, numbers, strings and containers of them are ever read."""
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return state
+
+
+def _train_epoch(
+    learner: Learner, loader: Loader, epoch: int, history: History, device: torch.device, progress: Progress
+) -> EpochRecord:
+    learner.begin_epoch(epoch)
+    totals: dict[str, Tensor] = {}
+    images_done, steps = 0, 0
+    noise = NoiseMeter()
+    start = clock.now(device)
+    reported = start
+    for images, labels in loader.epoch(epoch):
+        losses = learner.train_step(images, labels)
+        for name, loss in losses.items():
+            totals[name] = totals[name] + loss if name in totals else loss.clone()
+        images_done += len(labels)
+        steps += 1
+        if not history.first_losses:
+            history.first_losses = {name: float(loss) for name, loss in losses.items()}
+            history.first_batch_seconds = clock.now(device) - start
+        if time.perf_counter() - reported > PROGRESS_SECONDS:
+            reported = time.perf_counter()
+            progress({"event": "step", "epoch": epoch + 1, "images": images_done, "seconds": reported - start})
+    seconds = clock.now(device) - start
+    means = {name: float(total) / steps for name, total in totals.items()}
+    for name, mean in means.items():
+        first = history.first_losses.get(name, 1.0)
+        if not math.isfinite(mean) or not math.isfinite(first) or abs(mean) > EXPLODED * max(1.0, abs(first)):
+            raise Diverged(f"loss {name!r} is {mean:.3g} on average in epoch {epoch + 1} (first batch: {first:.3g})")
+    return EpochRecord(
+        epoch=epoch + 1,
+        seconds=seconds,
+        images=images_done,
+        losses=means,
+        validation={},
+        layers=None,
+        noise=noise.read(),
+    )
+
+
+def _validate(learner: Learner, loader: Loader, history: History, folder: Path) -> None:
+    """Fill in the validation accuracies of the last epoch, and keep the state where a strategy is at its best."""
+    record = history.epochs[-1]
+    validation = accuracies(strategy_predictors(learner), loader)
+    layers = _layer_accuracies(learner, loader) if isinstance(learner, PerLayer) else None
+    history.epochs[-1] = record.model_copy(update={"validation": validation, "layers": layers})
+    for strategy, accuracy in validation.items():
+        best = history.best_epoch.get(strategy)
+        if best is None or accuracy > history.epochs[best - 1].validation[strategy]:
+            history.best_epoch[strategy] = record.epoch
+            save_atomically(learner.state_dict(), best_file(folder, strategy))
+
+
+def _layer_accuracies(learner: PerLayer, loader: Loader) -> list[float]:
+    correct: list[int] = []
+    for images, labels in loader.epoch(0):
+        hits = [int((logits.argmax(1) == labels).sum()) for logits in learner.layer_logits(images)]
+        correct = [a + b for a, b in zip(correct, hits, strict=True)] if correct else hits
+    return [100 * count / loader.samples for count in correct]
+
+
+def save_atomically(state: Any, path: Path) -> None:
+    """Save a state under a temporary name, then rename."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _save(learner: Learner, generator: torch.Generator, history: History, folder: Path) -> None:
+    state = {
+        "learner": learner.state_dict(),
+        "generator": generator.get_state(),
+        "epochs": [epoch.model_dump_json() for epoch in history.epochs],
+        "first_losses": history.first_losses,
+        "first_batch_seconds": history.first_batch_seconds,
+        "best_epoch": history.best_epoch,
+    }
+    save_atomically(state, folder / STATE_FILE)
+
+
+def _resume(learner: Learner, generator: torch.Generator, folder: Path, device: torch.device) -> History:
+    path = folder / STATE_FILE
+    if not path.exists():
+        return History()
+    state = load_state(path, device)
+    learner.load_state_dict(state["learner"])
+    generator.set_state(state["generator"].cpu())
+    return History(
+        epochs=[EpochRecord.model_validate_json(text) for text in state["epochs"]],
+        first_losses=state["first_losses"],
+        first_batch_seconds=state["first_batch_seconds"],
+        best_epoch=state["best_epoch"],
+    )
+
+
+def cached_batch(loader: Loader) -> tuple[Tensor, Tensor]:
+    """The first batch of the first epoch, kept."""
+    batches: Iterator[tuple[Tensor, Tensor]] = loader.epoch(0)
+    images, labels = next(batches)
+    return images.clone(), labels.clone()
