@@ -186,7 +186,9 @@ def _add_ffcv(session: nox.Session, place: Path) -> None:
         session.warn("FFCV is left out, the in-memory loader serves instead; to have it, run `%s` as root", advice)
         return
     try:
-        _install(place / "bin" / "python", "ffcv")
+        _install(
+            place / "bin" / "python", *tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["ffcv"]
+        )
     except subprocess.CalledProcessError:
         session.warn("FFCV could not be built (pip's message is above), the in-memory loader serves instead")
 

@@ -70,7 +70,10 @@ def list_command(form: FormatOption = OutputFormat.RICH) -> None:
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")] = "quick",
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SUITE]", help="A suite's name, or a TOML file; default: quick.")
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="The same as the argument.")] = None,
     methods: Annotated[str | None, typer.Option(help="A subset of the suite's methods, separated by commas.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks instead of the suite's, separated by commas.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds, counted from 0.")] = None,
@@ -90,6 +93,8 @@ def run(
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
     """Run a suite, then print its table. Finished cells are kept, stopped ones go on."""
+    if name and suite and name != suite:
+        raise UserError(f"two suites are named, {name!r} and --suite {suite!r}: name one")
     from bench.commands import run_suite
     from bench.settings import parse_overrides
     from bench.suites import Overrides
@@ -103,7 +108,7 @@ def run(
         settings=parse_overrides(set_ or []),
     )
     return run_suite(
-        suite,
+        name or suite or "quick",
         overrides,
         device=device,
         threads=threads,

@@ -151,12 +151,17 @@ def _report(
             console.print(f"figure: {path}", highlight=False, markup=False, soft_wrap=True)
     for note in _stale(finished):
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    report.render_rows(report.rows(finished, stopped), form, Console())
+    checks = checking.check(_strategies_of(outcomes), finished, measured.load(suite))
+    report.render_rows(report.rows(finished, stopped, checks), form, Console())
     bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
     for outcome in bad:
         line = progress.describe_outcome(outcome.cell, outcome)
         console.print(f"error: {line}", highlight=False, markup=False, soft_wrap=True)
     return ExitStatus.CELL_FAILED if bad else ExitStatus.OK
+
+
+def _strategies_of(outcomes: Sequence[Outcome]) -> list[tuple[CellSpec, tuple[str, ...]]]:
+    return [(outcome.cell, methods.get(outcome.cell.method).strategies) for outcome in outcomes]
 
 
 def _stale(finished: Sequence[Record]) -> list[str]:

@@ -23,7 +23,7 @@ SEED_COLUMN = "seed"
 
 def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
     """Draw every figure that the records hold data for, one set per task, as PNG files in ``out``."""
-    done = [record for record in records if record.status == "ok"]
+    done = sorted((record for record in records if record.status == "ok"), key=lambda record: record.id)
     if not done:
         return []
     out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def accuracy_against_time(records: Sequence[Record], colors: dict[str, Any]) -> 
         ax=axes,
     )
     axes.set(
-        xlabel="training time (s), evaluation left out",
+        xlabel="training time (s), evaluation and first batch left out",
         ylabel="validation accuracy (%)",
         title=_title(records, "Accuracy against training time"),
     )
@@ -135,21 +135,23 @@ def throughput_and_memory(records: Sequence[Record], colors: dict[str, Any]) -> 
             for part in record.strategies
         ]
     )
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.5))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(16, 4.8))
     speed = cells.melt(id_vars="method", value_vars=["end to end", "compute only"], var_name="clock")
-    sns.barplot(speed, x="method", y="value", hue="clock", errorbar=None, palette="muted", ax=left)
-    left.set(xlabel="", ylabel="images per second", title="Training throughput")
-    predictions["prediction"] = predictions["method"] + "\n" + predictions["strategy"]
+    sns.barplot(speed, y="method", x="value", hue="clock", errorbar=None, palette="muted", ax=left)
+    left.set(ylabel="", xlabel="images per second", title="Training throughput")
+    predictions["prediction"] = predictions["method"] + " / " + predictions["strategy"]
     sns.barplot(
-        predictions, x="prediction", y="value", hue="method", errorbar=None, palette=colors, legend=False, ax=middle
+        predictions, y="prediction", x="value", hue="method", errorbar=None, palette=colors, legend=False, ax=middle
     )
-    middle.set(xlabel="", ylabel="images per second", title="Prediction throughput")
-    middle.tick_params(axis="x", labelsize=8)
+    middle.set(ylabel="", xlabel="images per second", title="Prediction throughput")
     memory = cells.melt(id_vars="method", value_vars=["resident (RSS)", "live tensors"], var_name="figure")
-    sns.barplot(memory, x="method", y="value", hue="figure", errorbar=None, palette="muted", ax=right)
-    right.set(xlabel="", ylabel="MiB", title="Peak memory of training")
+    sns.barplot(memory, y="method", x="value", hue="figure", errorbar=None, palette="muted", ax=right)
+    right.set(ylabel="", xlabel="MiB", title="Peak memory of training")
+    for axes in (left, right):
+        sns.move_legend(axes, "upper center", bbox_to_anchor=(0.5, -0.16), ncol=2, title=None, frameon=False)
     for axes in (left, middle, right):
-        axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
     figure.suptitle(_title(records, "Throughput and memory"))
     figure.tight_layout()
     return figure

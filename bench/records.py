@@ -83,7 +83,12 @@ class Noise(_Model):
 
 
 class EpochRecord(_Model):
-    """One epoch. ``seconds`` is the training segment alone; accuracies are per cent, on validation data."""
+    """One epoch. Accuracies are per cent, on validation data.
+
+    Attributes:
+        seconds: of the training segment alone, evaluation and a process's first batch left out.
+        images: trained on in that segment.
+    """
 
     epoch: int
     seconds: float

@@ -8,7 +8,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from rich.console import Console
@@ -53,11 +53,23 @@ class Row:
     noisy: bool | None = None
     error: str | None = None
     cell: str = ""
+    verdict: str | None = None
 
 
-def rows(records: Sequence[Record], unfinished: Sequence[CellSpec] = ()) -> list[Row]:
-    """A row per strategy of every record, failed ones included, then of every cell without a record."""
-    table = [row for record in records for row in _record_rows(record)]
+def rows(records: Sequence[Record], unfinished: Sequence[CellSpec] = (), checks: Sequence[RowCheck] = ()) -> list[Row]:
+    """A row per strategy of every record, failed ones included, and of every cell without a record.
+
+    Args:
+        records: of finished cells.
+        unfinished: cells without a record.
+        checks: verdicts against measured references, where there are any; one holds for all seeds of its row.
+    """
+    verdicts = {(c.task, c.method, c.strategy): c.verdict for c in checks}
+    table = [
+        replace(row, verdict=verdicts.get((row.task, row.method, row.strategy)))
+        for record in records
+        for row in _record_rows(record)
+    ]
     for cell in unfinished:
         problem = "stopped before its end, or still running; the same command goes on"
         table += [_empty(cell, strategy, "interrupted", problem) for strategy in _strategies(cell.method)]
@@ -151,7 +163,14 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "parameters": ("parameters\n", lambda x: f"{x:,.0f}"),
     "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
 }
-_HEADERS = ["method\n", "strategy\n", "accuracy\n%", *(title for title, _ in _COLUMNS.values()), "status\n"]
+_HEADERS = [
+    "method\n",
+    "strategy\n",
+    "accuracy\n%",
+    *(title for title, _ in _COLUMNS.values()),
+    "against\nreference",
+    "status\n",
+]
 
 
 def _summaries(table: Sequence[Row]) -> list[list[str]]:
@@ -165,8 +184,9 @@ def _summaries(table: Sequence[Row]) -> list[list[str]]:
         if good:
             figures = [_mean(good, name, show) for name, (_, show) in _COLUMNS.items()]
             status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
-            lines.append([method, strategy, accuracy_text([row.accuracy for row in good]), *figures, status])
-        blank = [""] * (len(_COLUMNS) + 1)
+            verdict = good[0].verdict or "-"
+            lines.append([method, strategy, accuracy_text([row.accuracy for row in good]), *figures, verdict, status])
+        blank = [""] * (len(_COLUMNS) + 2)
         lines += [[method, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
     return lines
 

@@ -38,9 +38,8 @@ class History:
     Attributes:
         epochs: one record per finished epoch.
         first_losses: of the very first batch, by name.
-        first_batch_seconds: from asking for the first batch to the end of its step.
+        first_batch_seconds: from asking for the first batch to the end of its step; in no epoch's seconds.
         best_epoch: by strategy, the epoch (from 1) that was best on validation data; the earlier of equals.
-        energy: joules of finished epochs, if they can be read.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -69,8 +68,11 @@ def train(
         Diverged: if a loss is not finite or has exploded; names epoch and loss.
     """
     history = _resume(learner, generator, folder, device)
-    for epoch in range(len(history.epochs), epochs):
-        history.epochs.append(_train_epoch(learner, train_loader, epoch, history, device, progress))
+    start = len(history.epochs)
+    for epoch in range(start, epochs):
+        history.epochs.append(
+            _train_epoch(learner, train_loader, epoch, history, device, progress, first_of_process=epoch == start)
+        )
         learner.finish(validation_loader.epoch(0))
         _validate(learner, validation_loader, history, folder)
         _save(learner, generator, history, folder)
@@ -108,7 +110,14 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _train_epoch(
-    learner: Learner, loader: Loader, epoch: int, history: History, device: torch.device, progress: Progress
+    learner: Learner,
+    loader: Loader,
+    epoch: int,
+    history: History,
+    device: torch.device,
+    progress: Progress,
+    *,
+    first_of_process: bool,
 ) -> EpochRecord:
     learner.begin_epoch(epoch)
     totals: dict[str, Tensor] = {}
@@ -122,9 +131,14 @@ def _train_epoch(
             totals[name] = totals[name] + loss if name in totals else loss.clone()
         images_done += len(labels)
         steps += 1
-        if not history.first_losses:
-            history.first_losses = {name: float(loss) for name, loss in losses.items()}
-            history.first_batch_seconds = clock.now(device) - start
+        if first_of_process:
+            # Compilation, first allocations and cold caches: timed apart, so the clock starts again after it.
+            first_of_process = False
+            first_batch_seconds = clock.now(device) - start
+            if not history.first_losses:
+                history.first_losses = {name: float(loss) for name, loss in losses.items()}
+                history.first_batch_seconds = first_batch_seconds
+            images_done, start = 0, clock.now(device)
         if time.perf_counter() - reported > PROGRESS_SECONDS:
             reported = time.perf_counter()
             progress({"event": "step", "epoch": epoch + 1, "images": images_done, "seconds": reported - start})
@@ -137,7 +151,7 @@ def _train_epoch(
     return EpochRecord(
         epoch=epoch + 1,
         seconds=seconds,
-        images=images_done,
+        images=images_done or loader.samples,
         losses=means,
         validation={},
         layers=None,

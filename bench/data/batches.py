@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.data.augment import augment, check_names
 from bench.data.seeds import generator
 from bench.data.tasks import Task
+from bench.data.threads import one_thread
 
 Batch = tuple[Tensor, Tensor]
 
@@ -34,7 +35,7 @@ def batch_count(samples: int, batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Turns a batch as stored into a batch as trained on: augmented, on the device, normalised.
+    """Turns a batch as stored into a batch as trained on: on the device, augmented, normalised.
 
     Attributes:
         augmentation: names in ``AUGMENTATIONS``.
@@ -74,6 +75,9 @@ class Preparation:
         Returns:
             images (B, C, H, W) float32 with about zero mean and unit deviation, and labels (B,) int64, on the device.
         """
-        augmented = augment(images, self.augmentation, stream).to(self.device, non_blocking=True)
-        # In place after the conversion, which always copies: one float batch exists, not three.
-        return augmented.float().sub_(self.mean).div_(self.std), labels.to(self.device, non_blocking=True)
+        with one_thread():
+            images = images.to(self.device, non_blocking=True)
+            images = augment(images, self.augmentation, stream)
+            # In place after the conversion, which always copies: one float batch exists, not three.
+            images = images.float().sub_(self.mean).div_(self.std)
+        return images, labels.to(self.device, non_blocking=True)

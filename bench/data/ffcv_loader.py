@@ -7,23 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from bench.data.batches import Batch, Preparation, augmentation_stream, batch_count, epoch_order
 from bench.data.errors import LoaderError
+from bench.data.threads import threads_kept
 
 if TYPE_CHECKING:
     from bench.data.ffcv_pipeline import Pipeline
-
-
-@contextlib.contextmanager
-def _threads_kept() -> Iterator[None]:
-    """Undo what FFCV does to PyTorch's thread count, on import and whenever it iterates."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class FFCVLoader:
@@ -52,7 +41,8 @@ class FFCVLoader:
         self._seed = seed
         self._shuffle = shuffle
         self._pipeline: Pipeline | None
-        with _threads_kept():
+        # FFCV sets PyTorch's thread count when it is imported, when a loader is made and whenever one iterates.
+        with threads_kept():
             try:
                 from bench.data.ffcv_pipeline import Pipeline
             except (ImportError, OSError) as error:
@@ -75,7 +65,7 @@ class FFCVLoader:
         decoded = self._pipeline.batches(order)
         with contextlib.closing(decoded):
             while True:
-                with _threads_kept():
+                with threads_kept():
                     batch = next(decoded, None)
                 if batch is None:
                     return

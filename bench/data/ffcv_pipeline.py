@@ -22,6 +22,7 @@ from ffcv.transforms import ToTensor
 from torch import Tensor
 
 from bench.data.errors import LoaderError
+from bench.data.threads import one_thread
 
 _FIRST_BATCH_S = 120.0  # numba compiles in it
 _BATCH_S = 30.0
@@ -85,8 +86,10 @@ class Pipeline:
             while (batch := _next(worker, self._batch_timeout)) is not None:
                 self._batch_timeout = _BATCH_S
                 images, labels = batch
-                # FFCV fills the same few buffers again and again.
-                yield images.clone(), labels.squeeze(1).clone()
+                with one_thread():
+                    # FFCV fills the same few buffers again and again.
+                    images, labels = images.clone(), labels.squeeze(1).clone()
+                yield images, labels
         finally:
             _stop(worker)
 

@@ -64,5 +64,5 @@ def read_checked(root: Path, file: DataFile) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     complaint = _complaint(file, content)
     if complaint is not None:
-        raise UserError(f"{path} is damaged ({complaint}); remove it and run `bench data get`, or replace it")
+        raise UserError(f"{path} is damaged ({complaint}); `bench data get` fetches it again")
     return content

@@ -8,6 +8,7 @@ import torch
 
 from bench.data.batches import Batch, Preparation, augmentation_stream, batch_count, epoch_order
 from bench.data.splits import Split
+from bench.data.threads import one_thread
 
 
 class MemoryLoader:
@@ -31,8 +32,10 @@ class MemoryLoader:
         order = epoch_order(self.samples, seed=self._seed, epoch=epoch, shuffle=self._shuffle)
         stream = augmentation_stream(seed=self._seed, epoch=epoch)
         for positions in torch.split(order, self._batch_size):
-            images = self._split.images.index_select(0, positions)
-            yield self._prepare(images, self._split.labels.index_select(0, positions), stream)
+            with one_thread():
+                images = self._split.images.index_select(0, positions)
+                labels = self._split.labels.index_select(0, positions)
+            yield self._prepare(images, labels, stream)
 
     def close(self) -> None:
         """Nothing to release."""

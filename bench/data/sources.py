@@ -45,8 +45,12 @@ def _root(data_dir: Path | None) -> tuple[Path, str | None]:
 
 
 def _files(task: Obtainable) -> tuple[DataFile, ...]:
-    # A task from elsewhere may leave `files` and `fetchers` out.
+    # A task of another project may leave `files` and `fetchers` out.
     return getattr(task, "files", ())
+
+
+def _fetchers(task: Obtainable) -> tuple[Fetcher, ...]:
+    return getattr(task, "fetchers", ())
 
 
 def _missing(root: Path, task: Obtainable) -> list[DataFile]:
@@ -115,7 +119,7 @@ def _fetch_locked(task: Obtainable, root: Path) -> None:
         # Left by a process that was killed: whoever works holds the lock.
         shutil.rmtree(abandoned, ignore_errors=True)
     tried = []
-    for fetcher in task.fetchers:
+    for fetcher in _fetchers(task):
         with tempfile.TemporaryDirectory(dir=root, prefix=prefix) as folder:
             try:
                 fetcher(Path(folder))

@@ -1,0 +1,93 @@
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+
+from asge import ASGELearner, ASGESettings
+
+TASK = SimpleNamespace(shape=(1, 8, 8), classes=4)
+BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
+
+
+def make(**settings):
+    options = {"plan": "6,M,8,12", "optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    generator = torch.Generator().manual_seed(0)
+    return ASGELearner(TASK, ASGESettings(**options | settings), BUDGET, torch.device("cpu"), generator)
+
+
+def batch(size=16):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(size, 1, 8, 8, generator=generator), torch.randint(4, (size,), generator=generator)
+
+
+def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
+    learner = make(learning_rate=0.1)
+    network = learner.network
+    images, labels = batch()
+    weights = [(b.unit.conv.weight.detach().clone(), b.unit.conv.bias.detach().clone()) for b in network.blocks]
+    losses = learner.train_step(images, labels)
+
+    x = images
+    for index, ((weight, bias), block) in enumerate(zip(weights, network.blocks, strict=True)):
+        weight.requires_grad_()
+        bias.requires_grad_()
+        y = torch.relu(F.conv2d(x, weight, bias, padding=1))
+        side = y.shape[2] // block.patches
+        g = F.avg_pool2d(y**2, side).flatten(1)
+        loss = F.cross_entropy(g @ block.weight.T, labels)
+        torch.testing.assert_close(losses[f"layer{index + 1}"], loss.detach())
+        grad_weight, grad_bias = torch.autograd.grad(loss, (weight, bias))
+        torch.testing.assert_close(block.unit.conv.weight, weight - 0.1 * grad_weight)
+        torch.testing.assert_close(block.unit.conv.bias, bias - 0.1 * grad_bias)
+        y = y.detach()
+        if block.unit.pool > 1:
+            y = F.avg_pool2d(y**2, block.unit.pool).sqrt()
+        x = F.layer_norm(y.permute(0, 2, 3, 1), (y.shape[1],)).permute(0, 3, 1, 2)
+
+
+def test_no_gradient_crosses_a_block(monkeypatch):
+    """With the loss of one block alone, only that block's convolution gets a gradient."""
+    for trained in range(3):
+        learner = make(learning_rate=0.1)
+        before = [block.unit.conv.weight.detach().clone() for block in learner.network.blocks]
+        for index, block in enumerate(learner.network.blocks):
+            if index != trained:
+                logits = block.local_logits
+                monkeypatch.setattr(block, "local_logits", lambda y, logits=logits: logits(y.detach()) + 0 * y.sum())
+        learner.train_step(*batch())
+        changed = [
+            not torch.equal(block.unit.conv.weight, old)
+            for block, old in zip(learner.network.blocks, before, strict=True)
+        ]
+        assert changed == [index == trained for index in range(3)]
+
+
+def test_the_projection_stays_as_it_was_drawn():
+    learner = make(learning_rate=0.1)
+    before = [block.weight.clone() for block in learner.network.blocks]
+    for _ in range(3):
+        learner.train_step(*batch())
+    for block, old in zip(learner.network.blocks, before, strict=True):
+        assert torch.equal(block.weight, old)
+
+
+def test_best_layer_is_the_most_accurate_on_the_batches_it_is_given():
+    learner = make(learning_rate=0.1)
+    images, _ = batch(64)
+    for wanted in range(3):
+        labels = learner.layer_logits(images)[wanted].argmax(1)
+        learner.finish([(images[:40], labels[:40]), (images[40:], labels[40:])])
+        assert learner.network.best_layer == wanted
+        assert torch.equal(learner.predict(images, "best").argmax(1), labels)
+
+
+def test_a_step_costs_twice_the_forward_convolutions():
+    from bench.measure import flops
+
+    learner = make(learning_rate=0.1)
+    images, labels = batch()
+    forward = 2 * 16 * 9 * (64 * 6 + 16 * 8 * 6 + 16 * 12 * 8)
+    projections = sum(2 * 16 * block.weight.numel() for block in learner.network.blocks)
+    linear = 2 * 16 * 4 * (12 + 20)
+    # projections: forward and the gradient to goodness; classifiers: forward and the weight gradient
+    assert flops.count(lambda: learner.train_step(images, labels)) == 2 * forward + 2 * projections + 2 * linear

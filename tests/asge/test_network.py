@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from asge.network import PLANS, ASGENetwork, parse_plan
+
+
+def test_a_plan_by_hand():
+    layers = parse_plan("16,M,32,M,64", (1, 28, 28))
+    assert [(x.in_channels, x.channels, x.pool, x.height, x.width) for x in layers] == [
+        (1, 16, 2, 28, 28),
+        (16, 32, 2, 14, 14),
+        (32, 64, 1, 7, 7),
+    ]
+
+
+def test_two_pools_in_a_row_make_one_of_four():
+    layers = parse_plan("8,M,M,16", (3, 32, 32))
+    assert [(x.pool, x.height) for x in layers] == [(4, 32), (1, 8)]
+
+
+def test_vgg8_at_32_pixels():
+    layers = parse_plan("vgg8", (3, 32, 32))
+    assert [(x.channels, x.pool, x.height) for x in layers] == [
+        (128, 1, 32),
+        (256, 2, 32),
+        (256, 1, 16),
+        (512, 2, 16),
+        (512, 2, 8),
+        (512, 2, 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "shape", "patches"),
+    [
+        ("small", (1, 28, 28), [8, 4, 2, 1]),
+        ("tiny", (1, 8, 8), [4, 2, 1]),
+        ("vgg8", (3, 32, 32), [4, 2, 2, 1, 1, 1]),
+    ],
+)
+def test_patches_of_the_named_plans_by_hand(plan, shape, patches):
+    network = ASGENetwork(shape, 10, plan=plan, generator=torch.Generator().manual_seed(0))
+    assert [block.patches for block in network.blocks] == patches
+
+
+def test_activations_have_the_sizes_of_the_plan():
+    network = ASGENetwork((1, 28, 28), 10, plan="16,M,32,M,64", generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, 1, 28, 28)
+    assert [tuple(y.shape) for y in network.activations(images)] == [(2, 16, 28, 28), (2, 32, 14, 14), (2, 64, 7, 7)]
+    assert len(network.activations(images, depth=2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ("huge", "neither one of tiny"),
+        ("32,M,x", "'x' is not a number"),
+        ("M,32,64", "before its first"),
+        ("32", "at least two"),
+        ("32,M,M,M,M,64", "to nothing"),
+        ("32,0", "'0' is not a number"),
+    ],
+)
+def test_wrong_plans_say_what_is_wrong(plan, message):
+    with pytest.raises(ValueError, match=message):
+        parse_plan(plan, (1, 8, 8))
+
+
+def test_all_named_plans_fit_32_pixels():
+    for plan in PLANS:
+        assert parse_plan(plan, (3, 32, 32))

@@ -1,0 +1,88 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from asge.optim import ScheduledOptimiser, schedule_factor
+
+
+@pytest.mark.parametrize(
+    ("schedule", "progress", "expected"),
+    [
+        ("constant", 0.7, 1.0),
+        ("cosine", 0.0, 1.0),
+        ("cosine", 0.5, 0.5),
+        ("cosine", 1.0, 0.0),
+        ("flat-linear", 0.5, 1.0),
+        ("flat-linear", 0.75, 0.5),
+        ("flat-linear", 1.0, 0.0),
+        ("one-cycle", 0.0, 0.04),
+        ("one-cycle", 0.125, 0.52),
+        ("one-cycle", 0.25, 1.0),
+        ("one-cycle", 0.625, 0.5),
+        ("one-cycle", 1.0, 0.0),
+    ],
+)
+def test_schedules_by_hand(schedule, progress, expected):
+    assert math.isclose(schedule_factor(schedule, progress), expected, abs_tol=1e-12)
+
+
+def test_unknown_names_say_what_is_valid():
+    with pytest.raises(ValueError, match="one-cycle, cosine"):
+        schedule_factor("step", 0.5)
+    with pytest.raises(ValueError, match="adamw, adam, sgd"):
+        ScheduledOptimiser([torch.zeros(1, requires_grad=True)], _settings(optimiser="lion"), 1)
+
+
+def _settings(**changes):
+    defaults = {
+        "optimiser": "sgd",
+        "learning_rate": 0.1,
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "schedule": "constant",
+    }
+    return SimpleNamespace(**defaults | changes)
+
+
+def test_plain_sgd_follows_the_schedule():
+    weight = torch.tensor([1.0], requires_grad=True)
+    optimiser = ScheduledOptimiser([weight], _settings(schedule="flat-linear"), total_steps=4)
+    for _ in range(4):
+        optimiser.zero_grad()
+        weight.sum().backward()
+        optimiser.step()
+    assert math.isclose(weight.item(), 1.0 - 0.1 * (1 + 1 + 1 + 0.5), rel_tol=1e-6)
+
+
+def test_one_optimiser_over_two_blocks_equals_one_each():
+    def losses(weights):
+        return (weights[0].square().sum() + weights[0].sum(), (weights[1] - 3).square().sum())
+
+    together = [torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([0.5], requires_grad=True)]
+    apart = [w.detach().clone().requires_grad_() for w in together]
+    settings = _settings(optimiser="adamw", weight_decay=0.01)
+    one = ScheduledOptimiser(together, settings, 10)
+    each = [ScheduledOptimiser([w], settings, 10) for w in apart]
+    for _ in range(5):
+        one.zero_grad()
+        for loss in losses(together):
+            loss.backward()
+        one.step()
+        for optimiser, loss in zip(each, losses(apart), strict=True):
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    for a, b in zip(together, apart, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_parameter_without_gradient_is_left_alone():
+    used, unused = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    optimiser = ScheduledOptimiser([used, unused], _settings(optimiser="adamw", weight_decay=0.1), 2)
+    optimiser.zero_grad()
+    used.sum().backward()
+    optimiser.step()
+    assert used.item() < 1
+    assert unused.item() == 1

@@ -1,0 +1,61 @@
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+
+from asge.network import ASGENetwork
+from baselines.backprop import BackpropLearner, BackpropSettings
+from bench.measure import flops
+
+TASK = SimpleNamespace(shape=(1, 8, 8), classes=4)
+BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
+
+
+def make(**settings):
+    options = {"plan": "6,M,8,12", "optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    generator = torch.Generator().manual_seed(0)
+    return BackpropLearner(TASK, BackpropSettings(**options | settings), BUDGET, torch.device("cpu"), generator)
+
+
+def batch(size=16):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(size, 1, 8, 8, generator=generator), torch.randint(4, (size,), generator=generator)
+
+
+def test_a_step_equals_plain_gradient_descent_through_all_layers():
+    learner = make(learning_rate=0.1)
+    torch.nn.init.normal_(learner.network.classifier.weight, generator=torch.Generator().manual_seed(3))
+    images, labels = batch()
+    parameters = [p.detach().clone().requires_grad_() for p in learner.network.parameters()]
+    loss = learner.train_step(images, labels)["loss"]
+
+    names = [name for name, _ in learner.network.named_parameters()]
+    p = dict(zip(names, parameters, strict=True))
+    x = images
+    for index in range(3):
+        weight, bias = p[f"_units.{index}.conv.weight"], p[f"_units.{index}.conv.bias"]
+        y = torch.relu(F.conv2d(x, weight, bias, padding=1))
+        x = (F.avg_pool2d(y**2, 2) + 1e-30).sqrt() if index == 0 else y
+        x = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)
+    expected = F.cross_entropy(F.linear(y.mean((2, 3)), p["classifier.weight"], p["classifier.bias"]), labels)
+    torch.testing.assert_close(loss, expected.detach())
+    for new, old, gradient in zip(
+        learner.network.parameters(), parameters, torch.autograd.grad(expected, parameters), strict=True
+    ):
+        torch.testing.assert_close(new, old - 0.1 * gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_its_convolutions_are_those_of_asge_on_the_same_plan():
+    ours = [unit.conv.weight.shape for unit in make().network.units]
+    asge = ASGENetwork(TASK.shape, 4, plan="6,M,8,12", generator=torch.Generator().manual_seed(0))
+    assert ours == [block.unit.conv.weight.shape for block in asge.blocks]
+    for unit, block in zip(make().network.units, asge.blocks, strict=True):
+        y = torch.rand(2, unit.conv.out_channels, 4, 4)
+        assert torch.equal(unit.propagate(y), block.propagate(y))
+
+
+def test_a_step_costs_three_times_the_forward_less_the_first_input_gradient():
+    learner = make()
+    images, labels = batch()
+    first, rest, linear = 2 * 16 * 9 * 64 * 6, 2 * 16 * 9 * (16 * 8 * 6 + 16 * 12 * 8), 2 * 16 * 4 * 12
+    assert flops.count(lambda: learner.train_step(images, labels)) == 2 * first + 3 * rest + 3 * linear

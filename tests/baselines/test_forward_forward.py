@@ -1,0 +1,128 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from baselines.forward_forward import (
+    ForwardForwardLearner,
+    ForwardForwardSettings,
+    normalize_length,
+    overlay,
+    wrong_labels,
+)
+
+TASK = SimpleNamespace(shape=(1, 4, 4), classes=3)
+BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
+
+
+def make(**settings):
+    options = {"hidden": (8, 7, 6), "optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    generator = torch.Generator().manual_seed(0)
+    return ForwardForwardLearner(
+        TASK, ForwardForwardSettings(**options | settings), BUDGET, torch.device("cpu"), generator
+    )
+
+
+def batch(size=12):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(size, 1, 4, 4, generator=generator), torch.randint(3, (size,), generator=generator)
+
+
+def test_a_negative_never_has_the_true_label_and_all_others_occur():
+    labels = torch.arange(10).repeat(500)
+    wrong = wrong_labels(labels, 10, torch.Generator().manual_seed(0))
+    assert not (wrong == labels).any()
+    for label in range(10):
+        assert set(wrong[labels == label].tolist()) == set(range(10)) - {label}
+
+
+def test_overlay_replaces_the_first_values_and_leaves_its_input():
+    flat = torch.arange(8.0).view(2, 4)
+    out = overlay(flat, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert out.tolist() == [[1, 0, 2, 3], [0, 1, 6, 7]]
+    assert flat.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_normalised_rows_have_root_mean_square_one_and_zero_stays_zero():
+    x = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    rms = (12.5) ** 0.5
+    torch.testing.assert_close(normalize_length(x), torch.tensor([[3 / rms, 4 / rms], [0.0, 0.0]]))
+
+
+def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
+    learner = make(learning_rate=0.1, peer_normalization=0.5, peer_momentum=0.9)
+    images, labels = batch()
+    weights = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in learner.layers]
+    generator = torch.Generator().manual_seed(7)
+    learner._generator.set_state(generator.get_state())
+    losses = learner.train_step(images, labels)
+
+    wrong = wrong_labels(labels, 3, torch.Generator().manual_seed(7))
+    positive, negative = images.flatten(1).clone(), images.flatten(1).clone()
+    positive[:, :3] = torch.eye(3)[labels]
+    negative[:, :3] = torch.eye(3)[wrong]
+    for index, (weight, bias) in enumerate(weights):
+        weight.requires_grad_()
+        bias.requires_grad_()
+        h_pos = torch.relu(positive / positive.pow(2).mean(1, keepdim=True).sqrt() @ weight.T + bias)
+        h_neg = torch.relu(negative / negative.pow(2).mean(1, keepdim=True).sqrt() @ weight.T + bias)
+        theta = h_pos.shape[1]
+        p_pos = torch.sigmoid(h_pos.pow(2).sum(1) - theta)
+        p_neg = torch.sigmoid(h_neg.pow(2).sum(1) - theta)
+        mean = 0.9 * 0.5 + 0.1 * h_pos.mean(0)
+        peer = ((mean - mean.mean()) ** 2).mean()
+        loss = -p_pos.log().mean() - (1 - p_neg).log().mean() + 0.5 * peer
+        torch.testing.assert_close(losses[f"layer{index + 1}"], loss.detach())
+        grad_weight, grad_bias = torch.autograd.grad(loss, (weight, bias))
+        torch.testing.assert_close(learner.layers[index].weight, weight - 0.1 * grad_weight)
+        torch.testing.assert_close(learner.layers[index].bias, bias - 0.1 * grad_bias)
+        positive, negative = h_pos.detach(), h_neg.detach()
+
+
+@torch.no_grad()
+def test_goodness_prediction_equals_one_pass_per_label():
+    learner = make()
+    images, _ = batch()
+    expected = torch.zeros(len(images), 3)
+    for label in range(3):
+        x = images.flatten(1).clone()
+        x[:, :3] = torch.eye(3)[label]
+        for depth, layer in enumerate(learner.layers):
+            x = torch.relu(layer(normalize_length(x)))
+            if depth > 0:
+                expected[:, label] += x.pow(2).sum(1)
+    torch.testing.assert_close(learner.predict(images, "goodness"), expected)
+
+
+@torch.no_grad()
+def test_softmax_prediction_uses_the_neutral_label_and_all_but_the_first_layer():
+    learner = make()
+    torch.nn.init.normal_(learner.read_out.weight)
+    images, _ = batch()
+    x = images.flatten(1).clone()
+    x[:, :3] = 1 / 3
+    features = []
+    for layer in learner.layers:
+        x = torch.relu(layer(normalize_length(x)))
+        features.append(normalize_length(x))
+    expected = torch.cat(features[1:], 1) @ learner.read_out.weight.T
+    torch.testing.assert_close(learner.predict(images, "softmax"), expected)
+
+
+def test_images_smaller_than_the_label_are_refused():
+    with pytest.raises(ValueError, match="3 label values into images of 2 values"):
+        ForwardForwardLearner(
+            SimpleNamespace(shape=(2, 1, 1), classes=3),
+            ForwardForwardSettings(),
+            BUDGET,
+            torch.device("cpu"),
+            torch.Generator(),
+        )
+
+
+def test_read_out_learns_from_the_cross_entropy_of_the_softmax_prediction():
+    learner = make(learning_rate=0.1)
+    images, labels = batch()
+    loss = learner.train_step(images, labels)["softmax"]
+    torch.testing.assert_close(loss, F.cross_entropy(torch.zeros(12, 3), labels))

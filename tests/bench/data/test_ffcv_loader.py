@@ -1,0 +1,85 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.data.errors import LoaderError
+from bench.data.loaders import _ffcv_works, make_loader
+from bench.data.splits import Split
+from bench.data.tasks import Task
+
+pytestmark = pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")
+
+
+@pytest.fixture
+def loader(colours: Task, colour_split: Split, betons: Path) -> Iterator[Any]:
+    loader = make_loader(
+        "ffcv",
+        colours,
+        colour_split,
+        batch_size=4,
+        seed=0,
+        shuffle=True,
+        augmentation=[],
+        device=torch.device("cpu"),
+        cache_dir=betons,
+    )
+    yield loader
+    loader.close()
+
+
+def _replace_stage(loader: Any, stage: object) -> None:
+    """Let FFCV's worker run ``stage`` instead of its compiled decoders."""
+    loader._pipeline._loader.code = ([(stage, [])], [])
+
+
+def test_a_worker_that_dies_is_an_error_with_its_cause(loader: Any) -> None:
+    def fail(**_arguments: object) -> None:
+        raise ValueError("cannot decode")
+
+    _replace_stage(loader, fail)
+    with pytest.raises(LoaderError, match="worker died: cannot decode") as caught:
+        list(loader.epoch(0))
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_worker_that_hangs_is_an_error(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def hang(**_arguments: object) -> tuple[()]:
+        released.wait(30)
+        return ()
+
+    _replace_stage(loader, hang)
+    loader._pipeline._batch_timeout = 0.1
+    monkeypatch.setattr("bench.data.ffcv_pipeline._STOP_S", 0.0)
+    try:
+        with pytest.raises(LoaderError, match="no batch in 0 seconds"):
+            list(loader.epoch(0))
+    finally:
+        released.set()
+
+
+def test_an_epoch_left_early_leaves_no_thread(loader: Any) -> None:
+    before = threading.active_count()
+    epoch = loader.epoch(0)
+    next(epoch)
+    assert threading.active_count() == before + 1
+    epoch.close()
+    assert threading.active_count() == before
+    assert len(list(loader.epoch(0))) == len(loader)
+
+
+def test_two_epochs_at_once_do_not_mix(loader: Any) -> None:
+    alone = [labels for _, labels in loader.epoch(2)]
+    together = [labels for (_, labels), _ in zip(loader.epoch(2), loader.epoch(3), strict=True)]
+    assert all(map(torch.equal, alone, together))
+
+
+def test_closed_loader(loader: Any) -> None:
+    loader.close()
+    with pytest.raises(LoaderError, match="closed"):
+        list(loader.epoch(0))

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.data import loaders
+from bench.data.batches import Preparation, augmentation_stream
+from bench.data.loaders import Loader, make_loader, resolve_kind
+from bench.data.splits import Split, split
+from bench.data.tasks import DIGITS, Task
+from bench.errors import UserError
+
+CPU = torch.device("cpu")
+
+needs_ffcv = pytest.mark.skipif(not loaders._ffcv_works(), reason="needs FFCV, which is not installed")
+
+
+def _memory(
+    task: Task, part: Split, *, seed: int = 3, shuffle: bool = True, augmentation: tuple[str, ...] = ()
+) -> Loader:
+    return make_loader(
+        "memory", task, part, batch_size=8, seed=seed, shuffle=shuffle, augmentation=augmentation, device=CPU
+    )
+
+
+def test_every_sample_comes_once_an_epoch(colours: Task, colour_split: Split) -> None:
+    numbered = Split(colour_split.images, torch.arange(53), colour_split.indices, "train")
+    loader = _memory(colours, numbered)
+    batches = [labels for _, labels in loader.epoch(0)]
+    assert [len(labels) for labels in batches] == [8] * 6 + [5]
+    assert len(loader) == 7
+    assert loader.samples == 53
+    assert torch.cat(batches).sort().values.tolist() == list(range(53))
+
+
+def test_epochs_are_functions_of_seed_and_number(colours: Task, colour_split: Split) -> None:
+    loader = _memory(colours, colour_split, augmentation=("crop",))
+
+    def epoch(loader: Loader, number: int) -> torch.Tensor:
+        return torch.cat([images for images, _ in loader.epoch(number)])
+
+    later, first = epoch(loader, 1), epoch(loader, 0)
+    again = _memory(colours, colour_split, augmentation=("crop",))
+    assert torch.equal(epoch(again, 0), first)
+    assert torch.equal(epoch(again, 1), later)
+    assert not torch.equal(first, later)
+    assert not torch.equal(epoch(_memory(colours, colour_split, seed=4, augmentation=("crop",)), 0), first)
+
+
+def test_without_shuffling_the_split_keeps_its_order(colours: Task, colour_split: Split) -> None:
+    batches = list(_memory(colours, colour_split, shuffle=False).epoch(5))
+    expected, _ = Preparation.of(colours, [], CPU)(
+        colour_split.images, colour_split.labels, augmentation_stream(seed=0, epoch=0)
+    )
+    assert torch.equal(torch.cat([images for images, _ in batches]), expected)
+    assert torch.equal(torch.cat([labels for _, labels in batches]), colour_split.labels)
+
+
+def test_batches_belong_to_the_caller(colours: Task, colour_split: Split) -> None:
+    loader = _memory(colours, colour_split, shuffle=False)
+    for images, labels in loader.epoch(0):
+        images.zero_()
+        labels.zero_()
+    assert next(iter(loader.epoch(0)))[0].abs().max() > 0
+    assert colour_split.labels.max() > 0
+
+
+@needs_ffcv
+@pytest.mark.usefixtures("keep_threads")
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("augmentation", [(), ("shift", "flip")])
+@pytest.mark.parametrize("name", ["digits", "colours"])
+def test_both_kinds_give_the_same_tensors(
+    name: str, shuffle: bool, augmentation: tuple[str, ...], betons: Path, colours: Task, colour_split: Split
+) -> None:
+    task = {"digits": DIGITS, "colours": colours}[name]
+    part = {"digits": lambda: split(DIGITS, DIGITS.read(None)).validation, "colours": lambda: colour_split}[name]()
+    torch.set_num_threads(2)
+    pair = [
+        make_loader(
+            kind,
+            task,
+            part,
+            batch_size=24,
+            seed=11,
+            shuffle=shuffle,
+            augmentation=augmentation,
+            device=CPU,
+            cache_dir=betons,
+        )
+        for kind in ("memory", "ffcv")
+    ]
+    assert [loader.kind for loader in pair] == ["memory", "ffcv"]
+    assert torch.get_num_threads() == 2
+    assert len(pair[0]) == len(pair[1])
+    assert len(part) % 24 != 0
+    for number in (0, 1, 7, 0):
+        # All batches are kept until the comparison, so that a buffer used twice shows.
+        expected, found = (list(loader.epoch(number)) for loader in pair)
+        assert [len(labels) for _, labels in found] == [len(labels) for _, labels in expected]
+        for (images, labels), (other_images, other_labels) in zip(expected, found, strict=True):
+            assert torch.equal(images, other_images)
+            assert torch.equal(labels, other_labels)
+        assert torch.get_num_threads() == 2
+    pair[1].close()
+
+
+def test_auto_is_ffcv_where_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "_ffcv_works", lambda: True)
+    assert [resolve_kind(kind) for kind in ("auto", "ffcv", "memory")] == ["ffcv", "ffcv", "memory"]
+    monkeypatch.setattr(loaders, "_ffcv_works", lambda: False)
+    assert [resolve_kind(kind) for kind in ("auto", "memory")] == ["memory", "memory"]
+
+
+def test_missing_ffcv_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "_ffcv_works", lambda: False)
+    with pytest.raises(UserError, match=r"apt-get install libopencv-dev .* pip install 'local-learning-bench\[ffcv\]'"):
+        resolve_kind("ffcv")
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(UserError, match="unknown loader 'memmory': did you mean 'memory'"):
+        resolve_kind("memmory")
+
+
+@pytest.mark.parametrize(("batch_size", "samples", "message"), [(0, 53, "batch_size is 0"), (8, 0, "is empty")])
+def test_nothing_to_load(colours: Task, colour_split: Split, batch_size: int, samples: int, message: str) -> None:
+    part = Split(colour_split.images[:samples], colour_split.labels[:samples], torch.arange(samples), "train")
+    with pytest.raises(UserError, match=message):
+        make_loader("memory", colours, part, batch_size=batch_size, seed=0, shuffle=True, augmentation=[], device=CPU)

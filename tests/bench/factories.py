@@ -1,0 +1,101 @@
+"""Records made by hand, for tests of what reads them."""
+
+from bench.records import CellSpec, Code, Environment, EpochRecord, Noise, Record, StrategyRecord, TrainingRecord
+
+QUIET = Noise(cpu_pressure=0.0, steal=0.0, noisy=False)
+
+
+def cell(method="asge", seed=0, **changes):
+    values = {
+        "method": method,
+        "settings": {},
+        "task": "fashion-mnist",
+        "seed": seed,
+        "epochs": 2,
+        "batch_size": 64,
+        "augmentation": (),
+        "train_samples": None,
+        "loader": "memory",
+        "device": "cpu",
+        "threads": 2,
+    }
+    return CellSpec(**values | changes)
+
+
+def record(method="asge", seed=0, accuracies=None, status="ok", created="2026-01-01T00:00:00+00:00", **changes):
+    spec = cell(method, seed, **changes)
+    accuracies = {"last": 90.0} if accuracies is None else accuracies
+    epochs = [
+        EpochRecord(
+            epoch=number,
+            seconds=2.0,
+            images=100,
+            losses={"loss": 1.0 / number},
+            validation={name: value - 10 / number for name, value in accuracies.items()},
+            layers=[50.0, 80.0 + number],
+            noise=QUIET,
+        )
+        for number in (1, 2)
+    ]
+    training = TrainingRecord(
+        seconds=4.0,
+        first_batch_seconds=0.1,
+        images_per_second=50.0,
+        images_per_second_minimum=50.0,
+        images_per_second_iqr=0.0,
+        images_per_second_compute=60.0,
+        peak_rss_bytes=2**20,
+        peak_reserved_bytes=None,
+        peak_live_bytes=2**19,
+        live_parameter_bytes=1,
+        live_gradient_bytes=1,
+        live_optimiser_bytes=2,
+        parameter_bytes=4000,
+        state_bytes=12000,
+        parameters=1000,
+        flops_per_image=1e6,
+        energy_joules=None,
+        energy_note="no energy counter on this machine",
+        noisy=False,
+    )
+    strategies = [
+        StrategyRecord(
+            strategy=name,
+            accuracy=value,
+            best_validation_epoch=2,
+            accuracy_at_best_validation=value,
+            samples=10000,
+            images_per_second=500.0,
+            peak_live_bytes=1000,
+            parameters=1000,
+            parameter_bytes=4000,
+            flops_per_image=1e5,
+        )
+        for name, value in accuracies.items()
+    ]
+    ok = status == "ok"
+    return Record(
+        id=spec.id,
+        cell=spec,
+        suite="test",
+        status=status,
+        error=None if ok else "it broke",
+        created=created,
+        code=Code(version="0", commit="abc", dirty=False, fingerprint="f"),
+        environment=Environment(
+            python="3",
+            torch="2",
+            numpy="2",
+            ffcv=None,
+            platform="p",
+            cpu="c",
+            gpu=None,
+            cores=2,
+            threads=2,
+            isa="AVX2",
+            deterministic_algorithms=False,
+        ),
+        epochs=epochs if ok else [],
+        training=training if ok else None,
+        strategies=strategies if ok else [],
+    )

@@ -1,0 +1,79 @@
+import torch
+import torch.nn.functional as F
+
+from bench.measure.memory import PeakMemory, live_bytes, storage_bytes
+
+KIB = torch.zeros(256)  # float32: 1 KiB
+
+
+def test_peak_counts_what_is_alive_at_once():
+    def step():
+        a = KIB + 1  # 1 KiB
+        b = a * 2  # 2 KiB alive
+        del a
+        c = torch.cat([b, b])  # 3 KiB alive: b and c
+        del b
+        return c.sum()
+
+    # KIB itself is read: 4 KiB in all; the sum is one more float, made when only c is left.
+    assert live_bytes(step).peak == 4 * 1024
+
+
+def test_views_count_once_and_in_place_operations_nothing():
+    def step():
+        a = torch.zeros(256)
+        a.view(16, 16).t().add_(1)
+        return a[:8]
+
+    assert live_bytes(step).peak == 1024
+
+
+def test_held_tensors_count_though_no_operation_touches_them():
+    held = torch.zeros(1024)
+    assert live_bytes(lambda: torch.zeros(256), [held, held.view(32, 32)]).peak == 5 * 1024
+
+
+def test_saved_activations_of_a_backward_pass_are_seen():
+    weight = torch.zeros(64, 64, requires_grad=True)
+    x = torch.zeros(32, 64)
+
+    def depth(layers):
+        def step():
+            y = x
+            for _ in range(layers):
+                y = torch.sin(F.linear(y, weight))
+            y.sum().backward()
+            weight.grad = None
+
+        return live_bytes(step).peak
+
+    # one more layer keeps its linear output and its sine: 2 * 32 * 64 floats
+    assert depth(5) - depth(4) == 2 * 32 * 64 * 4
+
+
+def test_repeats_exactly():
+    def step():
+        x = torch.randn(100, 100)
+        return (x @ x).relu().sum()
+
+    assert len({live_bytes(step).peak for _ in range(3)}) == 1
+
+
+def test_storage_of_views_counts_once():
+    a = torch.zeros(256)
+    assert storage_bytes([a, a[:10], a.view(16, 16)]) == 1024
+    assert storage_bytes([a, torch.zeros(256)]) == 2048
+
+
+def test_peak_resident_size_sees_what_was_used_and_freed():
+    peak = PeakMemory(torch.device("cpu"))
+    block = torch.ones(64 * 2**20 // 4)
+    del block
+    assert 60 * 2**20 < peak.peak() < 200 * 2**20
+    assert peak.reserved() is None
+
+
+def test_peak_resident_size_does_not_see_what_came_before():
+    block = torch.ones(64 * 2**20 // 4)
+    del block
+    assert PeakMemory(torch.device("cpu")).peak() < 32 * 2**20

@@ -1,0 +1,50 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from asge import ASGELearner, ASGESettings
+from bench.measure import probe
+
+PLAN = "4,M,8"
+CONVOLUTIONS = 4 * 9 + 4 + 8 * 4 * 9 + 8
+CLASSIFIERS = 2 * (8 * 3 + 3)
+
+
+@pytest.fixture
+def learner():
+    task = SimpleNamespace(shape=(1, 8, 8), classes=3)
+    budget = SimpleNamespace(epochs=1, steps_per_epoch=10)
+    return ASGELearner(task, ASGESettings(plan=PLAN), budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+
+
+def test_training_figures_by_hand(learner):
+    images, labels = torch.randn(16, 1, 8, 8), torch.randint(3, (16,))
+    figures = probe.training(learner, images, labels)
+    assert figures.parameters == CONVOLUTIONS + CLASSIFIERS
+    assert figures.parameter_bytes == 4 * figures.parameters
+    assert figures.live_gradient_bytes == figures.parameter_bytes
+    # AdamW: two moments and a step counter per tensor; the fixed projections: 3 x (4 * 2 * 2) and 3 x 8, and biases
+    tensors, projections = 8, 3 * 16 + 3 + 3 * 8 + 3
+    assert figures.live_optimiser_bytes == 4 * (2 * figures.parameters + tensors + projections)
+    assert figures.peak_live_bytes > figures.state_bytes
+    assert figures.images_per_second_compute > 0
+    convolutions = 2 * (64 * 4 * 9 + 16 * 8 * 4 * 9)
+    linear = 2 * (3 * 16 + 3 * 8) + 2 * (3 * 8 + 3 * 8)
+    assert figures.flops_per_image == 2 * (convolutions + linear)
+
+
+def test_live_bytes_of_training_repeat_exactly(learner):
+    images, labels = torch.randn(16, 1, 8, 8), torch.randint(3, (16,))
+    first = probe.training(learner, images, labels)
+    assert probe.training(learner, images, labels).peak_live_bytes == first.peak_live_bytes
+
+
+def test_prediction_figures_by_hand_and_nothing_changes(learner):
+    images = torch.randn(16, 1, 8, 8)
+    before = [p.clone() for p in learner.parameters()]
+    figures = probe.prediction(learner, "last", images)
+    assert figures.parameters == CONVOLUTIONS + 8 * 3 + 3
+    assert figures.flops_per_image == 2 * (64 * 4 * 9 + 16 * 8 * 4 * 9 + 8 * 3)
+    for old, new in zip(before, learner.parameters(), strict=True):
+        assert torch.equal(old, new)

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+from factories import cell, record
+
+from bench import records
+from bench.errors import UserError
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    path = tmp_path / records.RECORD_FILE
+    records.write(path, record())
+    assert records.read(path) == record()
+    assert [p.name for p in tmp_path.iterdir()] == [records.RECORD_FILE]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    path.write_text("old")
+
+    def full_disk(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        records.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "Invalid JSON"),
+        (lambda _: "", "Invalid JSON"),
+        (
+            lambda text: text.replace('"status":"ok"', '"status":"fine"').replace('"status": "ok"', '"status": "fine"'),
+            "status",
+        ),
+        (lambda text: json.dumps({**json.loads(text), "schema_version": 99}), "schema_version"),
+        (lambda text: json.dumps({**json.loads(text), "surprise": 1}), "surprise"),
+        (lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "code"}), "code"),
+    ],
+)
+def test_an_edited_record_is_an_error_that_names_the_file(tmp_path, edit, message):
+    path = tmp_path / "record.json"
+    records.write(path, record())
+    path.write_text(edit(path.read_text()))
+    with pytest.raises(UserError, match=message) as caught:
+        records.read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_runs_holds_records_and_unfinished_cells(tmp_path):
+    done, open_ = record(seed=0), cell(seed=1)
+    for spec in (done.cell, open_):
+        (tmp_path / spec.id).mkdir()
+        records.write(tmp_path / spec.id / records.CELL_FILE, spec)
+    records.write(tmp_path / done.cell.id / records.RECORD_FILE, done)
+    (tmp_path / "figures").mkdir()
+    assert records.read_all(tmp_path) == ([done], [open_])
+
+
+def test_a_missing_folder_of_runs_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        records.read_all(tmp_path / "nowhere")
+
+
+def test_not_a_number_is_never_written():
+    with pytest.raises(ValueError, match="finite"):
+        record(accuracies={"last": float("nan")})

@@ -1,0 +1,87 @@
+import csv
+import io
+import json
+
+import pytest
+from factories import cell, record
+from rich.console import Console
+from scipy import stats
+
+from bench import report
+
+MUST_NOT_BE_NULL = {
+    "method",
+    "strategy",
+    "task",
+    "seed",
+    "status",
+    "accuracy",
+    "train_images_per_second",
+    "train_images_per_second_compute",
+    "predict_images_per_second",
+    "peak_rss_bytes",
+    "peak_live_bytes",
+    "parameter_bytes",
+    "parameters",
+    "train_flops_per_image",
+}
+
+
+def render(form, *args):
+    out = io.StringIO()
+    report.render_rows(report.rows(*args), form, Console(file=out))
+    return out.getvalue()
+
+
+def test_a_json_row_has_every_figure():
+    [row] = json.loads(render("json", [record()]))
+    assert {key for key in MUST_NOT_BE_NULL if row[key] is None} == set()
+    assert row["published"] == 93.41
+    assert row["gap"] == pytest.approx(90.0 - 93.41)
+    assert row["energy_joules"] is None
+
+
+def test_every_strategy_is_a_row_and_every_cell_that_is_not_ok_too():
+    rows = report.rows(
+        [record(accuracies={"last": 90.0, "best": 91.0}), record("cwc", status="diverged")], [cell("backprop")]
+    )
+    assert [(r.method, r.strategy, r.status) for r in rows] == [
+        ("asge", "last", "ok"),
+        ("asge", "best", "ok"),
+        ("backprop", "logits", "interrupted"),
+        ("cwc", "goodness", "diverged"),
+        ("cwc", "softmax", "diverged"),
+    ]
+    assert rows[3].accuracy is None
+    assert rows[3].error == "it broke"
+
+
+def test_csv_has_a_header_and_a_line_per_row():
+    [row] = csv.DictReader(io.StringIO(render("csv", [record()])))
+    assert float(row["accuracy"]) == 90.0
+    assert row["energy_joules"] == ""
+
+
+def test_seeds_are_summed_up_with_a_t_interval():
+    text = render("markdown", [record(seed=s, accuracies={"last": a}) for s, a in enumerate([90.0, 91.0, 92.0])])
+    half = stats.t.ppf(0.975, 2) * 1.0 / 3**0.5
+    assert f"| asge | last | 91.00 ±{half:.2f} |" in text
+    assert "ok, 3 seeds" in text
+
+
+def test_failures_are_shown_beside_what_worked():
+    for form in ("rich", "markdown"):
+        text = render(form, [record(seed=0), record(seed=1, status="diverged")])
+        assert "90.00" in text
+        assert "diverged (seed 1)" in text
+        assert "it broke" in text
+
+
+def test_the_loader_is_named():
+    assert "loader: memory (images kept in one tensor)" in render("rich", [record()])
+    assert "loader: ffcv" in render("rich", [record(loader="ffcv")])
+
+
+def test_a_table_that_is_piped_is_not_folded():
+    lines = render("rich", [record()]).splitlines()
+    assert any("asge" in line and "90.00" in line and "93.41" in line and "ok" in line for line in lines)

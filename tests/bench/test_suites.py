@@ -1,0 +1,108 @@
+import pytest
+
+from bench import suites
+from bench.errors import UserError
+from bench.suites import Overrides
+
+
+def expand(suite, **overrides):
+    return suites.cells(suite, device="cpu", threads=2, overrides=Overrides(**overrides))
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+MINE = """
+tasks = ["digits"]
+seeds = 2
+epochs = 3
+loader = "memory"
+[methods.asge]
+plan = "tiny"
+[methods.ff]
+"""
+
+
+@pytest.mark.parametrize("name", suites.names())
+def test_every_shipped_suite_expands(name):
+    assert expand(suites.load(name), loader="memory")
+
+
+def test_expansion_by_hand(tmp_path):
+    cells = expand(suites.load(write(tmp_path, MINE)))
+    assert [(c.method, c.seed) for c in cells] == [("asge", 0), ("ff", 0), ("asge", 1), ("ff", 1)]
+    assert {c.epochs for c in cells} == {3}
+    assert cells[0].settings["plan"] == "tiny"
+    assert cells[0].settings["alpha"] == 1.0
+
+
+def test_overrides(tmp_path):
+    suite = suites.load(write(tmp_path, MINE))
+    cells = expand(
+        suite, methods=("ff",), tasks=("digits", "mnist"), seeds=1, epochs=7, settings={"ff": {"threshold": 2}}
+    )
+    assert [(c.method, c.task, c.epochs, c.settings["threshold"]) for c in cells] == [
+        ("ff", "digits", 7, 2.0),
+        ("ff", "mnist", 7, 2.0),
+    ]
+
+
+def test_identity(tmp_path):
+    suite = suites.load(write(tmp_path, MINE))
+    cells = expand(suite)
+    assert len({c.id for c in cells}) == 4
+    assert cells[0].id == expand(suite, settings={"asge": {"alpha": 1}})[0].id
+    assert cells[0].experiment == cells[2].experiment
+    assert cells[0].experiment != expand(suite, settings={"asge": {"alpha": 2}})[0].experiment
+    assert cells[0].experiment != expand(suite, epochs=4)[0].experiment
+    other_threads = suites.cells(suite, device="cpu", threads=1)[0]
+    assert other_threads.id != cells[0].id
+    assert other_threads.experiment == cells[0].experiment
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"methods": ("cwc",)}, "unknown method in suite mine 'cwc'"),
+        ({"tasks": ("digit",)}, "unknown task 'digit': did you mean 'digits'"),
+        ({"seeds": 0}, "--seeds must be at least 1, got 0"),
+        ({"epochs": -1}, "--epochs must be at least 1, got -1"),
+        ({"loader": "fast"}, "unknown loader 'fast'"),
+        ({"settings": {"cwc": {}}}, "unknown method in suite mine 'cwc'"),
+    ],
+)
+def test_overrides_that_are_not_valid(tmp_path, overrides, message):
+    suite = suites.load(write(tmp_path, MINE))
+    with pytest.raises(UserError, match=message):
+        expand(suite, **overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = ", "not valid TOML"),
+        (MINE.replace("seeds", "seds"), r"unknown key 'seds': did you mean 'seeds'\?"),
+        (MINE.replace("epochs = 3", "epochs = 0"), "epochs is not valid"),
+        (MINE.replace('"digits"', ""), "tasks is not valid"),
+        (MINE.split("[methods", maxsplit=1)[0], "methods is not valid"),
+    ],
+)
+def test_files_that_are_not_suites(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        suites.load(write(tmp_path, text))
+
+
+def test_a_setting_that_does_not_exist_in_a_file(tmp_path):
+    suite = suites.load(write(tmp_path, MINE.replace("plan =", "plna =")))
+    with pytest.raises(UserError, match=r"unknown setting of asge 'plna': did you mean 'plan'\?"):
+        expand(suite)
+
+
+def test_unknown_suites():
+    with pytest.raises(UserError, match=r"unknown suite 'smok': did you mean 'smoke'\?"):
+        suites.load("smok")
+    with pytest.raises(UserError, match="does not exist"):
+        suites.load("nowhere.toml")

@@ -1,0 +1,168 @@
+"""The checks that every registered method has to pass, whoever wrote it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from bench import methods, settings
+from bench.methods import PerLayer
+
+TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
+EPOCHS, STEPS = 2, 4
+SMALL = {
+    "asge": {"plan": "8,M,16"},
+    "backprop": {"plan": "8,M,16"},
+    "ff": {"hidden": [32, 32]},
+    "cwc": {"channels": [10, 20], "train_until": [0.5, 1.0]},
+}
+
+
+def build(name, seed=0):
+    method = methods.get(name)
+    generator = torch.Generator().manual_seed(seed)
+    budget = SimpleNamespace(epochs=EPOCHS, steps_per_epoch=STEPS)
+    made = settings.make(name, SMALL.get(name, {}))
+    return method.build(TASK, made, budget, torch.device("cpu"), generator), generator
+
+
+def batches(epoch, size=16):
+    generator = torch.Generator().manual_seed(100 + epoch)
+    for step in range(STEPS):
+        count = size if step < STEPS - 1 else 5
+        labels = torch.randint(10, (count,), generator=generator)
+        yield torch.randn(count, 1, 8, 8, generator=generator) + labels.view(-1, 1, 1, 1) / 5, labels
+
+
+def train(learner, epochs):
+    for epoch in epochs:
+        learner.begin_epoch(epoch)
+        for images, labels in batches(epoch):
+            learner.train_step(images, labels)
+        learner.finish(batches(9))
+
+
+def outputs(learner):
+    images, _ = next(batches(5))
+    return {strategy: learner.predict(images, strategy) for strategy in learner.strategies}
+
+
+@pytest.fixture(params=methods.names())
+def name(request):
+    return request.param
+
+
+def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(name):
+    learner, _ = build(name)
+    assert tuple(learner.strategies) == tuple(methods.get(name).strategies)
+    learner.finish(batches(9))
+    for logits in outputs(learner).values():
+        assert logits.shape == (16, 10)
+        assert logits.dtype == torch.float32
+        assert not logits.requires_grad
+
+
+def test_layers_predict_if_they_say_so(name):
+    learner, _ = build(name)
+    if isinstance(learner, PerLayer):
+        images, _ = next(batches(0))
+        for logits in learner.layer_logits(images):
+            assert logits.shape == (16, 10)
+            assert not logits.requires_grad
+
+
+def test_steps_on_one_batch_lower_its_losses(name):
+    learner, _ = build(name)
+    learner.begin_epoch(0)
+    images, labels = next(batches(0))
+    first = learner.train_step(images, labels)
+    for _ in range(30):
+        last = learner.train_step(images, labels)
+    for key, loss in first.items():
+        assert loss.dim() == 0
+        assert not loss.requires_grad
+        assert last[key] < loss, key
+
+
+def test_same_seed_same_bits_other_seed_other_bits(name):
+    results = []
+    for seed in (0, 0, 1):
+        learner, _ = build(name, seed)
+        train(learner, range(EPOCHS))
+        results.append(outputs(learner))
+    first, again, other = results
+    assert all(torch.equal(first[s], again[s]) for s in first)
+    assert any(not torch.equal(first[s], other[s]) for s in first)
+
+
+def test_nothing_random_comes_from_outside_the_generator(name):
+    torch.manual_seed(1)
+    first, _ = build(name)
+    train(first, range(1))
+    torch.manual_seed(2)
+    second, _ = build(name)
+    train(second, range(1))
+    for strategy, logits in outputs(first).items():
+        assert torch.equal(logits, outputs(second)[strategy])
+
+
+def test_save_load_continue_equals_not_stopping(name, tmp_path):
+    straight, _ = build(name)
+    train(straight, range(EPOCHS))
+
+    before, generator = build(name)
+    train(before, range(1))
+    torch.save({"learner": before.state_dict(), "generator": generator.get_state()}, tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    after, generator = build(name, seed=7)
+    after.load_state_dict(state["learner"])
+    generator.set_state(state["generator"])
+    train(after, range(1, EPOCHS))
+
+    for strategy, logits in outputs(straight).items():
+        assert torch.equal(logits, outputs(after)[strategy]), strategy
+
+
+def test_choosing_and_predicting_change_no_weight_and_no_later_step(name):
+    looked, _ = build(name)
+    blind, _ = build(name)
+    for epoch in range(EPOCHS):
+        looked.begin_epoch(epoch)
+        blind.begin_epoch(epoch)
+        for images, labels in batches(epoch):
+            looked.train_step(images, labels)
+            blind.train_step(images, labels)
+            looked.finish(batches(9))
+            outputs(looked)
+    for a, b in zip(looked.parameters(), blind.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_batch_of_nan_gives_a_loss_that_is_not_finite(name):
+    learner, _ = build(name)
+    learner.begin_epoch(0)
+    images, labels = next(batches(0))
+    losses = learner.train_step(torch.full_like(images, torch.nan), labels)
+    losses = {**losses, **learner.train_step(images, labels)}
+    assert any(not torch.isfinite(loss) for loss in losses.values())
+
+
+def test_the_callers_batch_is_not_changed(name):
+    learner, _ = build(name)
+    learner.begin_epoch(0)
+    images, labels = next(batches(0))
+    kept = images.clone()
+    learner.train_step(images, labels)
+    outputs_before = images.clone()
+    for strategy in learner.strategies:
+        learner.predict(images, strategy)
+    assert torch.equal(images, kept)
+    assert torch.equal(outputs_before, kept)
+
+
+def test_every_strategy_counts_its_parameters(name):
+    learner, _ = build(name)
+    everything = {id(p) for p in learner.parameters()}
+    assert everything
+    for strategy in learner.strategies:
+        assert sum(p.numel() for p in learner.parameters(strategy)) > 0
