@@ -82,6 +82,7 @@ def _outcome(
         code=environment.code(),
         environment=environment.environment(device),
         epochs=measured.epochs,
+        opening_losses=measured.opening,
         training=measured.training,
         strategies=measured.strategies,
     )
@@ -92,6 +93,7 @@ class _Measured:
 
     def __init__(self) -> None:
         self.epochs: list[records.EpochRecord] = []
+        self.opening: dict[str, list[float]] = {}
         self.training: TrainingRecord | None = None
         self.strategies: list[StrategyRecord] = []
 
@@ -154,7 +156,7 @@ def _measure(
 
     progress({"event": "test"})
     measured = _Measured()
-    measured.epochs = history.epochs
+    measured.epochs, measured.opening = history.epochs, history.opening
     measured.strategies = _test(learner, test_loader, history, folder, device)
     images, labels = training.cached_batch(train_loader)
     trial, _ = build_learner(spec, len(train_loader))

@@ -58,7 +58,7 @@ def check_suite(name: str, runs: Path, form: report.Format) -> int:
     for note in _stale(finished):
         print(f"note: {note}", file=sys.stderr)
     verdicts = {row.verdict for row in checks}
-    if "regression" in verdicts:
+    if verdicts & {"regression", "losses differ"}:
         return ExitStatus.REGRESSION
     if "failed" in verdicts:
         return ExitStatus.CELL_FAILED

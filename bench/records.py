@@ -157,7 +157,12 @@ class StrategyRecord(_Model):
 
 
 class Record(_Model):
-    """What one cell leaves. ``training`` and ``strategies`` are there if the status is ok."""
+    """What one cell leaves. ``training`` and ``strategies`` are there if the status is ok.
+
+    Attributes:
+        opening_losses: of the first steps of training, one by one, by name: they change with any change to the
+            computation, and barely with the machine.
+    """
 
     schema_version: Literal[1] = 1
     id: str
@@ -169,6 +174,7 @@ class Record(_Model):
     code: Code
     environment: Environment
     epochs: list[EpochRecord]
+    opening_losses: dict[str, list[float]]
     training: TrainingRecord | None
     strategies: list[StrategyRecord]
 

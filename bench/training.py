@@ -21,6 +21,8 @@ from bench.records import EpochRecord
 
 STATE_FILE = "state.pt"
 PROGRESS_SECONDS = 0.5
+OPENING_STEPS = 20
+"""Steps at the very start of training whose losses are recorded one by one."""
 EXPLODED = 1e4
 """A mean loss this many times its first batch's value (or 1, if that is larger) counts as diverged."""
 
@@ -37,13 +39,13 @@ class History:
 
     Attributes:
         epochs: one record per finished epoch.
-        first_losses: of the very first batch, by name.
+        opening: losses of the first steps of training, by name.
         first_batch_seconds: from asking for the first batch to the end of its step; in no epoch's seconds.
         best_epoch: by strategy, the epoch (from 1) that was best on validation data; the earlier of equals.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
-    first_losses: dict[str, float] = field(default_factory=dict)
+    opening: dict[str, list[float]] = field(default_factory=dict)
     first_batch_seconds: float = 0.0
     best_epoch: dict[str, int] = field(default_factory=dict)
 
@@ -121,6 +123,7 @@ def _train_epoch(
 ) -> EpochRecord:
     learner.begin_epoch(epoch)
     totals: dict[str, Tensor] = {}
+    opening: list[dict[str, Tensor]] = []
     images_done, steps = 0, 0
     noise = NoiseMeter()
     start = clock.now(device)
@@ -129,23 +132,25 @@ def _train_epoch(
         losses = learner.train_step(images, labels)
         for name, loss in losses.items():
             totals[name] = totals[name] + loss if name in totals else loss.clone()
+        if epoch == 0 and steps < OPENING_STEPS:
+            opening.append(losses)
         images_done += len(labels)
         steps += 1
         if first_of_process:
             # Compilation, first allocations and cold caches: timed apart, so the clock starts again after it.
             first_of_process = False
             first_batch_seconds = clock.now(device) - start
-            if not history.first_losses:
-                history.first_losses = {name: float(loss) for name, loss in losses.items()}
-                history.first_batch_seconds = first_batch_seconds
+            history.first_batch_seconds = history.first_batch_seconds or first_batch_seconds
             images_done, start = 0, clock.now(device)
         if time.perf_counter() - reported > PROGRESS_SECONDS:
             reported = time.perf_counter()
             progress({"event": "step", "epoch": epoch + 1, "images": images_done, "seconds": reported - start})
     seconds = clock.now(device) - start
+    if epoch == 0:
+        history.opening = {name: [float(step[name]) for step in opening] for name in opening[0]}
     means = {name: float(total) / steps for name, total in totals.items()}
     for name, mean in means.items():
-        first = history.first_losses.get(name, 1.0)
+        first = history.opening.get(name, [1.0])[0]
         if not math.isfinite(mean) or not math.isfinite(first) or abs(mean) > EXPLODED * max(1.0, abs(first)):
             raise Diverged(f"loss {name!r} is {mean:.3g} on average in epoch {epoch + 1} (first batch: {first:.3g})")
     return EpochRecord(
@@ -198,7 +203,7 @@ def _save(learner: Learner, generator: torch.Generator, history: History, folder
         "learner": learner.state_dict(),
         "generator": generator.get_state(),
         "epochs": [epoch.model_dump_json() for epoch in history.epochs],
-        "first_losses": history.first_losses,
+        "opening": history.opening,
         "first_batch_seconds": history.first_batch_seconds,
         "best_epoch": history.best_epoch,
     }
@@ -214,7 +219,7 @@ def _resume(learner: Learner, generator: torch.Generator, folder: Path, device: 
     generator.set_state(state["generator"].cpu())
     return History(
         epochs=[EpochRecord.model_validate_json(text) for text in state["epochs"]],
-        first_losses=state["first_losses"],
+        opening=state["opening"],
         first_batch_seconds=state["first_batch_seconds"],
         best_epoch=state["best_epoch"],
     )

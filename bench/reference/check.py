@@ -1,6 +1,10 @@
-"""Comparing records with measured references.
+"""Comparing records with measured references, by two rules.
 
-The rule, for each row (task, method, strategy) with reference values r_1 .. r_m and new values x_1 .. x_n:
+Losses. The losses of the first training steps, one by one, equal the stored ones of the same seed within 1 %. Another
+processor or number of threads moves them by a tenth of that at most; a change to the computation moves them more, even
+one that leaves the accuracy as it was.
+
+Accuracy. For each row (task, method, strategy) with reference values r_1 .. r_m and new values x_1 .. x_n:
 
     limit = mean(r) - t(1 - a / rows, m - 1) * s * sqrt(1/m + 1/n)        a = 1 %
 
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,8 +31,12 @@ FALSE_ALARMS = 0.01
 """Probability of any false alarm in a healthy suite."""
 FEWEST_SEEDS = 2
 """Reference seeds needed for a deviation."""
+LOSS_TOLERANCE = 0.01
+"""Relative difference of a loss of the first steps from the stored one that passes."""
+LOSS_FLOOR = 1e-3
+"""Absolute difference that passes always: losses near 0 have no relative precision."""
 
-Verdict = Literal["ok", "regression", "too good", "failed", "not measured", "no reference"]
+Verdict = Literal["ok", "regression", "losses differ", "too good", "failed", "not measured", "no reference"]
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,30 @@ def check(
         for strategy in strategies:
             wanted.setdefault((cell.task, cell.method, strategy, cell.experiment), set()).add(cell.seed)
     references = {(r.task, r.method, r.strategy, r.experiment): r for r in (measured.rows if measured else [])}
-    return [_row(key, references.get(key), records, len(wanted)) for key in wanted]
+    openings = {(o.experiment, o.seed): o.losses for o in (measured.openings if measured else [])}
+    return [_row(key, references.get(key), openings, records, len(wanted)) for key in wanted]
 
 
-def _row(key: tuple[str, str, str, str], reference: Row | None, records: Sequence[Record], rows: int) -> RowCheck:
+def opening_difference(new: Mapping[str, Sequence[float]], stored: Mapping[str, Sequence[float]]) -> str | None:
+    """The first loss of the opening steps that is not the stored one, in words; None if all are."""
+    if set(new) != set(stored):
+        return f"losses are {', '.join(sorted(new))}, stored are {', '.join(sorted(stored))}"
+    steps = min(len(values) for values in (*new.values(), *stored.values()))
+    for step in range(steps):
+        for name, values in stored.items():
+            here, there = new[name][step], values[step]
+            if abs(here - there) > max(LOSS_FLOOR, LOSS_TOLERANCE * abs(there)):
+                return f"loss {name} at step {step + 1} is {here:.5g}, stored {there:.5g}"
+    return None
+
+
+def _row(
+    key: tuple[str, str, str, str],
+    reference: Row | None,
+    openings: Mapping[tuple[str, int], Mapping[str, Sequence[float]]],
+    records: Sequence[Record],
+    rows: int,
+) -> RowCheck:
     task, method, strategy, experiment = key
     mine = [r for r in records if r.cell.experiment == experiment]
     values = {
@@ -115,6 +143,11 @@ def _row(key: tuple[str, str, str, str], reference: Row | None, records: Sequenc
         return verdict("not measured", "no record with the suite's settings")
     if reference is None or len(reference.values) < FEWEST_SEEDS:
         return verdict("no reference", "no stored values for these settings")
+    for record in mine:
+        golden = openings.get((experiment, record.cell.seed))
+        difference = opening_difference(record.opening_losses, golden) if golden else None
+        if difference:
+            return verdict("losses differ", f"seed {record.cell.seed}: {difference}")
     stored = [value.accuracy for value in reference.values]
     margin = tolerance(stored, len(values), reference.samples, rows)
     center = statistics.fmean(stored)

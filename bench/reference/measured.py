@@ -14,6 +14,9 @@ from bench.errors import UserError
 from bench.records import Code, Environment, Record
 from bench.reference.folder import reference_folder
 
+OPENING_SEEDS = 1
+"""How many seeds, from 0 on, have the losses of their first steps stored."""
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -43,6 +46,16 @@ class Row(_Model):
     values: list[Value]
 
 
+class Opening(_Model):
+    """The losses of the first training steps of one cell, one by one, by name."""
+
+    task: str
+    method: str
+    experiment: str
+    seed: int
+    losses: dict[str, list[float]]
+
+
 class Change(_Model):
     """Who changed a reference, when and why."""
 
@@ -61,6 +74,7 @@ class Measured(_Model):
     code: Code
     history: list[Change]
     rows: list[Row]
+    openings: list[Opening]
 
 
 def path_of(suite: str) -> Path:
@@ -110,6 +124,17 @@ def update(suite: str, finished: Sequence[Record], reason: str) -> Measured:
         code=newest.code,
         history=[*(old.history if old else []), change],
         rows=rows,
+        openings=[
+            Opening(
+                task=record.cell.task,
+                method=record.cell.method,
+                experiment=record.cell.experiment,
+                seed=record.cell.seed,
+                losses=record.opening_losses,
+            )
+            for record in {(r.cell.experiment, r.cell.seed): r for r in sorted(done, key=lambda r: r.created)}.values()
+            if record.cell.seed < OPENING_SEEDS
+        ],
     )
     path = path_of(suite)
     path.parent.mkdir(parents=True, exist_ok=True)

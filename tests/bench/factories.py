@@ -96,6 +96,7 @@ def record(method="asge", seed=0, accuracies=None, status="ok", created="2026-01
             deterministic_algorithms=False,
         ),
         epochs=epochs if ok else [],
+        opening_losses={"loss": [2.0, 1.5, 1.2]} if ok else {},
         training=training if ok else None,
         strategies=strategies if ok else [],
     )

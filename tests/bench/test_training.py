@@ -79,7 +79,7 @@ def test_order_of_calls_and_what_is_recorded(tmp_path):
     one = ["step 4", "step 2", "finish 6"]
     assert learner.calls == ["begin 0", *one, "begin 1", *one]
     assert [e.losses["loss"] for e in history.epochs] == [3.0, 1.0]
-    assert history.first_losses == {"loss": 4.0}
+    assert history.opening == {"loss": [4.0, 2.0]}
     assert [e.validation for e in history.epochs] == [{"early": 100.0, "late": 0.0}, {"early": 0.0, "late": 100.0}]
     assert history.epochs[0].layers is None
     assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1, 2]

@@ -7,13 +7,17 @@ from factories import cell, record
 from scipy import stats
 
 from bench.reference import check as checking
-from bench.reference.measured import Measured, Row, Value
+from bench.reference.measured import Measured, Opening, Row, Value
 
 EXPECTED = [(cell(seed=0), ("last",))]
 
 
-def measured(values, samples=10000, strategy="last"):
+def measured(values, samples=10000, strategy="last", losses=None):
     template = record()
+    openings = []
+    if losses:
+        experiment = cell().experiment
+        openings = [Opening(task="fashion-mnist", method="asge", experiment=experiment, seed=0, losses=losses)]
     row = Row(
         task="fashion-mnist",
         method="asge",
@@ -22,7 +26,9 @@ def measured(values, samples=10000, strategy="last"):
         samples=samples,
         values=[Value(seed=seed, accuracy=value, commit=None) for seed, value in enumerate(values)],
     )
-    return Measured(suite="test", environment=template.environment, code=template.code, history=[], rows=[row])
+    return Measured(
+        suite="test", environment=template.environment, code=template.code, history=[], rows=[row], openings=openings
+    )
 
 
 def verdict(accuracy, values, **kwargs):
@@ -90,3 +96,23 @@ def test_the_newest_record_of_a_seed_counts():
     new = record(accuracies={"last": 90.0}, created="2026-01-02T00:00:00+00:00", loader="ffcv")
     [row] = checking.check(EXPECTED, [new, old], measured([90.0, 90.1, 89.9]))
     assert (row.verdict, row.accuracy, row.seeds) == ("ok", 90.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"loss": [2.0, 1.5, 1.2]}, "ok"),
+        ({"loss": [2.019, 1.486, 1.2]}, "ok"),  # within 1 %
+        ({"loss": [2.0, 1.5, 1.22]}, "losses differ"),
+        ({"loss": [2.0, 1.5]}, "ok"),  # fewer steps stored
+        ({"other": [2.0, 1.5, 1.2]}, "losses differ"),
+    ],
+)
+def test_losses_of_the_first_steps_tell_a_change_that_accuracy_does_not(stored, expected):
+    row = verdict(90.0, [89.9, 90.0, 90.1], losses=stored)
+    assert row.verdict == expected
+
+
+def test_the_note_names_loss_step_and_values():
+    row = verdict(90.0, [89.9, 90.0, 90.1], losses={"loss": [2.0, 3.0, 1.2]})
+    assert row.note == "seed 0: loss loss at step 2 is 1.5, stored 3"
