@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from rich.console import Console
@@ -23,12 +24,18 @@ from bench.reference.check import RowCheck
 
 Format = Literal["rich", "markdown", "csv", "json"]
 CONFIDENCE = 0.95
+_NUMBER = re.compile(r"[+-]?[\d,.]+( ±[\d.]+)?( \(n=\d+\))?")
 WIDEST = 200
 
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the figures."""
+    """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the figures.
+
+    Attributes:
+        verdict: against the measured reference, where the row was checked.
+        conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
+    """
 
     method: str
     strategy: str
@@ -54,6 +61,7 @@ class Row:
     error: str | None = None
     cell: str = ""
     verdict: str | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
 
 
 def rows(records: Sequence[Record], unfinished: Sequence[CellSpec] = (), checks: Sequence[RowCheck] = ()) -> list[Row]:
@@ -109,11 +117,26 @@ def _measured(record: Record, strategy: StrategyRecord, reference: float | None)
         loader=record.cell.loader,
         noisy=training.noisy,
         cell=record.id,
+        conditions=_conditions(record.cell),
     )
 
 
 def _empty(cell: CellSpec, strategy: str, status: str, error: str | None) -> Row:
-    return Row(cell.method, strategy, cell.task, cell.seed, status, loader=cell.loader, error=error, cell=cell.id)
+    return Row(
+        method=cell.method,
+        strategy=strategy,
+        task=cell.task,
+        seed=cell.seed,
+        status=status,
+        loader=cell.loader,
+        error=error,
+        cell=cell.id,
+        conditions=_conditions(cell),
+    )
+
+
+def _conditions(cell: CellSpec) -> dict[str, Any]:
+    return cell.settings | cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings"})
 
 
 def _strategies(method: str) -> tuple[str, ...]:
@@ -128,7 +151,8 @@ def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
     elif form == "csv":
-        console.file.write(to_csv([field.name for field in fields(Row)], [list(asdict(row).values()) for row in table]))
+        lines = [[*list(asdict(row).values())[:-1], json.dumps(row.conditions)] for row in table]
+        console.file.write(to_csv([column.name for column in fields(Row)], lines))
     else:
         for task in sorted({row.task for row in table}):
             of_task = [row for row in table if row.task == task]
@@ -174,21 +198,31 @@ _HEADERS = [
 
 
 def _summaries(table: Sequence[Row]) -> list[list[str]]:
-    """A line per (method, strategy): means over seeds, accuracy with its t-interval; then its rows that are not ok."""
+    """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then what failed."""
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row in table:
-        groups.setdefault((row.method, row.strategy), []).append(row)
+    for row, name in zip(table, _distinguished(table), strict=True):
+        groups.setdefault((name, row.strategy), []).append(row)
     lines = []
-    for (method, strategy), members in groups.items():
+    for (name, strategy), members in groups.items():
         good = [row for row in members if row.status == "ok"]
         if good:
-            figures = [_mean(good, name, show) for name, (_, show) in _COLUMNS.items()]
+            figures = [_mean(good, column, show) for column, (_, show) in _COLUMNS.items()]
             status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
             verdict = good[0].verdict or "-"
-            lines.append([method, strategy, accuracy_text([row.accuracy for row in good]), *figures, verdict, status])
+            lines.append([name, strategy, accuracy_text([row.accuracy for row in good]), *figures, verdict, status])
         blank = [""] * (len(_COLUMNS) + 2)
-        lines += [[method, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
+        lines += [[name, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
     return lines
+
+
+def _distinguished(table: Sequence[Row]) -> list[str]:
+    """The method of each row, with those conditions in which the table holds it more than once."""
+    names = []
+    for row in table:
+        same = [other.conditions for other in table if other.method == row.method]
+        differing = [key for key, value in row.conditions.items() if any(other.get(key) != value for other in same)]
+        names.append(" ".join([row.method, *(f"{key}={row.conditions[key]}" for key in differing)]))
+    return names
 
 
 def accuracy_text(values: Sequence[float | None]) -> str:
@@ -230,7 +264,7 @@ def render_check(checks: Sequence[RowCheck], form: Format, console: Console) -> 
         console.file.write(json.dumps([asdict(check) for check in checks], indent=1) + "\n")
         return
     if form == "csv":
-        header = [field.name for field in fields(RowCheck)]
+        header = [column.name for column in fields(RowCheck)]
         console.file.write(to_csv(header, [list(asdict(check).values()) for check in checks]))
         return
     header = [
@@ -309,4 +343,6 @@ def _print(
 
 
 def _is_number(column: Sequence[str]) -> bool:
-    return any(cell[:1].isdigit() or (cell[:1] in "+-" and cell[1:2].isdigit()) for cell in column if cell)
+    """Whether a column holds numbers alone, an interval or a count behind them allowed."""
+    filled = [cell for cell in column if cell not in ("", "-")]
+    return bool(filled) and all(_NUMBER.fullmatch(cell) for cell in filled)

@@ -85,3 +85,15 @@ def test_the_loader_is_named():
 def test_a_table_that_is_piped_is_not_folded():
     lines = render("rich", [record()]).splitlines()
     assert any("asge" in line and "90.00" in line and "93.41" in line and "ok" in line for line in lines)
+
+
+def test_runs_under_different_conditions_are_not_mixed():
+    records = [
+        record(accuracies={"last": 90.0}, settings={"alpha": 1.0}),
+        record(accuracies={"last": 80.0}, settings={"alpha": 0.5}),
+        record("backprop", accuracies={"logits": 95.0}),
+    ]
+    text = render("markdown", records)
+    assert "| asge alpha=1.0 | last | 90.00 |" in text
+    assert "| asge alpha=0.5 | last | 80.00 |" in text
+    assert "| backprop | logits | 95.00 |" in text
