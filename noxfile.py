@@ -18,14 +18,23 @@ import platform
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+if sys.version_info < (3, 11):  # noqa: UP036 -- this file runs before anything has looked at requires-python
+    sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]} at {sys.executable}")
+
+import tomllib  # new in 3.11
 
 ROOT = Path(__file__).parent.resolve()
 CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = ROOT / "pyproject.toml"
 SYSTEM_LIBRARIES = ("libopencv-dev", "libturbojpeg0-dev", "pkg-config")
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads(PYPROJECT.read_text())
 
 
 def _cache() -> Path:
@@ -59,11 +68,16 @@ if __name__ == "__main__":
     except ModuleNotFoundError:
         # A bare machine: nox goes into an environment of its own, and everything starts again inside it.
         place = _cache() / f"nox-{_version()}"
-        with _lock(place.with_suffix(".lock")):
+        with _lock(place.with_name(f"{place.name}.lock")):
             if not (place / "complete").exists():
                 shutil.rmtree(place, ignore_errors=True)
-                _run(sys.executable, "-m", "venv", place)
-                _run(place / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "nox")
+                try:
+                    _run(sys.executable, "-m", "venv", place)
+                    _run(
+                        place / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "nox"
+                    )
+                except subprocess.CalledProcessError as error:
+                    sys.exit(f"nox could not be installed into {place} (see above): {' '.join(error.cmd)}")
                 (place / "complete").touch()
         os.execv(place / "bin" / "python", [str(place / "bin" / "python"), __file__, *sys.argv[1:]])  # noqa: S606
 
@@ -147,7 +161,7 @@ def _python(session: nox.Session) -> str:
 
 def _shared_environment(session: nox.Session) -> Path:
     """The environment with all dependencies, built on the first call on a machine."""
-    project = tomllib.loads(PYPROJECT.read_text())
+    project = _project()
     wanted = [
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["dev"],
@@ -157,7 +171,7 @@ def _shared_environment(session: nox.Session) -> Path:
     key = hashlib.sha256("\n".join([*wanted, CONSTRAINTS.read_text()]).encode()).hexdigest()[:12]
     place = _cache() / "environments" / f"{_version()}-{key}"
     python = place / "bin" / "python"
-    with _lock(place.with_suffix(".lock")):
+    with _lock(place.with_name(f"{place.name}.lock")):
         if not (place / "complete").exists():
             session.log("installing dependencies into %s (once per machine, a few minutes)", place)
             shutil.rmtree(place, ignore_errors=True)
@@ -177,19 +191,20 @@ def _install(python: Path, *packages: str) -> None:
 
 def _add_ffcv(session: nox.Session, place: Path) -> None:
     """Build FFCV if its system libraries are there or can be installed; everything else works without it."""
-    if any(place.glob("lib/python*/site-packages/ffcv/_libffcv*")) or any(
-        place.glob("lib/python*/site-packages/_libffcv*")
-    ):
+    if any(place.glob("lib/python*/site-packages/ffcv/_libffcv*")):
+        return
+    failed = place / "ffcv-failed"
+    if failed.exists():
+        session.warn("FFCV could not be built before, the in-memory loader serves; remove %s to try again", failed)
         return
     advice = f"apt-get install {' '.join(SYSTEM_LIBRARIES)}"
     if not _has_libraries() and not _install_libraries(session):
         session.warn("FFCV is left out, the in-memory loader serves instead; to have it, run `%s` as root", advice)
         return
     try:
-        _install(
-            place / "bin" / "python", *tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["ffcv"]
-        )
+        _install(place / "bin" / "python", *_project()["project"]["optional-dependencies"]["ffcv"])
     except subprocess.CalledProcessError:
+        failed.touch()
         session.warn("FFCV could not be built (pip's message is above), the in-memory loader serves instead")
 
 
