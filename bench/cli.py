@@ -263,6 +263,9 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read the output (`| head`) has seen enough; a second failing flush at exit would be a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.OK
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
+        return ExitStatus.BAD_INPUT
     except Exception as error:
         # typer keeps its copy of click's exceptions private; what they have in common is this method.
         if not hasattr(error, "format_message"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,8 +61,10 @@ def make(method: str, values: Mapping[str, Any]) -> Any:
     Raises:
         UserError: for an unknown key or a value of the wrong type or out of range.
     """
-    for key in values:
+    for key, value in values.items():
         check_key(method, key)
+        if not _finite(value):
+            raise UserError(f"{method}.{key} = {value!r} is not valid: numbers have to be finite")
     try:
         return TypeAdapter(methods.get(method).Settings).validate_python(dict(values))
     except ValidationError as error:
@@ -73,6 +76,12 @@ def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     settings = make(method, values)
     dumped: dict[str, Any] = TypeAdapter(methods.get(method).Settings).dump_python(settings, mode="json")
     return dumped
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _sentence(method: str, error: ValidationError) -> str:

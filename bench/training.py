@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.data.loaders import Loader
-from bench.measure import clock
+from bench.errors import UserError
+from bench.measure import clock, environment
 from bench.measure.noise import NoiseMeter
 from bench.methods import Learner, PerLayer
 from bench.records import EpochRecord
@@ -106,8 +109,15 @@ def best_file(folder: Path, strategy: str) -> Path:
 
 
 def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """A saved state; only tensors, numbers, strings and containers of them are ever read."""
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    """A saved state; only tensors, numbers, strings and containers of them are ever read.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{path} is damaged and cannot be gone on from; delete it to start the cell again") from error
     return state
 
 
@@ -200,6 +210,7 @@ def save_atomically(state: Any, path: Path) -> None:
 
 def _save(learner: Learner, generator: torch.Generator, history: History, folder: Path) -> None:
     state = {
+        "code": environment.code().fingerprint,
         "learner": learner.state_dict(),
         "generator": generator.get_state(),
         "epochs": [epoch.model_dump_json() for epoch in history.epochs],
@@ -215,6 +226,10 @@ def _resume(learner: Learner, generator: torch.Generator, folder: Path, device: 
     if not path.exists():
         return History()
     state = load_state(path, device)
+    if state["code"] != environment.code().fingerprint:
+        # Half of a run by one code and half by another would be no result of either.
+        print(f"{path} was written by other code; starting from the first epoch", file=sys.stderr)
+        return History()
     learner.load_state_dict(state["learner"])
     generator.set_state(state["generator"].cpu())
     return History(

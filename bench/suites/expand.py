@@ -40,11 +40,11 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     Raises:
         UserError: for anything that is not valid; nothing has run then.
     """
-    chosen = overrides.methods if overrides.methods is not None else tuple(suite.methods)
+    chosen = _chosen("--methods", overrides.methods, tuple(suite.methods))
     for method in (*chosen, *overrides.settings):
         if method not in suite.methods:
             raise unknown(f"method in suite {suite.name}", method, suite.methods)
-    task_names = overrides.tasks if overrides.tasks is not None else suite.tasks
+    task_names = _chosen("--tasks", overrides.tasks, suite.tasks)
     for task in task_names:
         tasks.get_task(task)
     augment.check_names(suite.augmentation)
@@ -76,3 +76,12 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
         for seed in range(seeds)
         for method in chosen
     ]
+
+
+def _chosen(option: str, names: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:
+    """The names given, each once, or the default if none were given at all."""
+    if names is None:
+        return default
+    if not names:
+        raise UserError(f"{option} names nothing; leave it out for {', '.join(default)}")
+    return tuple(dict.fromkeys(names))

@@ -40,6 +40,8 @@ def test_an_unknown_method_is_named():
         ("asge", {"alpha": -1}, r"asge\.alpha = -1 is not valid: .*greater than or equal to 0"),
         ("asge", {"alpha": "much"}, r"asge\.alpha = 'much' is not valid"),
         ("asge", {"rule": "cubic"}, r"asge\.rule = 'cubic' is not valid: .*'power' or 'linear'"),
+        ("asge", {"alpha": float("inf")}, r"asge\.alpha = inf is not valid: numbers have to be finite"),
+        ("cwc", {"train_until": [0.5, float("nan")]}, r"cwc\.train_until = .* is not valid: numbers have to be finite"),
         ("ff", {"hidden": [10]}, r"ff\.hidden = .* is not valid"),
         ("cwc", {"channels": [10, 0]}, r"cwc\.channels\.1 = 0 is not valid"),
         ("backprop", {"learning_rate": 0}, r"backprop\.learning_rate = 0 is not valid"),

@@ -68,6 +68,8 @@ def test_identity(tmp_path):
     [
         ({"methods": ("cwc",)}, "unknown method in suite mine 'cwc'"),
         ({"tasks": ("digit",)}, "unknown task 'digit': did you mean 'digits'"),
+        ({"methods": ()}, "--methods names nothing; leave it out for asge, ff"),
+        ({"tasks": ()}, "--tasks names nothing"),
         ({"seeds": 0}, "--seeds must be at least 1, got 0"),
         ({"epochs": -1}, "--epochs must be at least 1, got -1"),
         ({"loader": "fast"}, "unknown loader 'fast'"),

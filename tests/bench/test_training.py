@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench import training
+from bench.errors import UserError
 from bench.training import Diverged, train
 
 
@@ -139,3 +140,20 @@ def test_nothing_half_written_stays_behind(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         training.save_atomically({}, tmp_path / "state.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_of_other_code_is_not_gone_on_from(tmp_path, monkeypatch, capsys):
+    run(Counter(), tmp_path, 1)
+    other = training.environment.code().model_copy(update={"fingerprint": "other"})
+    monkeypatch.setattr(training.environment, "code", lambda: other)
+    learner = Counter()
+    run(learner, tmp_path, 2)
+    assert learner.calls[0] == "begin 0"
+    assert "written by other code" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a zip file", b"nonsense"])
+def test_a_damaged_state_is_an_error_that_names_the_file(tmp_path, content):
+    (tmp_path / "state.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"state\.pt is damaged"):
+        run(Counter(), tmp_path, 1)
