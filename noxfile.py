@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ import tomllib  # new in 3.11
 ROOT = Path(__file__).parent.resolve()
 CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = ROOT / "pyproject.toml"
-SYSTEM_LIBRARIES = ("libopencv-dev", "libturbojpeg0-dev", "pkg-config")
+SYSTEM_LIBRARIES = ("g++", "libopencv-dev", "libturbojpeg0-dev", "pkg-config")
+OLDEST_NOX = (2024, 10, 9)
 
 
 def _project() -> dict[str, Any]:
@@ -62,10 +64,15 @@ def _version() -> str:
     return f"py{sys.version_info.major}.{sys.version_info.minor}-{platform.machine()}"
 
 
-if __name__ == "__main__":
+def _nox_is_here() -> bool:
     try:
-        import nox
-    except ModuleNotFoundError:
+        return tuple(int(part) for part in version("nox").split(".")[:3]) >= OLDEST_NOX
+    except (PackageNotFoundError, ValueError):
+        return False
+
+
+if __name__ == "__main__":
+    if not _nox_is_here():
         # A bare machine: nox goes into an environment of its own, and everything starts again inside it.
         place = _cache() / f"nox-{_version()}"
         with _lock(place.with_name(f"{place.name}.lock")):
@@ -83,7 +90,7 @@ if __name__ == "__main__":
 
 import nox  # noqa: E402 -- see above
 
-nox.needs_version = ">=2024.10.9"
+nox.needs_version = ">=" + ".".join(str(part) for part in OLDEST_NOX)
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests"]
 
@@ -105,6 +112,7 @@ def gate(session: nox.Session) -> None:
     """Measure a suite afresh, `smoke` by default, and compare it with the stored references."""
     suite = session.posargs[0] if session.posargs else "smoke"
     runs = session.create_tmp()
+    shutil.rmtree(runs)
     command = _bench(session)
     session.run(*command, "run", "--suite", suite, "--out", runs, "--force", external=True)
     session.run(*command, "check", suite, "--runs", runs, external=True)
@@ -128,7 +136,7 @@ def types(session: nox.Session) -> None:
 def micro(session: nox.Session) -> None:
     """Time single steps with pytest-benchmark; arguments go to pytest."""
     session.run(
-        _python(session), "-m", "pytest", "tests/micro", "-p", "no:timeout", "--benchmark-only", *session.posargs,
+        _python(session), "-m", "pytest", "tests/micro", "-o", "timeout=0", "--benchmark-only", *session.posargs,
         external=True,
     )  # fmt: skip
 
@@ -139,7 +147,13 @@ def _bench(session: nox.Session) -> list[str]:
 
 def _python(session: nox.Session) -> str:
     """The interpreter of this clone's thin environment, made or brought up to date first."""
-    shared = _shared_environment(session)
+    try:
+        return _thin_environment(session, _shared_environment(session))
+    except subprocess.CalledProcessError as error:
+        session.error(f"the environment could not be made (see above): {' '.join(error.cmd)}")
+
+
+def _thin_environment(session: nox.Session, shared: Path) -> str:
     thin = ROOT / ".nox" / f"project-{_version()}"
     state = f"{shared}\n{hashlib.sha256(PYPROJECT.read_bytes()).hexdigest()}\n{ROOT}\n"
     marker = thin / "state.txt"
@@ -150,7 +164,8 @@ def _python(session: nox.Session) -> str:
             _run(sys.executable, "-m", "venv", "--without-pip", thin)
             site = next(thin.glob("lib/python*/site-packages"))
             packages = next(shared.glob("lib/python*/site-packages"))
-            (site / "shared.pth").write_text(f"{packages}\n")
+            # addsitedir, not the bare path: the shared packages' own .pth files have to work too.
+            (site / "shared.pth").write_text(f"import site; site.addsitedir({str(packages)!r})\n")
             _run(
                 shared / "bin" / "python", "-m", "pip", "--python", thin / "bin" / "python", "install", "--quiet",
                 "--no-deps", "--no-build-isolation", "--editable", ROOT,
@@ -209,7 +224,7 @@ def _add_ffcv(session: nox.Session, place: Path) -> None:
 
 
 def _has_libraries() -> bool:
-    if shutil.which("pkg-config") is None:
+    if shutil.which("pkg-config") is None or shutil.which("g++") is None:
         return False
     return subprocess.run(["pkg-config", "--exists", "opencv4", "libturbojpeg"], check=False).returncode == 0
 

@@ -6,11 +6,12 @@ The folder holds ``cell.json``. The process prints one JSON object per line to s
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +23,45 @@ from bench.data import loaders, seeds, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.measure import clock, environment, probe
 from bench.measure.energy import EnergyCounter
-from bench.measure.memory import PeakMemory
+from bench.measure.noise import NoiseMeter
 from bench.methods import Learner
-from bench.records import CellSpec, Record, StrategyRecord, TrainingRecord
+from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord
 
 EVALUATION_BATCH = 500
 LOCK_FILE = ".lock"
 
 
-def run(folder: Path, *, suite: str, data_dir: Path | None, progress: training.Progress) -> Record:
+def run(folder: Path, *, suite: str, data_dir: Path | None, force: bool, progress: training.Progress) -> Record:
     """Run or go on with the cell in ``folder`` and write its record.
 
+    A record that is there already is replaced when the new one exists; ``force`` starts from the first epoch. The
+    state is kept where the cell failed for a reason from outside: another try goes on from it.
+
     Raises:
-        UserError: if the data cannot be had, or another process runs this cell.
+        UserError: if the data cannot be had, a file in the folder is damaged, or another process runs this cell.
     """
     spec = records.read_cell(folder / records.CELL_FILE)
-    device = torch.device(spec.device)
     lock = filelock.FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=2)
     except filelock.Timeout:
         raise UserError(f"cell {spec.id} is being run by another process (lock {folder / LOCK_FILE})") from None
     try:
+        if force:
+            _remove_states(folder)
         torch.set_num_threads(spec.threads)
-        record = _outcome(spec, folder, suite, data_dir, device, progress)
+        record = _outcome(spec, folder, suite, data_dir, torch.device(spec.device), progress)
         records.write(folder / records.RECORD_FILE, record)
-        for leftover in folder.glob("*.pt"):
-            leftover.unlink()
+        if record.status in FINISHED:
+            _remove_states(folder)
         return record
     finally:
         lock.release()
+
+
+def _remove_states(folder: Path) -> None:
+    for state in folder.glob("*.pt"):
+        state.unlink()
 
 
 def _outcome(
@@ -62,7 +72,7 @@ def _outcome(
     error: str | None = None
     measured = _Measured()
     try:
-        measured = _measure(spec, folder, data_dir, device, progress)
+        _measure(spec, folder, data_dir, device, measured, progress)
     except training.Diverged as reason:
         status, error = "diverged", str(reason)
     except (UserError, BrokenPipeError):
@@ -81,29 +91,28 @@ def _outcome(
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         code=environment.code(),
         environment=environment.environment(device),
-        epochs=measured.epochs,
-        opening_losses=measured.opening,
+        epochs=measured.history.epochs,
+        opening_losses=measured.history.opening if status == "ok" else {},
         training=measured.training,
         strategies=measured.strategies,
     )
 
 
+@dataclass
 class _Measured:
-    """What training and measuring gave."""
+    """What training and measuring have given so far."""
 
-    def __init__(self) -> None:
-        self.epochs: list[records.EpochRecord] = []
-        self.opening: dict[str, list[float]] = {}
-        self.training: TrainingRecord | None = None
-        self.strategies: list[StrategyRecord] = []
+    history: training.History = field(default_factory=training.History)
+    training: TrainingRecord | None = None
+    strategies: list[StrategyRecord] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
 class Budget:
     """See ``asge.types.TrainingBudget``."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int) -> None:
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
+    epochs: int
+    steps_per_epoch: int
 
 
 def build_learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Generator]:
@@ -121,63 +130,83 @@ def build_learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.
             torch.device(spec.device),
             generator,
         )
-    except ValueError as error:
-        raise UserError(f"{spec.method} cannot be built for {spec.task}: {error}") from error
+    except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        raise UserError(f"{spec.method} cannot be built for {spec.task}: {_first_line(error)}") from error
     return learner, generator
 
 
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _measure(
-    spec: CellSpec, folder: Path, data_dir: Path | None, device: torch.device, progress: training.Progress
-) -> _Measured:
+    spec: CellSpec,
+    folder: Path,
+    data_dir: Path | None,
+    device: torch.device,
+    measured: _Measured,
+    progress: training.Progress,
+) -> None:
+    """Train, test and probe, and fill ``measured`` step by step."""
     task = tasks.get_task(spec.task)
     progress({"event": "data"})
     parts = splits.split(task, task.read(data_dir), train_limit=spec.train_samples)
 
-    def evaluation(part: splits.Split) -> loaders.Loader:
+    def loader(part: splits.Split, *, train: bool) -> loaders.Loader:
         return loaders.make_loader(
-            spec.loader, task, part, batch_size=EVALUATION_BATCH, seed=spec.seed, shuffle=False,
-            augmentation=(), device=device,
-        )  # fmt: skip
+            spec.loader,
+            task,
+            part,
+            batch_size=spec.batch_size if train else EVALUATION_BATCH,
+            seed=spec.seed,
+            shuffle=train,
+            augmentation=spec.augmentation if train else (),
+            device=device,
+        )
 
-    train_loader = loaders.make_loader(
-        spec.loader, task, parts.train, batch_size=spec.batch_size, seed=spec.seed, shuffle=True,
-        augmentation=spec.augmentation, device=device,
-    )  # fmt: skip
-    validation_loader, test_loader = evaluation(parts.validation), evaluation(parts.test)
-    learner, generator = build_learner(spec, len(train_loader))
+    with contextlib.ExitStack() as stack:
+        train_loader = stack.enter_context(contextlib.closing(loader(parts.train, train=True)))
+        validation_loader = stack.enter_context(contextlib.closing(loader(parts.validation, train=False)))
+        test_loader = stack.enter_context(contextlib.closing(loader(parts.test, train=False)))
+        learner, generator = build_learner(spec, len(train_loader))
+        training.train(
+            learner,
+            train_loader,
+            validation_loader,
+            epochs=spec.epochs,
+            generator=generator,
+            device=device,
+            folder=folder,
+            history=measured.history,
+            progress=progress,
+        )
+        progress({"event": "test"})
+        noise = NoiseMeter()
+        measured.strategies = _test(learner, test_loader, measured.history, folder, device)
+        trial, _ = build_learner(spec, len(train_loader))
+        probed = probe.training(trial, *training.cached_batch(train_loader))
+        measured.training = _training_record(measured.history, probed, noisy=noise.read().noisy)
 
-    energy = EnergyCounter()
-    peak = PeakMemory(device)
-    history = training.train(
-        learner, train_loader, validation_loader,
-        epochs=spec.epochs, generator=generator, device=device, folder=folder, progress=progress,
-    )  # fmt: skip
-    peak_bytes, reserved_bytes, joules = peak.peak(), peak.reserved(), energy.joules()
 
-    progress({"event": "test"})
-    measured = _Measured()
-    measured.epochs, measured.opening = history.epochs, history.opening
-    measured.strategies = _test(learner, test_loader, history, folder, device)
-    images, labels = training.cached_batch(train_loader)
-    trial, _ = build_learner(spec, len(train_loader))
-    probed = probe.training(trial, images, labels)
-    rate = clock.rate([epoch.images for epoch in history.epochs], [epoch.seconds for epoch in history.epochs])
-    measured.training = TrainingRecord(
-        seconds=sum(epoch.seconds for epoch in history.epochs),
+def _training_record(history: training.History, probed: probe.TrainingProbe, *, noisy: bool) -> TrainingRecord:
+    epochs = history.epochs
+    rate = clock.rate([epoch.images for epoch in epochs], [epoch.seconds for epoch in epochs])
+    reserved = [epoch.peak_reserved_bytes for epoch in epochs if epoch.peak_reserved_bytes is not None]
+    joules = [epoch.energy_joules for epoch in epochs if epoch.energy_joules is not None]
+    whole = len(joules) == len(epochs)
+    return TrainingRecord(
+        seconds=sum(epoch.seconds for epoch in epochs),
         first_batch_seconds=history.first_batch_seconds,
         images_per_second=rate.median,
         images_per_second_minimum=rate.minimum,
         images_per_second_iqr=rate.iqr,
-        peak_rss_bytes=peak_bytes,
-        peak_reserved_bytes=reserved_bytes,
-        energy_joules=joules,
-        energy_note=energy.note,
-        noisy=any(epoch.noise.noisy for epoch in history.epochs),
+        peak_rss_bytes=max(epoch.peak_bytes or 0 for epoch in epochs),
+        peak_reserved_bytes=max(reserved, default=None),
+        energy_joules=sum(joules) if whole else None,
+        energy_note=None if whole else EnergyCounter().note or "the energy counter was not there in every epoch",
+        noisy=noisy or any(epoch.noise.noisy for epoch in epochs),
         **asdict(probed),
     )
-    for loader in (train_loader, validation_loader, test_loader):
-        loader.close()
-    return measured
 
 
 def _test(
@@ -215,10 +244,16 @@ def _print_event(event: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the cell in the folder named first; the second argument is the suite, the third the data folder or ''."""
-    folder, suite, data_dir = Path(arguments[0]), arguments[1], arguments[2]
+    """Run a cell: folder, suite, data folder or an empty string, "force" or an empty string."""
+    folder, suite, data_dir, force = arguments
     try:
-        record = run(folder, suite=suite, data_dir=Path(data_dir) if data_dir else None, progress=_print_event)
+        record = run(
+            Path(folder),
+            suite=suite,
+            data_dir=Path(data_dir) if data_dir else None,
+            force=force == "force",
+            progress=_print_event,
+        )
     except UserError as error:
         _print_event({"event": "bad-input", "message": str(error)})
         return ExitStatus.BAD_INPUT

@@ -26,7 +26,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(reference_app, name="reference")
 
 DEFAULT_RUNS = Path("results/runs")
-CPU_THREADS = max(1, os.cpu_count() or 1)
+# The processors that this process may use, fewer than the machine's in a container or a batch job.
+CPU_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OutputFormat(StrEnum):
@@ -257,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted: what was finished is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read the output (`| head`) has seen enough; a second failing flush at exit would be a traceback.
@@ -270,6 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
         # typer keeps its copy of click's exceptions private; what they have in common is this method.
         if not hasattr(error, "format_message"):
             raise
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        if message := error.format_message():
+            print(f"error: {message}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     return int(status or 0)

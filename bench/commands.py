@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from bench import cell, figures, methods, progress, records, report, suites
-from bench.data import sources, tasks
+from bench.data import sources, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
 from bench.execution.local import Outcome
@@ -88,25 +88,18 @@ def show_reference(name: str, form: report.Format) -> int:
     title = f"measured references of {name}"
     report.render_plain(title, ["task", "method", "strategy", "mean", "values by seed"], lines, form, Console())
     for change in stored.history:
-        print(
-            f"{change.when} {change.who}: {change.reason} ({change.rows} rows, {change.seeds} seeds)", file=sys.stderr
-        )
+        print(f"{change.when} {change.who}: {change.reason}", file=sys.stderr)
     return ExitStatus.OK
 
 
 def update_reference(name: str, runs: Path, reason: str) -> None:
     """Write a suite's measured references from its finished records, and print old and new means."""
     suite = suites.load(name)
-    wanted = {spec.experiment for spec, _ in _expected(suite)}
     finished, _ = records.read_all(runs)
-    old = measured.load(suite.name)
-    before = {(row.task, row.method, row.strategy): row for row in old.rows} if old else {}
-    new = measured.update(suite.name, [record for record in finished if record.cell.experiment in wanted], reason)
-    for row in new.rows:
-        previous = before.get((row.task, row.method, row.strategy))
-        was = f"{statistics.fmean(v.accuracy for v in previous.values):.2f}" if previous else "none"
-        now = f"{statistics.fmean(v.accuracy for v in row.values):.2f}"
-        print(f"{row.task} {row.method}/{row.strategy}: {was} -> {now} (n = {len(row.values)})")
+    change = measured.update(suite.name, _expected(suite), finished, reason)
+    for row in change.rows:
+        was = "none" if row.old is None else f"{row.old:.2f} (n = {row.old_seeds})"
+        print(f"{row.row}: {was} -> {row.new:.2f} (n = {row.new_seeds})")
     print(measured.path_of(suite.name))
 
 
@@ -129,6 +122,9 @@ def _device(name: str) -> str:
 
 def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
     """Find out what can be known to fail before anything runs: data files, and settings that do not fit a task."""
+    most = 16 * (os.cpu_count() or 1)
+    if cells[0].threads > most:
+        raise UserError(f"--threads {cells[0].threads} is more than this machine can use; valid are 1 to {most}")
     for name in dict.fromkeys(spec.task for spec in cells):
         task = tasks.get_task(name)
         root = sources.locate(task, data_dir)
@@ -137,6 +133,8 @@ def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
                 raise UserError(
                     f"{root / status.path} is {status.status} ({status.detail}); `bench data get {name}` mends it"
                 )
+        for limit in {spec.train_samples for spec in cells if spec.train_samples is not None}:
+            splits.split(task, task.read(data_dir), train_limit=limit)
     for spec in {(spec.method, spec.task): spec for spec in cells}.values():
         cell.build_learner(spec.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
 
@@ -144,19 +142,28 @@ def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
 def _report(
     outcomes: Sequence[Outcome], out: Path, suite: str, plots: bool, form: report.Format, console: Console
 ) -> int:
+    """Figures, notes, the table, what went wrong, and the exit status."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     finished = [outcome.record for outcome in outcomes if outcome.record is not None]
     stopped = [outcome.cell for outcome in outcomes if outcome.record is None]
     if plots:
-        for path in figures.draw_all(finished, out / "figures" / suite):
-            console.print(f"figure: {path}", highlight=False, markup=False, soft_wrap=True)
+        try:
+            for path in figures.draw_all(finished, out / "figures" / suite):
+                say(f"figure: {path}")
+        except Exception as error:  # noqa: BLE001 -- hours of training must not lose their table to a picture
+            say(f"note: the figures could not be drawn: {error}")
     for note in _stale(finished):
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        say(f"note: {note}")
     checks = checking.check(_strategies_of(outcomes), finished, measured.load(suite))
     report.render_rows(report.rows(finished, stopped, checks), form, Console())
     bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
     for outcome in bad:
-        line = progress.describe_outcome(outcome.cell, outcome)
-        console.print(f"error: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(f"error: {progress.describe_outcome(outcome.cell, outcome)}")
+    if any(outcome.bad_input for outcome in bad):
+        return ExitStatus.BAD_INPUT
     return ExitStatus.CELL_FAILED if bad else ExitStatus.OK
 
 

@@ -62,7 +62,7 @@ def _ffcv() -> Finding:
 
 def _task(name: str) -> Finding:
     task = tasks.get_task(name)
-    if not task.files:
+    if not getattr(task, "files", ()):
         return Finding(f"task {name}", "bundled")
     folder = sources.find(task, None)
     if folder is None:

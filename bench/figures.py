@@ -10,6 +10,7 @@ import matplotlib as mpl
 import pandas as pd
 
 from bench.records import Record
+from bench.report import conditions_of, labels
 
 mpl.use("Agg")
 
@@ -18,7 +19,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 DPI = 150
-SEED_COLUMN = "seed"
+Runs = Sequence[tuple[str, Record]]
+"""Records with the names that they have in a legend."""
 
 
 def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
@@ -28,12 +30,14 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
         return []
     out.mkdir(parents=True, exist_ok=True)
     sns.set_theme(style="whitegrid", context="notebook")
-    colors = _colors(records)
     paths = []
     for task in sorted({record.cell.task for record in done}):
         of_task = [record for record in done if record.cell.task == task]
+        names = labels([(record.cell.method, conditions_of(record.cell)) for record in of_task])
+        named = list(zip(names, of_task, strict=True))
+        colors = dict(zip(sorted(set(names)), sns.color_palette("colorblind", len(set(names))), strict=True))
         for name, draw in FIGURES.items():
-            figure = draw(of_task, colors)
+            figure = draw(named, colors)
             if figure is not None:
                 path = out / f"{task}-{name}.png"
                 temporary = path.with_name(f".{path.name}")
@@ -44,12 +48,12 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
     return paths
 
 
-def accuracy_by_layer(records: Sequence[Record], colors: dict[str, Any]) -> Figure | None:
+def accuracy_by_layer(runs: Runs, colors: dict[str, Any]) -> Figure | None:
     """Validation accuracy of every layer's own prediction after the last epoch, by depth."""
     frame = pd.DataFrame(
         [
-            {"layer": layer, "accuracy": accuracy, "method": record.cell.method, SEED_COLUMN: record.cell.seed}
-            for record in records
+            {"layer": layer, "accuracy": accuracy, "method": name, "run": record.id}
+            for name, record in runs
             if record.epochs[-1].layers
             for layer, accuracy in enumerate(record.epochs[-1].layers or [], start=1)
         ]
@@ -62,21 +66,21 @@ def accuracy_by_layer(records: Sequence[Record], colors: dict[str, Any]) -> Figu
         x="layer",
         y="accuracy",
         hue="method",
-        units=SEED_COLUMN,
+        units="run",
         estimator=None,
         marker="o",
         palette=colors,
         ax=axes,
     )
-    axes.set(xlabel="layer", ylabel="validation accuracy of the layer (%)", title=_title(records, "Accuracy by depth"))
+    axes.set(xlabel="layer", ylabel="validation accuracy of the layer (%)", title=_title(runs, "Accuracy by depth"))
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     return figure
 
 
-def accuracy_against_time(records: Sequence[Record], colors: dict[str, Any]) -> Figure | None:
+def accuracy_against_time(runs: Runs, colors: dict[str, Any]) -> Figure | None:
     """Validation accuracy after each epoch against the training time until then, per strategy."""
     lines: list[dict[str, Any]] = []
-    for record in records:
+    for name, record in runs:
         elapsed = 0.0
         for epoch in record.epochs:
             elapsed += epoch.seconds
@@ -84,7 +88,7 @@ def accuracy_against_time(records: Sequence[Record], colors: dict[str, Any]) -> 
                 {
                     "seconds": elapsed,
                     "accuracy": accuracy,
-                    "method": record.cell.method,
+                    "method": name,
                     "strategy": strategy,
                     "run": record.id,
                 }
@@ -106,32 +110,32 @@ def accuracy_against_time(records: Sequence[Record], colors: dict[str, Any]) -> 
     axes.set(
         xlabel="training time (s), evaluation and first batch left out",
         ylabel="validation accuracy (%)",
-        title=_title(records, "Accuracy against training time"),
+        title=_title(runs, "Accuracy against training time"),
     )
     axes.set_ylim(*_zoom([line["accuracy"] for line in lines]))
     sns.move_legend(axes, "upper left", bbox_to_anchor=(1.02, 1))
     return figure
 
 
-def throughput_and_memory(records: Sequence[Record], colors: dict[str, Any]) -> Figure | None:
+def throughput_and_memory(runs: Runs, colors: dict[str, Any]) -> Figure | None:
     """Training throughput, prediction throughput and peak memory, per method."""
     cells = pd.DataFrame(
         [
             {
-                "method": record.cell.method,
+                "method": name,
                 "end to end": training.images_per_second,
                 "compute only": training.images_per_second_compute,
                 "resident (RSS)": training.peak_rss_bytes / 2**20,
                 "live tensors": training.peak_live_bytes / 2**20,
             }
-            for record in records
+            for name, record in runs
             if (training := record.training) is not None
         ]
     )
     predictions = pd.DataFrame(
         [
-            {"method": record.cell.method, "strategy": part.strategy, "value": part.images_per_second}
-            for record in records
+            {"method": name, "strategy": part.strategy, "value": part.images_per_second}
+            for name, record in runs
             for part in record.strategies
         ]
     )
@@ -152,32 +156,28 @@ def throughput_and_memory(records: Sequence[Record], colors: dict[str, Any]) -> 
     for axes in (left, middle, right):
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
         axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    figure.suptitle(_title(records, "Throughput and memory"))
+    figure.suptitle(_title(runs, "Throughput and memory"))
     figure.tight_layout()
     return figure
 
 
-FIGURES: dict[str, Callable[[Sequence[Record], dict[str, Any]], Figure | None]] = {
+FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
     "accuracy-by-layer": accuracy_by_layer,
     "accuracy-against-time": accuracy_against_time,
     "throughput-and-memory": throughput_and_memory,
 }
 
 
-def _colors(records: Sequence[Record]) -> dict[str, Any]:
-    """One colour per method, the same in all figures."""
-    names = sorted({record.cell.method for record in records})
-    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
-
-
-def _title(records: Sequence[Record], text: str) -> str:
-    first = records[0].cell
-    seeds = len({record.cell.seed for record in records})
-    return f"{text}: {first.task}, {first.epochs} epochs, {seeds} seed{'s' if seeds > 1 else ''}"
+def _title(runs: Runs, text: str) -> str:
+    cells = [record.cell for _, record in runs]
+    epochs = sorted({cell.epochs for cell in cells})
+    seeds = len({cell.seed for cell in cells})
+    lengths = " or ".join(str(number) for number in epochs)
+    return f"{text}: {cells[0].task}, {lengths} epochs, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def _zoom(values: Sequence[float]) -> tuple[float, float]:
-    """Limits that show the differences at the top: from a little below the lower quartile, at most 30 points down."""
+    """Limits that show the differences at the top: from a little below the lowest value, at most 30 points down."""
     top = max(values)
     low = max(min(values), top - 30)
     margin = max(0.5, (top - low) * 0.05)

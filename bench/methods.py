@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asge.types import TaskShape, TrainingBudget
 from bench import registry
+from bench.errors import UserError
 
 GROUP = "bench.methods"
 
@@ -92,6 +93,9 @@ def names() -> list[str]:
 def get(name: str) -> Method:
     """The method registered as ``name``; a UserError names the valid ones."""
     method: Method = registry.load(GROUP, "method", name)
+    for part in ("Settings", "strategies", "build"):
+        if not hasattr(method, part):
+            raise UserError(f"method {name!r} has no {part!r}; bench.methods.Method says what a method needs")
     return method
 
 

@@ -48,7 +48,7 @@ class PlainWatcher:
 
 
 class LiveWatcher:
-    """Two bars, cells of the suite and images of the cell, above which every epoch leaves a line."""
+    """Two bars, cells of the suite and epochs of the cell, above which every epoch leaves a line."""
 
     def __init__(self, console: Console, suite: str, cells: int) -> None:
         self._progress = Progress(
@@ -84,7 +84,9 @@ class LiveWatcher:
             self._progress.update(self._cell, completed=event["epoch"], rate=_rate(event))
         elif event["event"] == "step":
             description = f"{_title(cell)} epoch {event['epoch']}"
-            self._progress.update(self._cell, description=description, rate=_rate(event))
+            self._progress.update(
+                self._cell, description=description, completed=event["epochs_done"], rate=_rate(event)
+            )
         else:
             self._progress.update(self._cell, rate=event["event"])
 
@@ -111,6 +113,8 @@ def describe_epoch(epoch: dict[str, Any]) -> str:
 
 def describe_outcome(cell: CellSpec, outcome: Outcome) -> str:
     """One line: test accuracy by strategy, or what went wrong."""
+    if outcome.bad_input:
+        return f"{_title(cell)}: not run: {outcome.problem}"
     if outcome.record is None:
         return f"{_title(cell)}: interrupted: {outcome.problem}"
     if outcome.record.status != "ok":

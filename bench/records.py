@@ -9,21 +9,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bench.errors import UserError
 
 RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
 
-Status = Literal["ok", "diverged", "failed", "timeout", "interrupted"]
+Status = Literal["ok", "diverged", "failed"]
+FINISHED: tuple[Status, ...] = ("ok", "diverged")
+"""A cell with one of these has nothing to gain from another try."""
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """Data that is exactly what it says: no unknown keys, no infinities, no changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class CellSpec(_Model):
+class CellSpec(Model):
     """One training run, completely: the same spec on the same machine gives the same numbers."""
 
     method: str
@@ -49,7 +53,7 @@ class CellSpec(_Model):
         return f"{self.task}-{self.method}-seed{self.seed}-{_hash(self.model_dump(mode='json'))}"
 
 
-class Code(_Model):
+class Code(Model):
     """Which code ran. ``fingerprint`` hashes the source files, so that an uncommitted change shows too."""
 
     version: str
@@ -58,7 +62,7 @@ class Code(_Model):
     fingerprint: str
 
 
-class Environment(_Model):
+class Environment(Model):
     """Where it ran."""
 
     python: str
@@ -74,7 +78,7 @@ class Environment(_Model):
     deterministic_algorithms: bool
 
 
-class Noise(_Model):
+class Noise(Model):
     """What else the machine did during a segment, in per cent of the segment; null where it cannot be read."""
 
     cpu_pressure: float | None
@@ -82,12 +86,14 @@ class Noise(_Model):
     noisy: bool
 
 
-class EpochRecord(_Model):
+class EpochRecord(Model):
     """One epoch. Accuracies are per cent, on validation data.
 
     Attributes:
         seconds: of the training segment alone, evaluation and a process's first batch left out.
         images: trained on in that segment.
+        peak_bytes, peak_reserved_bytes, energy_joules: of the segment, see ``TrainingRecord``; null where they were not
+            or cannot be measured.
     """
 
     epoch: int
@@ -96,17 +102,21 @@ class EpochRecord(_Model):
     losses: dict[str, float]
     validation: dict[str, float]
     layers: list[float] | None
+    peak_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    energy_joules: float | None = None
     noise: Noise
 
 
-class TrainingRecord(_Model):
+class TrainingRecord(Model):
     """Throughput (images per second), memory (bytes) and work of training.
 
     Attributes:
         images_per_second: end to end, loader included; median over the epochs from the second on (of the only
             epoch, where there is one), with minimum and interquartile range beside it.
         images_per_second_compute: one cached batch, no loader.
-        peak_rss_bytes: peak resident size over training minus the size before it (CUDA: peak allocated).
+        peak_rss_bytes: peak resident size over training segments, evaluation left out, minus the size before the first
+            one (CUDA: peak allocated).
         peak_reserved_bytes: CUDA only, peak reserved by the allocator.
         peak_live_bytes: peak of all tensor storages alive at once within one step.
         live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: shares of that, by owner, at most.
@@ -135,7 +145,7 @@ class TrainingRecord(_Model):
     noisy: bool
 
 
-class StrategyRecord(_Model):
+class StrategyRecord(Model):
     """How one strategy predicts. Accuracies are per cent on test data.
 
     Attributes:
@@ -156,7 +166,7 @@ class StrategyRecord(_Model):
     flops_per_image: float
 
 
-class Record(_Model):
+class Record(Model):
     """What one cell leaves. ``training`` and ``strategies`` are there if the status is ok.
 
     Attributes:
@@ -177,6 +187,14 @@ class Record(_Model):
     opening_losses: dict[str, list[float]]
     training: TrainingRecord | None
     strategies: list[StrategyRecord]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Record:
+        if self.id != self.cell.id:
+            raise ValueError(f"id {self.id} is not that of its cell, {self.cell.id}")
+        if self.status == "ok" and not (self.epochs and self.training and self.strategies):
+            raise ValueError("status is ok, but epochs, training or strategies are missing")
+        return self
 
 
 def write(path: Path, model: BaseModel) -> None:

@@ -31,7 +31,8 @@ def load(group: str, kind: str, name: str) -> Any:
     entry = entries[name]
     try:
         return entry.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a plug-in may fail in any way while it is imported
+        cause = f"{type(error).__name__}: {error}"
         raise UserError(
-            f"{kind} {name!r} is registered as {entry.value!r}, which cannot be imported: {error}"
+            f"{kind} {name!r} is registered as {entry.value!r}, which cannot be imported: {cause}"
         ) from error

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from scipy import stats
 
 from bench import methods
@@ -33,7 +34,8 @@ class Row:
     """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the figures.
 
     Attributes:
-        verdict: against the measured reference, where the row was checked.
+        error: what went wrong; empty for a row that is ok.
+        verdict: against the measured reference; empty where the row was not checked.
         conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
     """
 
@@ -58,9 +60,9 @@ class Row:
     train_seconds: float | None = None
     loader: str = ""
     noisy: bool | None = None
-    error: str | None = None
+    error: str = ""
     cell: str = ""
-    verdict: str | None = None
+    verdict: str = ""
     conditions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -74,7 +76,7 @@ def rows(records: Sequence[Record], unfinished: Sequence[CellSpec] = (), checks:
     """
     verdicts = {(c.task, c.method, c.strategy): c.verdict for c in checks}
     table = [
-        replace(row, verdict=verdicts.get((row.task, row.method, row.strategy)))
+        replace(row, verdict=verdicts.get((row.task, row.method, row.strategy), ""))
         for record in records
         for row in _record_rows(record)
     ]
@@ -86,7 +88,7 @@ def rows(records: Sequence[Record], unfinished: Sequence[CellSpec] = (), checks:
 
 def _record_rows(record: Record) -> list[Row]:
     if record.status != "ok" or record.training is None:
-        return [_empty(record.cell, s, record.status, record.error) for s in _strategies(record.cell.method)]
+        return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell.method)]
     reference = published.accuracy(record.cell.method, record.cell.task)
     return [_measured(record, strategy, reference) for strategy in record.strategies]
 
@@ -117,11 +119,11 @@ def _measured(record: Record, strategy: StrategyRecord, reference: float | None)
         loader=record.cell.loader,
         noisy=training.noisy,
         cell=record.id,
-        conditions=_conditions(record.cell),
+        conditions=conditions_of(record.cell),
     )
 
 
-def _empty(cell: CellSpec, strategy: str, status: str, error: str | None) -> Row:
+def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
     return Row(
         method=cell.method,
         strategy=strategy,
@@ -131,11 +133,12 @@ def _empty(cell: CellSpec, strategy: str, status: str, error: str | None) -> Row
         loader=cell.loader,
         error=error,
         cell=cell.id,
-        conditions=_conditions(cell),
+        conditions=conditions_of(cell),
     )
 
 
-def _conditions(cell: CellSpec) -> dict[str, Any]:
+def conditions_of(cell: CellSpec) -> dict[str, Any]:
+    """All that a run depends on beside method, task and seed, by name."""
     return cell.settings | cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings"})
 
 
@@ -156,14 +159,9 @@ def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
     else:
         for task in sorted({row.task for row in table}):
             of_task = [row for row in table if row.task == task]
-            _print(
-                console,
-                form,
-                f"{task}: test accuracy of the last epoch",
-                _HEADERS,
-                _summaries(of_task),
-                _notes(of_task),
-            )
+            checked = any(row.verdict for row in of_task)
+            title = f"{task}: test accuracy of the last epoch"
+            _print(console, form, title, _headers(checked), _summaries(of_task, checked=checked), _notes(of_task))
 
 
 def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -187,17 +185,14 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "parameters": ("parameters\n", lambda x: f"{x:,.0f}"),
     "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
 }
-_HEADERS = [
-    "method\n",
-    "strategy\n",
-    "accuracy\n%",
-    *(title for title, _ in _COLUMNS.values()),
-    "against\nreference",
-    "status\n",
-]
 
 
-def _summaries(table: Sequence[Row]) -> list[list[str]]:
+def _headers(checked: bool) -> list[str]:
+    verdict = ["against\nreference"] if checked else []
+    return ["method\n", "strategy\n", "accuracy\n%", *(title for title, _ in _COLUMNS.values()), *verdict, "status\n"]
+
+
+def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
     """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then what failed."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row, name in zip(table, _distinguished(table), strict=True):
@@ -208,20 +203,24 @@ def _summaries(table: Sequence[Row]) -> list[list[str]]:
         if good:
             figures = [_mean(good, column, show) for column, (_, show) in _COLUMNS.items()]
             status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
-            verdict = good[0].verdict or "-"
-            lines.append([name, strategy, accuracy_text([row.accuracy for row in good]), *figures, verdict, status])
-        blank = [""] * (len(_COLUMNS) + 2)
+            verdict = [good[0].verdict or "-"] if checked else []
+            lines.append([name, strategy, accuracy_text([row.accuracy for row in good]), *figures, *verdict, status])
+        blank = [""] * (len(_COLUMNS) + (2 if checked else 1))
         lines += [[name, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
     return lines
 
 
 def _distinguished(table: Sequence[Row]) -> list[str]:
-    """The method of each row, with those conditions in which the table holds it more than once."""
+    return labels([(row.method, row.conditions) for row in table])
+
+
+def labels(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """A name for each run, given its method and conditions: the method, with what differs between its runs."""
     names = []
-    for row in table:
-        same = [other.conditions for other in table if other.method == row.method]
-        differing = [key for key, value in row.conditions.items() if any(other.get(key) != value for other in same)]
-        names.append(" ".join([row.method, *(f"{key}={row.conditions[key]}" for key in differing)]))
+    for method, conditions in runs:
+        same = [others for name, others in runs if name == method]
+        differing = [key for key, value in conditions.items() if any(other.get(key) != value for other in same)]
+        names.append(" ".join([method, *(f"{key}={conditions[key]}" for key in differing)]))
     return names
 
 
@@ -330,13 +329,15 @@ def _print(
         out += ["", *(f"{note}  " for note in notes)] if notes else []
         console.file.write("\n".join(out) + "\n")
         return
-    table = Table(title=title, title_justify="left", caption="\n".join(notes) or None, caption_justify="left")
+    table = Table(
+        title=title, title_justify="left", caption=Text("\n".join(notes)) if notes else None, caption_justify="left"
+    )
     columns = list(zip(*lines, strict=True)) if lines else [()] * len(header)
     trim = not any("\n" in head.strip() for head in header)
     for head, column in zip(header, columns, strict=True):
         table.add_column(head.strip() if trim else head, justify="right" if _is_number(column) else "left")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*[Text(cell) for cell in line])  # Text: a path or message with [brackets] is no markup
     # Piped output has no width of its own: rich would fold the table at 80 columns.
     wide = console if console.is_terminal else Console(file=console.file, width=WIDEST)
     wide.print(table, highlight=False)

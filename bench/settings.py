@@ -26,7 +26,7 @@ def parse_override(text: str) -> tuple[str, str, Any]:
         raise UserError(f"--set {text!r} is not of the form METHOD.KEY=VALUE, such as asge.alpha=0.5")
     try:
         return method, key, json.loads(value)
-    except json.JSONDecodeError:
+    except ValueError:  # not JSON, or a number of thousands of digits
         return method, key, value.strip()
 
 

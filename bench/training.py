@@ -17,8 +17,8 @@ from torch import Tensor
 
 from bench.data.loaders import Loader
 from bench.errors import UserError
-from bench.measure import clock, environment
-from bench.measure.noise import NoiseMeter
+from bench.measure import environment
+from bench.measure.meters import Meters
 from bench.methods import Learner, PerLayer
 from bench.records import EpochRecord
 
@@ -62,27 +62,39 @@ def train(
     generator: torch.Generator,
     device: torch.device,
     folder: Path,
+    history: History,
     progress: Progress,
-) -> History:
+) -> None:
     """Train for ``epochs`` epochs in all, from where ``folder`` says an earlier process stopped.
 
     After every epoch the folder holds the whole state, so that a killed run, started again, ends with the same
     numbers as an undisturbed one. The learner's best state by strategy is kept beside it.
 
+    Args:
+        learner: to be trained.
+        train_loader: gives the batches of an epoch.
+        validation_loader: gives what choices are made on.
+        epochs: in all, those of an earlier process included.
+        generator: the learner's source of randomness, saved with it.
+        device: where the learner is.
+        folder: holds the state.
+        history: an empty one, which is filled, so that what happened is known whatever ends the training.
+        progress: is told of steps and epochs.
+
     Raises:
         Diverged: if a loss is not finite or has exploded; names epoch and loss.
+        UserError: if a saved state is damaged.
     """
-    history = _resume(learner, generator, folder, device)
-    start = len(history.epochs)
-    for epoch in range(start, epochs):
-        history.epochs.append(
-            _train_epoch(learner, train_loader, epoch, history, device, progress, first_of_process=epoch == start)
-        )
+    _resume(learner, generator, history, folder, device)
+    meters = Meters(device)
+    first = len(history.epochs)
+    for epoch in range(first, epochs):
+        record = _train_epoch(learner, train_loader, epoch, history, meters, progress, first_of_process=epoch == first)
+        history.epochs.append(record)
         learner.finish(validation_loader.epoch(0))
         _validate(learner, validation_loader, history, folder)
         _save(learner, generator, history, folder)
         progress({"event": "epoch", **history.epochs[-1].model_dump()})
-    return history
 
 
 def accuracies(predictors: dict[str, Callable[[Tensor], Tensor]], loader: Loader) -> dict[str, float]:
@@ -126,7 +138,7 @@ def _train_epoch(
     loader: Loader,
     epoch: int,
     history: History,
-    device: torch.device,
+    meters: Meters,
     progress: Progress,
     *,
     first_of_process: bool,
@@ -134,44 +146,38 @@ def _train_epoch(
     learner.begin_epoch(epoch)
     totals: dict[str, Tensor] = {}
     opening: list[dict[str, Tensor]] = []
-    images_done, steps = 0, 0
-    noise = NoiseMeter()
-    start = clock.now(device)
-    reported = start
+    images_timed, steps = 0, 0
+    reported = start = meters.start()
     for images, labels in loader.epoch(epoch):
         losses = learner.train_step(images, labels)
         for name, loss in losses.items():
             totals[name] = totals[name] + loss if name in totals else loss.clone()
         if epoch == 0 and steps < OPENING_STEPS:
             opening.append(losses)
-        images_done += len(labels)
+        images_timed += len(labels)
         steps += 1
-        if first_of_process:
-            # Compilation, first allocations and cold caches: timed apart, so the clock starts again after it.
-            first_of_process = False
-            first_batch_seconds = clock.now(device) - start
-            history.first_batch_seconds = history.first_batch_seconds or first_batch_seconds
-            images_done, start = 0, clock.now(device)
+        if first_of_process and steps == 1:
+            history.first_batch_seconds = history.first_batch_seconds or meters.elapsed()
+            if len(loader) > 1:
+                # Compilation, first allocations, cold caches: timed apart, unless it is all there is.
+                images_timed, start = 0, meters.restart_clock()
         if time.perf_counter() - reported > PROGRESS_SECONDS:
             reported = time.perf_counter()
-            progress({"event": "step", "epoch": epoch + 1, "images": images_done, "seconds": reported - start})
-    seconds = clock.now(device) - start
+            done = {"images": images_timed, "seconds": reported - start, "epochs_done": epoch + steps / len(loader)}
+            progress({"event": "step", "epoch": epoch + 1, **done})
+    reading = meters.read()
     if epoch == 0:
         history.opening = {name: [float(step[name]) for step in opening] for name in opening[0]}
     means = {name: float(total) / steps for name, total in totals.items()}
+    _check_finite(means, history.opening, epoch)
+    return EpochRecord(epoch=epoch + 1, images=images_timed, losses=means, validation={}, layers=None, **vars(reading))
+
+
+def _check_finite(means: dict[str, float], opening: dict[str, list[float]], epoch: int) -> None:
     for name, mean in means.items():
-        first = history.opening.get(name, [1.0])[0]
+        first = opening.get(name, [1.0])[0]
         if not math.isfinite(mean) or not math.isfinite(first) or abs(mean) > EXPLODED * max(1.0, abs(first)):
             raise Diverged(f"loss {name!r} is {mean:.3g} on average in epoch {epoch + 1} (first batch: {first:.3g})")
-    return EpochRecord(
-        epoch=epoch + 1,
-        seconds=seconds,
-        images=images_done or loader.samples,
-        losses=means,
-        validation={},
-        layers=None,
-        noise=noise.read(),
-    )
 
 
 def _validate(learner: Learner, loader: Loader, history: History, folder: Path) -> None:
@@ -208,9 +214,14 @@ def save_atomically(state: Any, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _writer() -> str:
+    """What a state must have been written by to be gone on from: half of a run by other code would be no result."""
+    return f"{environment.code().fingerprint} torch {torch.__version__}"
+
+
 def _save(learner: Learner, generator: torch.Generator, history: History, folder: Path) -> None:
     state = {
-        "code": environment.code().fingerprint,
+        "writer": _writer(),
         "learner": learner.state_dict(),
         "generator": generator.get_state(),
         "epochs": [epoch.model_dump_json() for epoch in history.epochs],
@@ -221,23 +232,20 @@ def _save(learner: Learner, generator: torch.Generator, history: History, folder
     save_atomically(state, folder / STATE_FILE)
 
 
-def _resume(learner: Learner, generator: torch.Generator, folder: Path, device: torch.device) -> History:
+def _resume(learner: Learner, generator: torch.Generator, history: History, folder: Path, device: torch.device) -> None:
     path = folder / STATE_FILE
     if not path.exists():
-        return History()
+        return
     state = load_state(path, device)
-    if state["code"] != environment.code().fingerprint:
-        # Half of a run by one code and half by another would be no result of either.
+    if state.get("writer") != _writer():
         print(f"{path} was written by other code; starting from the first epoch", file=sys.stderr)
-        return History()
+        return
     learner.load_state_dict(state["learner"])
     generator.set_state(state["generator"].cpu())
-    return History(
-        epochs=[EpochRecord.model_validate_json(text) for text in state["epochs"]],
-        opening=state["opening"],
-        first_batch_seconds=state["first_batch_seconds"],
-        best_epoch=state["best_epoch"],
-    )
+    history.epochs = [EpochRecord.model_validate_json(text) for text in state["epochs"]]
+    history.opening = state["opening"]
+    history.first_batch_seconds = state["first_batch_seconds"]
+    history.best_epoch = state["best_epoch"]
 
 
 def cached_batch(loader: Loader) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from bench.errors import UserError, unknown
 __all__ = ["INSTALL_FFCV", "KINDS", "Loader", "LoaderError", "make_loader", "resolve_kind"]
 
 KINDS = ("auto", "ffcv", "memory")
-INSTALL_FFCV = "apt-get install libopencv-dev libturbojpeg0-dev pkg-config && pip install 'local-learning-bench[ffcv]'"
+INSTALL_FFCV = "apt-get install g++ libopencv-dev libturbojpeg0-dev pkg-config && pip install ffcv setuptools"
 
 
 class Loader(Protocol):
@@ -66,7 +66,7 @@ def _ffcv_works() -> bool:
     spec = importlib.util.find_spec("ffcv")
     if spec is None or not spec.submodule_search_locations:
         return False
-    if any(importlib.util.find_spec(name) is None for name in ("cv2", "numba")):
+    if any(importlib.util.find_spec(name) is None for name in ("cv2", "numba", "distutils")):
         return False
     compiled = [path for folder in spec.submodule_search_locations for path in Path(folder).glob("_libffcv*")]
     if not compiled:

@@ -1,8 +1,8 @@
 """Finding the files of a task, and getting them.
 
-One folder holds the files of all tasks: ``--data-dir``, else ``$BENCH_DATA``, else ``data`` in the user's cache. Only
-the cache is filled without being asked; in a folder of the user's, missing files are an error until
-``bench data get`` fetches them.
+A task's files are looked for in ``--data-dir``, which is then the only place; else in ``$BENCH_DATA``, unless that
+folder holds none of them; else in ``data`` in the user's cache. Only the cache is filled without being asked; in a folder of the user's,
+missing files are an error until ``bench data get`` fetches them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ class Obtainable(Protocol):
     def fetchers(self) -> tuple[Fetcher, ...]: ...  # noqa: D102 -- as of Task
 
 
-def _root(data_dir: Path | None) -> tuple[Path, str | None]:
-    """The data folder, and who chose it; None if it is the cache."""
+def _root(task: Obtainable, data_dir: Path | None) -> tuple[Path, str | None]:
+    """The data folder of a task, and who chose it; None if it is the cache."""
     if data_dir is not None:
         return data_dir, "--data-dir"
     chosen = os.environ.get("BENCH_DATA")
     if chosen:
-        return Path(chosen).expanduser(), "BENCH_DATA"
+        root = Path(chosen).expanduser()
+        if not root.is_dir() or any((root / file.path).exists() for file in _files(task)):
+            return root, "BENCH_DATA"
     return cache_root() / "data", None
 
 
@@ -59,13 +61,13 @@ def _missing(root: Path, task: Obtainable) -> list[DataFile]:
 
 def find(task: Obtainable, data_dir: Path | None = None) -> Path | None:
     """The data folder if all files of the task are in it, else None. Fetches and checks nothing."""
-    root, _ = _root(data_dir)
+    root, _ = _root(task, data_dir)
     return None if _missing(root, task) else root
 
 
 def verify(task: Obtainable, data_dir: Path | None = None) -> list[FileStatus]:
     """The state of every file of the task, in the task's order; ``path`` is relative to the data folder."""
-    root, _ = _root(data_dir)
+    root, _ = _root(task, data_dir)
     return [check(root, file) for file in _files(task)]
 
 
@@ -75,7 +77,7 @@ def locate(task: Obtainable, data_dir: Path | None = None) -> Path:
     Raises:
         UserError: if files are missing in a folder that the user chose, or cannot be fetched into the cache.
     """
-    root, chooser = _root(data_dir)
+    root, chooser = _root(task, data_dir)
     missing = _missing(root, task)
     if not missing:
         return root
@@ -99,7 +101,7 @@ def fetch(task: Obtainable, data_dir: Path | None = None) -> Path:
     Raises:
         UserError: if no fetcher gave all files intact, or the folder cannot be written.
     """
-    root, _ = _root(data_dir)
+    root, _ = _root(task, data_dir)
     if not _files(task):
         return root
     try:

@@ -38,12 +38,14 @@ class Outcome:
     Attributes:
         reused: the record was there before.
         problem: what happened, where it is not ok.
+        bad_input: the problem is one that the user can mend.
     """
 
     cell: CellSpec
     record: Record | None
     reused: bool
     problem: str | None
+    bad_input: bool = False
 
 
 def run_cells(
@@ -54,8 +56,7 @@ def run_cells(
     A record counts as finished if its status is ok or diverged; a failed cell is tried again.
 
     Raises:
-        UserError: if the folder cannot be written, an existing record cannot be read, or a cell says that its input
-            is bad.
+        UserError: if the folder cannot be written, or an existing record cannot be read.
     """
     kept = {} if force else _finished(cells, out)
     prepare_folder(out)
@@ -89,37 +90,40 @@ def _finished(cells: Sequence[CellSpec], out: Path) -> dict[str, Record]:
         path = out / cell.id / records.RECORD_FILE
         if path.is_file():
             record = records.read(path)
-            if record.status in ("ok", "diverged"):
+            if record.status in records.FINISHED and record.cell == cell:
                 found[cell.id] = record
     return found
 
 
 def _run(cell: CellSpec, folder: Path, suite: str, data_dir: Path | None, force: bool, watcher: Watcher) -> Outcome:
     folder.mkdir(exist_ok=True)
-    (folder / records.RECORD_FILE).unlink(missing_ok=True)
-    if force:
-        for state in folder.glob("*.pt"):
-            state.unlink()
-    records.write(folder / records.CELL_FILE, cell)
-    command = [sys.executable, "-m", "bench.cell", str(folder), suite, str(data_dir or "")]
+    if not (folder / records.CELL_FILE).is_file():
+        records.write(folder / records.CELL_FILE, cell)
+    # -P: the cell must run this package, not whatever folder of the same name the user stands in.
+    command = [sys.executable, "-P", "-m", "bench.cell"]
+    command += [str(folder), suite, str(data_dir or ""), "force" if force else ""]
     environment = {**os.environ, "OMP_NUM_THREADS": str(cell.threads)}
+    bad_input = None
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace", env=environment
+        )
         try:
             for event in _events(process):
                 if event["event"] == "bad-input":
-                    raise UserError(event["message"])
+                    bad_input = event["message"]
                 watcher.cell_event(cell, event)
             process.wait()
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    path = folder / records.RECORD_FILE
-    if process.returncode == ExitStatus.OK and path.is_file():
-        record = records.read(path)
-        return Outcome(cell, record, reused=False, problem=record.error)
-    return Outcome(cell, None, reused=False, problem=_death(process.returncode, folder))
+    if bad_input is not None:
+        return Outcome(cell, None, reused=False, problem=bad_input, bad_input=True)
+    if process.returncode != ExitStatus.OK:
+        return Outcome(cell, None, reused=False, problem=_death(process.returncode, folder))
+    record = records.read(folder / records.RECORD_FILE)
+    return Outcome(cell, record, reused=False, problem=record.error)
 
 
 def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:

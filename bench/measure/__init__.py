@@ -5,6 +5,7 @@ memory       resident size, live tensor bytes, allocator peaks
 flops        floating-point operations of a callable
 energy       joules from a hardware counter, where one can be read
 noise        what else the machine did meanwhile
+meters       the meters of a training segment, read together
 environment  which code ran on what
 probe        the figures of a learner that need steps of their own: compute only, live bytes, FLOPs
 """

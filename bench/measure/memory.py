@@ -24,19 +24,25 @@ _RESET_PEAK = "5"
 
 
 class PeakMemory:
-    """Peak memory of this process over a stretch of work: resident size on CPU, the allocator's peaks on CUDA."""
+    """Peak memory of this process over a segment: resident size on CPU, the allocator's peaks on CUDA.
+
+    The size that the resident peak is compared with is that at the making of this object.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._before = 0
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        self._before = 0 if device.type == "cuda" else _status_bytes("VmRSS")
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a segment: forget the peak so far."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
         else:
             _reset_peak_resident()
-            self._before = _status_bytes("VmRSS")
 
     def peak(self) -> int:
-        """Bytes: peak resident size minus the size at the start, or peak allocated on CUDA."""
+        """Bytes: the segment's peak resident size minus the size at first, or peak allocated on CUDA."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         return max(0, _status_bytes("VmHWM") - self._before)

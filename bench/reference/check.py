@@ -25,12 +25,10 @@ from typing import Literal
 from scipy import stats
 
 from bench.records import CellSpec, Record
-from bench.reference.measured import Measured, Row
+from bench.reference.measured import FEWEST_SEEDS, Measured, Row
 
 FALSE_ALARMS = 0.01
 """Probability of any false alarm in a healthy suite."""
-FEWEST_SEEDS = 2
-"""Reference seeds needed for a deviation."""
 LOSS_TOLERANCE = 0.01
 """Relative difference of a loss of the first steps from the stored one that passes."""
 LOSS_FLOOR = 1e-3
@@ -81,10 +79,9 @@ def check(
         records: what was measured; records of other experiments are left aside.
         measured: the suite's references, if there are any.
     """
-    wanted: dict[tuple[str, str, str, str], set[int]] = {}
-    for cell, strategies in expected:
-        for strategy in strategies:
-            wanted.setdefault((cell.task, cell.method, strategy, cell.experiment), set()).add(cell.seed)
+    wanted = dict.fromkeys(
+        (cell.task, cell.method, strategy, cell.experiment) for cell, strategies in expected for strategy in strategies
+    )
     references = {(r.task, r.method, r.strategy, r.experiment): r for r in (measured.rows if measured else [])}
     openings = {(o.experiment, o.seed): o.losses for o in (measured.openings if measured else [])}
     return [_row(key, references.get(key), openings, records, len(wanted)) for key in wanted]
@@ -111,16 +108,11 @@ def _row(
     rows: int,
 ) -> RowCheck:
     task, method, strategy, experiment = key
-    mine = [r for r in records if r.cell.experiment == experiment]
-    values = {
-        record.cell.seed: part.accuracy
-        for record in sorted(mine, key=lambda record: record.created)
-        if record.status == "ok"
-        for part in record.strategies
-        if part.strategy == strategy
-    }
-    accuracy = statistics.fmean(values.values()) if values else None
-    failed = [record for record in mine if record.status != "ok" and record.cell.seed not in values]
+    mine = sorted((r for r in records if r.cell.experiment == experiment), key=lambda record: record.created)
+    counted = {record.cell.seed: record for record in mine if record.status == "ok"}
+    values = [part.accuracy for r in counted.values() for part in r.strategies if part.strategy == strategy]
+    accuracy = statistics.fmean(values) if values else None
+    failed = [record for record in mine if record.cell.seed not in counted]
 
     def verdict(name: Verdict, note: str = "", limit: float | None = None) -> RowCheck:
         stored = [value.accuracy for value in reference.values] if reference else []
@@ -143,7 +135,7 @@ def _row(
         return verdict("not measured", "no record with the suite's settings")
     if reference is None or len(reference.values) < FEWEST_SEEDS:
         return verdict("no reference", "no stored values for these settings")
-    for record in mine:
+    for record in counted.values():
         golden = openings.get((experiment, record.cell.seed))
         difference = opening_difference(record.opening_losses, golden) if golden else None
         if difference:

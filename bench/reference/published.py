@@ -14,12 +14,15 @@ from bench.reference.folder import reference_folder
 
 @cache
 def _table(path: Path) -> dict[tuple[str, str, str], float]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            (row["method"], row["variant"], row["dataset"]): float(row["value"])
-            for row in csv.DictReader(file)
-            if row["metric"] == "top1"
-        }
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {
+                (row["method"], row["variant"], row["dataset"]): float(row["value"])
+                for row in csv.DictReader(file)
+                if row["metric"] == "top1"
+            }
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a table of published numbers: {error}") from error
 
 
 def accuracy(method: str, task: str) -> float | None:

@@ -32,6 +32,8 @@ class Overrides:
 
 
 NO_OVERRIDES = Overrides()
+LARGEST = 1_000_000
+"""No suite has more seeds, epochs or threads: such a number is a slip of the hand."""
 
 
 def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
@@ -51,8 +53,8 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     seeds = overrides.seeds if overrides.seeds is not None else suite.seeds
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
     for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--threads", threads)):
-        if value < 1:
-            raise UserError(f"{option} must be at least 1, got {value}")
+        if not 1 <= value <= LARGEST:
+            raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
     loader = loaders.resolve_kind(overrides.loader or suite.loader)
     canonical = {
         method: settings.canonical(method, {**suite.methods[method], **overrides.settings.get(method, {})})
@@ -79,9 +81,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
 
 
 def _chosen(option: str, names: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:
-    """The names given, each once, or the default if none were given at all."""
-    if names is None:
-        return default
-    if not names:
+    """The names given, or the default if none were given at all; each once."""
+    if names is not None and not names:
         raise UserError(f"{option} names nothing; leave it out for {', '.join(default)}")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(default if names is None else names))

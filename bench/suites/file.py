@@ -61,7 +61,7 @@ def load(name: str) -> Suite:
         raise unknown("suite", name, names())
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOML, its encoding, or a number of thousands of digits
         raise UserError(f"suite file {path} is not valid TOML: {error}") from error
     try:
         return Suite.model_validate({**content, "name": path.stem})

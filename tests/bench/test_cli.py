@@ -67,6 +67,7 @@ def assert_one_sentence(done, *words):
         assert word in done.stderr
 
 
+@pytest.mark.timeout(300)
 def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     first = bench("run", "mine.toml", "--threads", "1", "--format", "json")
     assert first.returncode == 0, first.stderr
@@ -74,7 +75,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     assert [(r["method"], r["strategy"]) for r in rows] == [
         ("asge", "last"), ("asge", "fusion"), ("asge", "best"), ("backprop", "logits"),
     ]  # fmt: skip
-    may_be_null = {"published", "gap", "energy_joules", "error", "verdict"}
+    may_be_null = {"published", "gap", "energy_joules"}
     assert {key for row in rows for key, value in row.items() if value is None} <= may_be_null
     assert len(list(bench.folder.glob("results/runs/figures/mine/*.png"))) == 3
 
@@ -108,6 +109,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     assert len(plotted.stdout.splitlines()) == 3
 
 
+@pytest.mark.timeout(300)
 def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
     undisturbed = run_mine(bench, "--epochs", "40", "--out", "undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
@@ -192,7 +194,7 @@ def test_a_cell_that_diverges_is_a_row_and_the_others_run(bench):
         (["run", "mine.toml", "--set", "asge.alhpa=1"], ["'alhpa'", "did you mean 'alpha'"]),
         (["run", "mine.toml", "--set", "asge.alpha=-1"], ["asge.alpha = -1"]),
         (["run", "mine.toml", "--set", "asge.plan=8,M,M,M,M,8"], ["asge", "digits", "to nothing"]),
-        (["run", "mine.toml", "--epochs", "0"], ["--epochs", "at least 1"]),
+        (["run", "mine.toml", "--epochs", "0"], ["--epochs", "from 1 to"]),
         (["run", "mine.toml", "--epochs", "many"], ["--epochs", "valid integer"]),
         (["run", "mine.toml", "--loader", "disk"], ["unknown loader 'disk'", "memory"]),
         (["run", "mine.toml", "--device", "tpu9"], ["--device 'tpu9'", "cpu"]),

@@ -97,3 +97,12 @@ def test_runs_under_different_conditions_are_not_mixed():
     assert "| asge alpha=1.0 | last | 90.00 |" in text
     assert "| asge alpha=0.5 | last | 80.00 |" in text
     assert "| backprop | logits | 95.00 |" in text
+
+
+def test_brackets_in_messages_are_no_markup():
+    broken = record(status="failed").model_copy(update={"error": "[bold] cannot open [/tmp/x]"})
+    assert "[bold] cannot open [/tmp/x]" in render("rich", [broken])
+
+
+def test_a_verdict_has_a_column_only_where_something_was_checked():
+    assert "against" not in render("markdown", [record()])

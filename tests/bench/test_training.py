@@ -62,7 +62,8 @@ class Counter:
 
 
 def run(learner, folder, epochs, generator=None, progress=lambda event: None):
-    return train(
+    history = training.History()
+    train(
         learner,
         Batches(),
         Batches(),
@@ -70,8 +71,10 @@ def run(learner, folder, epochs, generator=None, progress=lambda event: None):
         generator=generator or torch.Generator(),
         device=torch.device("cpu"),
         folder=folder,
+        history=history,
         progress=progress,
     )
+    return history
 
 
 def test_order_of_calls_and_what_is_recorded(tmp_path):
@@ -157,3 +160,28 @@ def test_a_damaged_state_is_an_error_that_names_the_file(tmp_path, content):
     (tmp_path / "state.pt").write_bytes(content)
     with pytest.raises(UserError, match=r"state\.pt is damaged"):
         run(Counter(), tmp_path, 1)
+
+
+def test_an_epoch_of_one_batch_is_timed_whole(tmp_path):
+    class One(Batches):
+        samples = 4
+
+        def __len__(self):
+            return 1
+
+        def epoch(self, epoch):
+            yield torch.randn(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+
+    history = training.History()
+    train(Counter(), One(), One(), epochs=1, generator=torch.Generator(), device=torch.device("cpu"), folder=tmp_path,
+          history=history, progress=print)  # fmt: skip
+    assert history.epochs[0].images == 4
+    assert history.epochs[0].seconds >= history.first_batch_seconds
+
+
+def test_the_history_until_a_divergence_is_kept(tmp_path):
+    history = training.History()
+    with pytest.raises(Diverged):
+        train(Counter([1.0, 1.0, 1.0, math.nan]), Batches(), Batches(), epochs=3, generator=torch.Generator(),
+              device=torch.device("cpu"), folder=tmp_path, history=history, progress=print)  # fmt: skip
+    assert [epoch.epoch for epoch in history.epochs] == [1]

@@ -164,3 +164,17 @@ def test_tasks_without_files_are_always_there(cache: Path) -> None:
         assert locate(task) == fetch(task) == find(task) == cache
         assert verify(task) == []
     assert not cache.exists()
+
+
+def test_a_standing_folder_without_any_file_of_the_task_is_passed_over(
+    toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "standing").mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "standing"))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    task = replace(toy, fetchers=(FakeFetcher("fake", CONTENTS),))
+    assert tmp_path / "cache" in locate(task).parents
+    assert list((tmp_path / "standing").iterdir()) == []
+    _put(tmp_path / "standing", {"toy/one": b"first"})
+    with pytest.raises(UserError, match=r"BENCH_DATA is .*standing, which lacks toy/two"):
+        locate(task)

@@ -1,3 +1,6 @@
+import os
+
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -73,6 +76,9 @@ def test_peak_resident_size_sees_what_was_used_and_freed():
     assert peak.reserved() is None
 
 
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="this system does not let one reset the peak"
+)
 def test_peak_resident_size_does_not_see_what_came_before():
     block = torch.ones(64 * 2**20 // 4)
     del block

@@ -116,3 +116,12 @@ def test_losses_of_the_first_steps_tell_a_change_that_accuracy_does_not(stored, 
 def test_the_note_names_loss_step_and_values():
     row = verdict(90.0, [89.9, 90.0, 90.1], losses={"loss": [2.0, 3.0, 1.2]})
     assert row.note == "seed 0: loss loss at step 2 is 1.5, stored 3"
+
+
+def test_a_failed_or_replaced_record_beside_a_good_one_does_not_count():
+    failed = record(status="failed", threads=1)
+    replaced = record(accuracies={"last": 10.0}, threads=4, created="2025-01-01T00:00:00+00:00")
+    good = record(accuracies={"last": 90.0})
+    stored = measured([89.9, 90.0, 90.1], losses={"loss": [2.0, 1.5, 1.2]})
+    [row] = checking.check(EXPECTED, [failed, good, replaced], stored)
+    assert row.verdict == "ok"

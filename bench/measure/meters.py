@@ -1,0 +1,66 @@
+"""All meters of a training segment, read together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bench.measure import clock
+from bench.measure.energy import EnergyCounter
+from bench.measure.memory import PeakMemory
+from bench.measure.noise import NoiseMeter
+from bench.records import Noise
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a segment took; see the fields of the same name in ``bench.records.EpochRecord``."""
+
+    seconds: float
+    peak_bytes: int
+    peak_reserved_bytes: int | None
+    energy_joules: float | None
+    noise: Noise
+
+
+class Meters:
+    """Clock, memory, energy and noise of one process's training; made just before it begins."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._memory = PeakMemory(device)
+        self._energy = EnergyCounter()
+        self._noise = NoiseMeter()
+        self._start = clock.now(device)
+
+    def start(self) -> float:
+        """Begin a segment; gives the clock's time."""
+        self._memory.restart()
+        self._energy.restart()
+        self._noise = NoiseMeter()
+        return self.restart_clock()
+
+    def restart_clock(self) -> float:
+        """Leave out of the clock, but of no other meter, what the segment has done so far; gives the clock's time."""
+        self._start = clock.now(self._device)
+        return self._start
+
+    def elapsed(self) -> float:
+        """Seconds on the clock, all work queued on the device done."""
+        return clock.now(self._device) - self._start
+
+    def read(self) -> Reading:
+        """The segment until now."""
+        return Reading(
+            seconds=self.elapsed(),
+            peak_bytes=self._memory.peak(),
+            peak_reserved_bytes=self._memory.reserved(),
+            energy_joules=self._energy.joules(),
+            noise=self._noise.read(),
+        )
+
+    @property
+    def energy_note(self) -> str | None:
+        """Why there is no energy figure, if there is none."""
+        return self._energy.note
