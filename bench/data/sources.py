@@ -1,8 +1,8 @@
 """Finding the files of a task, and getting them.
 
 A task's files are looked for in ``--data-dir``, which is then the only place; else in ``$BENCH_DATA``, unless that
-folder holds none of them; else in ``data`` in the user's cache. Only the cache is filled without being asked; in a folder of the user's,
-missing files are an error until ``bench data get`` fetches them.
+folder holds none of them; else in ``data`` in the user's cache. Only the cache is filled without being asked; in a
+folder of the user's, missing files are an error until ``bench data get`` fetches them.
 """
 
 from __future__ import annotations
