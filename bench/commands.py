@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from bench import cell, figures, methods, progress, records, report, suites
+from bench import cell, methods, progress, records, report, suites
 from bench.data import sources, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
@@ -150,6 +150,8 @@ def _report(
     finished = [outcome.record for outcome in outcomes if outcome.record is not None]
     stopped = [outcome.cell for outcome in outcomes if outcome.record is None]
     if plots:
+        from bench import figures
+
         try:
             for path in figures.draw_all(finished, out / "figures" / suite):
                 say(f"figure: {path}")

@@ -54,10 +54,13 @@ def load(name: str) -> Suite:
     Raises:
         UserError: if there is no such suite or file, or if the file is not a valid suite.
     """
-    path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
-    if not path.is_file():
-        if name.endswith(".toml"):
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
             raise UserError(f"suite file {name!r} does not exist")
+    elif name in names():
+        path = SHIPPED / f"{name}.toml"
+    else:
         raise unknown("suite", name, names())
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from bench import cli
 
 SUITE = """
 tasks = ["digits"]
@@ -194,6 +197,11 @@ def test_a_cell_that_diverges_is_a_row_and_the_others_run(bench):
         (["run", "mine.toml", "--set", "asge.alhpa=1"], ["'alhpa'", "did you mean 'alpha'"]),
         (["run", "mine.toml", "--set", "asge.alpha=-1"], ["asge.alpha = -1"]),
         (["run", "mine.toml", "--set", "asge.plan=8,M,M,M,M,8"], ["asge", "digits", "to nothing"]),
+        (["run", "mine.toml", "--set", "asge.alpha=1e6"], ["asge cannot be built for digits"]),
+        (["run", "mine.toml", "--set", "asge.learning_rate=Infinity"], ["asge.learning_rate = inf", "finite"]),
+        (["run", "mine.toml", "--methods", ""], ["--methods names nothing"]),
+        (["run", "mine.toml", "--threads", "99999"], ["--threads 99999"]),
+        (["run", "a" * 300], ["unknown suite"]),
         (["run", "mine.toml", "--epochs", "0"], ["--epochs", "from 1 to"]),
         (["run", "mine.toml", "--epochs", "many"], ["--epochs", "valid integer"]),
         (["run", "mine.toml", "--loader", "disk"], ["unknown loader 'disk'", "memory"]),
@@ -210,8 +218,12 @@ def test_a_cell_that_diverges_is_a_row_and_the_others_run(bench):
         (["frobnicate"], ["frobnicate"]),
     ],
 )
-def test_bad_input_is_one_sentence_and_nothing_is_written(bench, arguments, words):
-    assert_one_sentence(bench(*arguments), *words)
+def test_bad_input_is_one_sentence_and_nothing_is_written(bench, arguments, words, monkeypatch, capsys):
+    monkeypatch.chdir(bench.folder)
+    monkeypatch.setenv("BENCH_CACHE", str(bench.folder / "cache"))
+    status = cli.main(arguments)
+    said = capsys.readouterr()
+    assert_one_sentence(SimpleNamespace(returncode=status, stdout=said.out, stderr=said.err), *words)
     assert sorted(path.name for path in bench.folder.iterdir() if path.name != "cache") == ["mine.toml"]
 
 

@@ -114,7 +114,7 @@ def test_auto_is_ffcv_where_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_ffcv_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "_ffcv_works", lambda: False)
-    with pytest.raises(UserError, match=r"apt-get install libopencv-dev .* pip install 'local-learning-bench\[ffcv\]'"):
+    with pytest.raises(UserError, match=r"apt-get install g\+\+ libopencv-dev .* pip install ffcv"):
         resolve_kind("ffcv")
 
 
