@@ -191,7 +191,6 @@ def _measure(
 def _training_record(history: training.History, probed: probe.TrainingProbe, *, noisy: bool) -> TrainingRecord:
     epochs = history.epochs
     rate = clock.rate([epoch.images for epoch in epochs], [epoch.seconds for epoch in epochs])
-    reserved = [epoch.peak_reserved_bytes for epoch in epochs if epoch.peak_reserved_bytes is not None]
     joules = [epoch.energy_joules for epoch in epochs if epoch.energy_joules is not None]
     whole = len(joules) == len(epochs)
     return TrainingRecord(
@@ -200,8 +199,8 @@ def _training_record(history: training.History, probed: probe.TrainingProbe, *, 
         images_per_second=rate.median,
         images_per_second_minimum=rate.minimum,
         images_per_second_iqr=rate.iqr,
-        peak_rss_bytes=max(epoch.peak_bytes or 0 for epoch in epochs),
-        peak_reserved_bytes=max(reserved, default=None),
+        peak_rss_bytes=epochs[0].peak_bytes or 0,
+        peak_reserved_bytes=epochs[0].peak_reserved_bytes,
         energy_joules=sum(joules) if whole else None,
         energy_note=None if whole else EnergyCounter().note or "the energy counter was not there in every epoch",
         noisy=noisy or any(epoch.noise.noisy for epoch in epochs),

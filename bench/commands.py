@@ -121,10 +121,12 @@ def _device(name: str) -> str:
 
 
 def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
-    """Find out what can be known to fail before anything runs: data files, and settings that do not fit a task."""
+    """Find out what can be known to fail before anything runs: settings that do not fit a task, and data files."""
     most = 16 * (os.cpu_count() or 1)
     if cells[0].threads > most:
         raise UserError(f"--threads {cells[0].threads} is more than this machine can use; valid are 1 to {most}")
+    for spec in {(spec.method, spec.task): spec for spec in cells}.values():
+        cell.build_learner(spec.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
     for name in dict.fromkeys(spec.task for spec in cells):
         task = tasks.get_task(name)
         root = sources.locate(task, data_dir)
@@ -135,8 +137,6 @@ def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
                 )
         for limit in {spec.train_samples for spec in cells if spec.train_samples is not None}:
             splits.split(task, task.read(data_dir), train_limit=limit)
-    for spec in {(spec.method, spec.task): spec for spec in cells}.values():
-        cell.build_learner(spec.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
 
 
 def _report(

@@ -115,8 +115,8 @@ class TrainingRecord(Model):
         images_per_second: end to end, loader included; median over the epochs from the second on (of the only
             epoch, where there is one), with minimum and interquartile range beside it.
         images_per_second_compute: one cached batch, no loader.
-        peak_rss_bytes: peak resident size over training segments, evaluation left out, minus the size before the first
-            one (CUDA: peak allocated).
+        peak_rss_bytes: peak resident size over the first epoch minus the size before it (CUDA: peak allocated). Later
+            epochs stand on memory that evaluation has left behind.
         peak_reserved_bytes: CUDA only, peak reserved by the allocator.
         peak_live_bytes: peak of all tensor storages alive at once within one step.
         live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: shares of that, by owner, at most.
