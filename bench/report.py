@@ -161,7 +161,8 @@ def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
             of_task = [row for row in table if row.task == task]
             checked = any(row.verdict for row in of_task)
             title = f"{task}: test accuracy of the last epoch"
-            _print(console, form, title, _headers(checked), _summaries(of_task, checked=checked), _notes(of_task))
+            lines = _summaries(of_task, checked=checked)
+            _print(console, form, title, _headers(checked), lines, _notes(of_task), keys=2)
 
 
 def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -319,28 +320,62 @@ def _print(
     header: Sequence[str],
     lines: Sequence[Sequence[str]],
     notes: Sequence[str],
+    *,
+    keys: int | None = None,
 ) -> None:
+    """Print one table; with ``keys``, a narrow terminal gets it in parts that each begin with that many columns."""
     if form == "markdown":
-        heads = [head.strip().replace("\n", " ") for head in header]
-        numeric = [_is_number(column) for column in zip(*lines, strict=True)] if lines else [False] * len(heads)
-        out = [f"**{title}**", "", "| " + " | ".join(heads) + " |"]
-        out.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
-        out += ["| " + " | ".join(line) + " |" for line in lines]
-        out += ["", *(f"{note}  " for note in notes)] if notes else []
-        console.file.write("\n".join(out) + "\n")
+        _print_markdown(console, title, header, lines, notes)
         return
-    table = Table(
-        title=title, title_justify="left", caption=Text("\n".join(notes)) if notes else None, caption_justify="left"
-    )
-    columns = list(zip(*lines, strict=True)) if lines else [()] * len(header)
-    trim = not any("\n" in head.strip() for head in header)
-    for head, column in zip(header, columns, strict=True):
-        table.add_column(head.strip() if trim else head, justify="right" if _is_number(column) else "left")
-    for line in lines:
-        table.add_row(*[Text(cell) for cell in line])  # Text: a path or message with [brackets] is no markup
     # Piped output has no width of its own: rich would fold the table at 80 columns.
     wide = console if console.is_terminal else Console(file=console.file, width=WIDEST)
-    wide.print(table, highlight=False)
+    parts = _parts(header, lines, keys, wide.width) if keys else [list(range(len(header)))]
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        columns = [[line[index] for line in lines] for index in part]
+        table = Table(
+            title=title if number == 0 else None,
+            title_justify="left",
+            caption=Text("\n".join(notes)) if notes and last else None,
+            caption_justify="left",
+        )
+        trim = not any("\n" in head.strip() for head in header)
+        for index, column in zip(part, columns, strict=True):
+            head = header[index].strip() if trim else header[index]
+            table.add_column(head, justify="right" if _is_number(column) else "left")
+        for line in lines:
+            table.add_row(*[Text(line[index]) for index in part])  # Text: [brackets] in a message are no markup
+        wide.print(table, highlight=False)
+
+
+def _parts(header: Sequence[str], lines: Sequence[Sequence[str]], keys: int, width: int) -> list[list[int]]:
+    """Column numbers of the parts of a table that fit a width, the first ``keys`` columns in each."""
+    padding = 3
+    widths = [
+        padding + max(len(text) for cell in (head, *(line[index] for line in lines)) for text in cell.split("\n"))
+        for index, head in enumerate(header)
+    ]
+    parts: list[list[int]] = [[]]
+    free = room = width - 1 - sum(widths[:keys])
+    for index in range(keys, len(header)):
+        if parts[-1] and widths[index] > free:
+            parts.append([])
+            free = room
+        parts[-1].append(index)
+        free -= widths[index]
+    return [[*range(keys), *part] for part in parts]
+
+
+def _print_markdown(
+    console: Console, title: str, header: Sequence[str], lines: Sequence[Sequence[str]], notes: Sequence[str]
+) -> None:
+    heads = [head.strip().replace("\n", " ") for head in header]
+    numeric = [_is_number(column) for column in zip(*lines, strict=True)] if lines else [False] * len(heads)
+    out = [f"**{title}**", "", "| " + " | ".join(heads) + " |"]
+    out.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
+    out += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    out += ["", *(f"{note}  " for note in notes)] if notes else []
+    console.file.write("\n".join(out) + "\n")
 
 
 def _is_number(column: Sequence[str]) -> bool:

@@ -106,3 +106,16 @@ def test_brackets_in_messages_are_no_markup():
 
 def test_a_verdict_has_a_column_only_where_something_was_checked():
     assert "against" not in render("markdown", [record()])
+
+
+@pytest.mark.parametrize("width", [60, 100, 250])
+def test_a_narrow_terminal_gets_the_table_in_parts_that_fit(width):
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None)
+    report.render_rows(report.rows([record(accuracies={"last": 90.0, "best": 91.0})]), "rich", console)
+    text = out.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    for figure in ("90.00", "93.41", "-3.41", "50", "60", "500", "1,000", "0.5", "ok"):
+        assert figure in text
+    assert (text.count("strategy") > 1) == (width < 200)  # the first two columns begin every part
+    assert "…" not in text
