@@ -124,12 +124,12 @@ def run(
 @app.command()
 def table(runs: RunsArgument = DEFAULT_RUNS, form: FormatOption = OutputFormat.RICH) -> int:
     """The table of all records in a folder of runs."""
-    from bench import records, report
+    from bench import records, report, rows
 
-    rows = report.rows(*records.read_all(runs))
-    if not rows:
+    found = rows.make(*records.read_all(runs))
+    if not found:
         return _nothing(runs)
-    report.render_rows(rows, form.value, Console())
+    report.render_rows(found, form.value, Console())
     return ExitStatus.OK
 
 

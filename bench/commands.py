@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from bench import cell, methods, progress, records, report, suites
+from bench import cell, methods, progress, records, report, rows, suites
 from bench.data import sources, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
@@ -160,7 +160,7 @@ def _report(
     for note in _stale(finished):
         say(f"note: {note}")
     checks = checking.check(_strategies_of(outcomes), finished, measured.load(suite))
-    report.render_rows(report.rows(finished, stopped, checks), form, Console())
+    report.render_rows(rows.make(finished, stopped, checks), form, Console())
     bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
     for outcome in bad:
         say(f"error: {progress.describe_outcome(outcome.cell, outcome)}")

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import pandas as pd
 
 from bench.records import Record
-from bench.report import conditions_of, labels
+from bench.rows import conditions_of, labels
 
 mpl.use("Agg")
 

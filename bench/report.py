@@ -1,4 +1,4 @@
-"""Rows and tables from records."""
+"""Tables for people and for programs: rich, markdown, csv, json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields
 from typing import Any, Literal
 
 from rich.console import Console
@@ -17,136 +17,13 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
-from bench import methods
-from bench.errors import UserError
-from bench.records import CellSpec, Record, StrategyRecord
-from bench.reference import published
 from bench.reference.check import RowCheck
+from bench.rows import Row, labels
 
 Format = Literal["rich", "markdown", "csv", "json"]
 CONFIDENCE = 0.95
 _NUMBER = re.compile(r"[+-]?[\d,.]+( ±[\d.]+)?( \(n=\d+\))?")
 WIDEST = 200
-
-
-@dataclass(frozen=True)
-class Row:
-    """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the figures.
-
-    Attributes:
-        error: what went wrong; empty for a row that is ok.
-        verdict: against the measured reference; empty where the row was not checked.
-        conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
-    """
-
-    method: str
-    strategy: str
-    task: str
-    seed: int
-    status: str
-    accuracy: float | None = None
-    published: float | None = None
-    gap: float | None = None
-    train_images_per_second: float | None = None
-    train_images_per_second_compute: float | None = None
-    predict_images_per_second: float | None = None
-    peak_rss_bytes: int | None = None
-    peak_live_bytes: int | None = None
-    parameter_bytes: int | None = None
-    predict_peak_live_bytes: int | None = None
-    parameters: int | None = None
-    train_flops_per_image: float | None = None
-    energy_joules: float | None = None
-    train_seconds: float | None = None
-    loader: str = ""
-    noisy: bool | None = None
-    error: str = ""
-    cell: str = ""
-    verdict: str = ""
-    conditions: dict[str, Any] = field(default_factory=dict)
-
-
-def rows(records: Sequence[Record], unfinished: Sequence[CellSpec] = (), checks: Sequence[RowCheck] = ()) -> list[Row]:
-    """A row per strategy of every record, failed ones included, and of every cell without a record.
-
-    Args:
-        records: of finished cells.
-        unfinished: cells without a record.
-        checks: verdicts against measured references, where there are any; one holds for all seeds of its row.
-    """
-    verdicts = {(c.task, c.method, c.strategy): c.verdict for c in checks}
-    table = [
-        replace(row, verdict=verdicts.get((row.task, row.method, row.strategy), ""))
-        for record in records
-        for row in _record_rows(record)
-    ]
-    for cell in unfinished:
-        problem = "stopped before its end, or still running; the same command goes on"
-        table += [_empty(cell, strategy, "interrupted", problem) for strategy in _strategies(cell.method)]
-    return sorted(table, key=lambda row: (row.task, row.method, row.seed, row.cell))
-
-
-def _record_rows(record: Record) -> list[Row]:
-    if record.status != "ok" or record.training is None:
-        return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell.method)]
-    reference = published.accuracy(record.cell.method, record.cell.task)
-    return [_measured(record, strategy, reference) for strategy in record.strategies]
-
-
-def _measured(record: Record, strategy: StrategyRecord, reference: float | None) -> Row:
-    training = record.training
-    assert training is not None  # noqa: S101 -- for the type checker; the caller has looked
-    return Row(
-        method=record.cell.method,
-        strategy=strategy.strategy,
-        task=record.cell.task,
-        seed=record.cell.seed,
-        status=record.status,
-        accuracy=strategy.accuracy,
-        published=reference,
-        gap=None if reference is None else strategy.accuracy - reference,
-        train_images_per_second=training.images_per_second,
-        train_images_per_second_compute=training.images_per_second_compute,
-        predict_images_per_second=strategy.images_per_second,
-        peak_rss_bytes=training.peak_rss_bytes,
-        peak_live_bytes=training.peak_live_bytes,
-        parameter_bytes=strategy.parameter_bytes,
-        predict_peak_live_bytes=strategy.peak_live_bytes,
-        parameters=strategy.parameters,
-        train_flops_per_image=training.flops_per_image,
-        energy_joules=training.energy_joules,
-        train_seconds=training.seconds,
-        loader=record.cell.loader,
-        noisy=training.noisy,
-        cell=record.id,
-        conditions=conditions_of(record.cell),
-    )
-
-
-def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
-    return Row(
-        method=cell.method,
-        strategy=strategy,
-        task=cell.task,
-        seed=cell.seed,
-        status=status,
-        loader=cell.loader,
-        error=error,
-        cell=cell.id,
-        conditions=conditions_of(cell),
-    )
-
-
-def conditions_of(cell: CellSpec) -> dict[str, Any]:
-    """All that a run depends on beside method, task and seed, by name."""
-    return cell.settings | cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings"})
-
-
-def _strategies(method: str) -> tuple[str, ...]:
-    try:
-        return methods.get(method).strategies
-    except UserError:
-        return ("",)
 
 
 def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
@@ -196,7 +73,8 @@ def _headers(checked: bool) -> list[str]:
 def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
     """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then what failed."""
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row, name in zip(table, _distinguished(table), strict=True):
+    names = labels([(row.method, row.conditions) for row in table])
+    for row, name in zip(table, names, strict=True):
         groups.setdefault((name, row.strategy), []).append(row)
     lines = []
     for (name, strategy), members in groups.items():
@@ -209,20 +87,6 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
         blank = [""] * (len(_COLUMNS) + (2 if checked else 1))
         lines += [[name, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
     return lines
-
-
-def _distinguished(table: Sequence[Row]) -> list[str]:
-    return labels([(row.method, row.conditions) for row in table])
-
-
-def labels(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
-    """A name for each run, given its method and conditions: the method, with what differs between its runs."""
-    names = []
-    for method, conditions in runs:
-        same = [others for name, others in runs if name == method]
-        differing = [key for key, value in conditions.items() if any(other.get(key) != value for other in same)]
-        names.append(" ".join([method, *(f"{key}={conditions[key]}" for key in differing)]))
-    return names
 
 
 def accuracy_text(values: Sequence[float | None]) -> str:

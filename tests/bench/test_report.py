@@ -7,7 +7,7 @@ from factories import cell, record
 from rich.console import Console
 from scipy import stats
 
-from bench import report
+from bench import report, rows
 
 MUST_NOT_BE_NULL = {
     "method",
@@ -29,7 +29,7 @@ MUST_NOT_BE_NULL = {
 
 def render(form, *args):
     out = io.StringIO()
-    report.render_rows(report.rows(*args), form, Console(file=out))
+    report.render_rows(rows.make(*args), form, Console(file=out))
     return out.getvalue()
 
 
@@ -42,18 +42,18 @@ def test_a_json_row_has_every_figure():
 
 
 def test_every_strategy_is_a_row_and_every_cell_that_is_not_ok_too():
-    rows = report.rows(
+    table = rows.make(
         [record(accuracies={"last": 90.0, "best": 91.0}), record("cwc", status="diverged")], [cell("backprop")]
     )
-    assert [(r.method, r.strategy, r.status) for r in rows] == [
+    assert [(r.method, r.strategy, r.status) for r in table] == [
         ("asge", "last", "ok"),
         ("asge", "best", "ok"),
         ("backprop", "logits", "interrupted"),
         ("cwc", "goodness", "diverged"),
         ("cwc", "softmax", "diverged"),
     ]
-    assert rows[3].accuracy is None
-    assert rows[3].error == "it broke"
+    assert table[3].accuracy is None
+    assert table[3].error == "it broke"
 
 
 def test_csv_has_a_header_and_a_line_per_row():
@@ -112,7 +112,7 @@ def test_a_verdict_has_a_column_only_where_something_was_checked():
 def test_a_narrow_terminal_gets_the_table_in_parts_that_fit(width):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
-    report.render_rows(report.rows([record(accuracies={"last": 90.0, "best": 91.0})]), "rich", console)
+    report.render_rows(rows.make([record(accuracies={"last": 90.0, "best": 91.0})]), "rich", console)
     text = out.getvalue()
     assert all(len(line) <= width for line in text.splitlines())
     for figure in ("90.00", "93.41", "-3.41", "50", "60", "500", "1,000", "0.5", "ok"):
