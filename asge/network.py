@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -118,15 +119,18 @@ class ASGENetwork(nn.Module):
         self.fusion = _zero_linear(sum(layer.channels for layer in layers[1:]), classes)
         self.best_layer = len(layers) - 1
 
-    def activations(self, images: Tensor, depth: int | None = None) -> list[Tensor]:
-        """Y_1 .. Y_depth for images (B, C, H, W); all L without a depth."""
+    def activations(self, images: Tensor, depth: int | None = None) -> Iterator[Tensor]:
+        """Y_1 .. Y_depth for images (B, C, H, W), all L without a depth.
+
+        One at a time, so that a layer's map is gone before the next but one is made.
+        """
+        blocks = self.blocks[:depth]
         x = images
-        outputs: list[Tensor] = []
-        for block in self.blocks[:depth]:
-            if outputs:
-                x = self.blocks[len(outputs) - 1].propagate(outputs[-1])
-            outputs.append(block.activate(x))
-        return outputs
+        for index, block in enumerate(blocks, start=1):
+            y = block.activate(x)
+            yield y
+            if index < len(blocks):
+                x = block.propagate(y)
 
 
 def _zero_linear(features: int, classes: int) -> nn.Linear:

@@ -49,14 +49,14 @@ def predict(network: ASGENetwork, images: Tensor, strategy: str) -> Tensor:
         final = _final_activation(network, images, len(network.blocks))
         return last_logits(network, [pooled(final)])
     if strategy == "fusion":
-        return fusion_logits(network, [pooled(y) for y in _each_activation(network, images, len(network.blocks))])
+        return fusion_logits(network, [pooled(y) for y in network.activations(images)])
     raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
 
 
 @torch.no_grad()
 def layer_logits(network: ASGENetwork, images: Tensor) -> list[Tensor]:
     """Every layer's own logits a_l (B, N)."""
-    outputs = _each_activation(network, images, len(network.blocks))
+    outputs = network.activations(images)
     return [block.local_logits(y) for block, y in zip(network.blocks, outputs, strict=True)]
 
 
@@ -72,18 +72,8 @@ def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:
         yield from classifier.parameters()
 
 
-def _each_activation(network: ASGENetwork, images: Tensor, depth: int) -> Iterator[Tensor]:
-    """Y_1 .. Y_depth, one at a time, so that a layer's map is gone before the next but one is made."""
-    x = images
-    for index, block in enumerate(network.blocks[:depth]):
-        y = block.activate(x)
-        yield y
-        if index + 1 < depth:
-            x = block.propagate(y)
-
-
 def _final_activation(network: ASGENetwork, images: Tensor, depth: int) -> Tensor:
-    activations = _each_activation(network, images, depth)
+    activations = network.activations(images, depth)
     final = next(activations)
     for y in activations:
         final = y

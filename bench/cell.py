@@ -1,4 +1,4 @@
-"""One cell in its own process: ``python -m bench.cell FOLDER``.
+"""One cell in its own process: ``python -m bench.cell FOLDER SUITE DATA_DIR FORCE``, see ``main``.
 
 The folder holds ``cell.json``. The process prints one JSON object per line to standard output while it runs, leaves
 ``record.json`` and exits with 0; whatever goes wrong in training is a status in the record, not a traceback.

@@ -105,7 +105,7 @@ def update_reference(name: str, runs: Path, reason: str) -> None:
 
 def _expected(suite: suites.Suite) -> list[tuple[CellSpec, tuple[str, ...]]]:
     cells = suites.cells(suite, device="cpu", threads=1, overrides=suites.Overrides(loader="memory"))
-    return [(spec, methods.get(spec.method).strategies) for spec in cells]
+    return _with_strategies(cells)
 
 
 def _device(name: str) -> str:
@@ -159,7 +159,7 @@ def _report(
             say(f"note: the figures could not be drawn: {error}")
     for note in _stale(finished):
         say(f"note: {note}")
-    checks = checking.check(_strategies_of(outcomes), finished, measured.load(suite))
+    checks = checking.check(_with_strategies([outcome.cell for outcome in outcomes]), finished, measured.load(suite))
     report.render_rows(rows.make(finished, stopped, checks), form, Console())
     bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
     for outcome in bad:
@@ -169,8 +169,8 @@ def _report(
     return ExitStatus.CELL_FAILED if bad else ExitStatus.OK
 
 
-def _strategies_of(outcomes: Sequence[Outcome]) -> list[tuple[CellSpec, tuple[str, ...]]]:
-    return [(outcome.cell, methods.get(outcome.cell.method).strategies) for outcome in outcomes]
+def _with_strategies(cells: Sequence[CellSpec]) -> list[tuple[CellSpec, tuple[str, ...]]]:
+    return [(spec, methods.get(spec.method).strategies) for spec in cells]
 
 
 def _stale(finished: Sequence[Record]) -> list[str]:

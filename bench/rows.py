@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import methods
 from bench.errors import UserError
-from bench.records import CellSpec, Record, StrategyRecord
+from bench.records import CellSpec, Record, StrategyRecord, TrainingRecord
 from bench.reference import published
 from bench.reference.check import RowCheck
 
@@ -74,18 +74,12 @@ def _record_rows(record: Record) -> list[Row]:
     if record.status != "ok" or record.training is None:
         return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell.method)]
     reference = published.accuracy(record.cell.method, record.cell.task)
-    return [_measured(record, strategy, reference) for strategy in record.strategies]
+    return [_measured(record, record.training, strategy, reference) for strategy in record.strategies]
 
 
-def _measured(record: Record, strategy: StrategyRecord, reference: float | None) -> Row:
-    training = record.training
-    assert training is not None  # noqa: S101 -- for the type checker; the caller has looked
-    return Row(
-        method=record.cell.method,
-        strategy=strategy.strategy,
-        task=record.cell.task,
-        seed=record.cell.seed,
-        status=record.status,
+def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord, reference: float | None) -> Row:
+    return replace(
+        _empty(record.cell, strategy.strategy, record.status, ""),
         accuracy=strategy.accuracy,
         published=reference,
         gap=None if reference is None else strategy.accuracy - reference,
@@ -100,10 +94,7 @@ def _measured(record: Record, strategy: StrategyRecord, reference: float | None)
         train_flops_per_image=training.flops_per_image,
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,
-        loader=record.cell.loader,
         noisy=training.noisy,
-        cell=record.id,
-        conditions=conditions_of(record.cell),
     )
 
 

@@ -56,13 +56,13 @@ def run_cells(
 ) -> list[Outcome]:
     """Run every cell that has no finished record yet; a cell that was stopped goes on where it was.
 
-    A record counts as finished if its status is ok or diverged; a failed cell is tried again.
+    A record counts as finished if its status is ok or diverged; a failed cell is tried again. ``out`` is a folder
+    that ``prepare_folder`` has seen.
 
     Raises:
-        UserError: if the folder cannot be written, or an existing record cannot be read.
+        UserError: if an existing record cannot be read.
     """
     kept = {} if force else _finished(cells, out)
-    prepare_folder(out)
     outcomes = []
     for index, cell in enumerate(cells):
         record = kept.get(cell.id)

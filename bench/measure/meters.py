@@ -59,8 +59,3 @@ class Meters:
             energy_joules=self._energy.joules(),
             noise=self._noise.read(),
         )
-
-    @property
-    def energy_note(self) -> str | None:
-        """Why there is no energy figure, if there is none."""
-        return self._energy.note

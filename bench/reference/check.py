@@ -113,9 +113,9 @@ def _row(
     values = [part.accuracy for r in counted.values() for part in r.strategies if part.strategy == strategy]
     accuracy = statistics.fmean(values) if values else None
     failed = [record for record in mine if record.cell.seed not in counted]
+    stored = [value.accuracy for value in reference.values] if reference else []
 
     def verdict(name: Verdict, note: str = "", limit: float | None = None) -> RowCheck:
-        stored = [value.accuracy for value in reference.values] if reference else []
         return RowCheck(
             task=task,
             method=method,
@@ -133,14 +133,13 @@ def _row(
         return verdict("failed", f"seed {failed[0].cell.seed}: {failed[0].status}: {failed[0].error}")
     if accuracy is None:
         return verdict("not measured", "no record with the suite's settings")
-    if reference is None or len(reference.values) < FEWEST_SEEDS:
+    if reference is None or len(stored) < FEWEST_SEEDS:
         return verdict("no reference", "no stored values for these settings")
     for record in counted.values():
         golden = openings.get((experiment, record.cell.seed))
         difference = opening_difference(record.opening_losses, golden) if golden else None
         if difference:
             return verdict("losses differ", f"seed {record.cell.seed}: {difference}")
-    stored = [value.accuracy for value in reference.values]
     margin = tolerance(stored, len(values), reference.samples, rows)
     center = statistics.fmean(stored)
     if accuracy < center - margin:

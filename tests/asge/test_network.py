@@ -47,7 +47,7 @@ def test_activations_have_the_sizes_of_the_plan():
     network = ASGENetwork((1, 28, 28), 10, plan="16,M,32,M,64", generator=torch.Generator().manual_seed(0))
     images = torch.randn(2, 1, 28, 28)
     assert [tuple(y.shape) for y in network.activations(images)] == [(2, 16, 28, 28), (2, 32, 14, 14), (2, 64, 7, 7)]
-    assert len(network.activations(images, depth=2)) == 2
+    assert len(list(network.activations(images, depth=2))) == 2
 
 
 @pytest.mark.parametrize(
