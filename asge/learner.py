@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -45,7 +45,11 @@ class ASGESettings:
 
 
 class ASGELearner:
-    """An ASGE network in training. The classifiers of `last` and `fusion` train along, on detached features."""
+    """An ASGE network in training. The classifiers of `last` and `fusion` train along, on detached features.
+
+    Attributes:
+        on_layer: None, or what ``train_step`` calls after each block's local step.
+    """
 
     strategies = strategies.STRATEGIES
 
@@ -69,6 +73,7 @@ class ASGELearner:
             generator=generator,
         )
         self.network.to(device).to(memory_format=torch.channels_last)
+        self.on_layer: Callable[[], None] | None = None
         self._optimiser = ScheduledOptimiser(
             self.network.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
         )
@@ -99,6 +104,8 @@ class ASGELearner:
             features.append(strategies.pooled(y))
             if index < len(self.network.blocks):
                 x = block.propagate(y)
+            if self.on_layer is not None:
+                self.on_layer()
         for name, logits in (
             ("last", strategies.last_logits(self.network, features)),
             ("fusion", strategies.fusion_logits(self.network, features)),
@@ -125,6 +132,12 @@ class ASGELearner:
     def layer_logits(self, images: Tensor) -> list[Tensor]:
         """Every layer's own logits, (B, N) each."""
         return strategies.layer_logits(self.network, images.contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def layer_goodness(self, images: Tensor) -> list[Tensor]:
+        """Mean of Y_l squared, over images, channels and space, of every layer."""
+        y_by_layer = self.network.activations(images.contiguous(memory_format=torch.channels_last))
+        return [y.square().mean() for y in y_by_layer]
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without one, all that are trained."""

@@ -12,7 +12,7 @@ it is frozen, its BatchNorm statistics included. Shapes: B images, C channels, N
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -115,6 +115,7 @@ class CwCLearner:
         self._modules = nn.ModuleList([*self.layers, self.head]).to(device)
         self._last_epoch = [max(1, math.ceil(share * budget.epochs - 1e-9)) for share in settings.train_until]
         self._trains = [True] * len(self.layers)
+        self.on_layer: Callable[[], None] | None = None
         self._optimiser = ScheduledOptimiser(
             self._modules.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
         )
@@ -134,15 +135,17 @@ class CwCLearner:
         x = images
         for index, layer in enumerate(self.layers):
             layer.train(self._trains[index])
-            if not self._trains[index]:
+            if self._trains[index]:
+                out = layer(x)
+                loss = F.cross_entropy(class_goodness(out, self.classes), labels)
+                loss.backward()
+                losses[f"layer{index + 1}"] = loss.detach()
+                x = out.detach()
+            else:
                 with torch.no_grad():
                     x = layer(x)
-                continue
-            out = layer(x)
-            loss = F.cross_entropy(class_goodness(out, self.classes), labels)
-            loss.backward()
-            losses[f"layer{index + 1}"] = loss.detach()
-            x = out.detach()
+            if self.on_layer is not None:
+                self.on_layer()
         loss = F.cross_entropy(self.head(x.flatten(1)), labels)
         loss.backward()
         losses["softmax"] = loss.detach()
@@ -167,6 +170,11 @@ class CwCLearner:
     def layer_logits(self, images: Tensor) -> list[Tensor]:
         """G of every layer, (B, N) each."""
         return [class_goodness(out, self.classes) for out in self._outputs(images)]
+
+    @torch.no_grad()
+    def layer_goodness(self, images: Tensor) -> list[Tensor]:
+        """Mean of x_l squared, over images, channels and space, of every layer."""
+        return [out.square().mean() for out in self._outputs(images)]
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without one, all of them."""

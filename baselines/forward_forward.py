@@ -11,7 +11,7 @@ Each layer learns from its own L^l; its input is detached. Shapes: B images, N c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -100,6 +100,7 @@ class ForwardForwardLearner:
         nn.init.zeros_(self.read_out.weight)
         self.layers.to(device)
         self.read_out.to(device)
+        self.on_layer: Callable[[], None] | None = None
         self._mean_activity = [torch.full((units,), 0.5, device=device) for units in settings.hidden]
         self._optimiser = ScheduledOptimiser(
             [*self.layers.parameters(), *self.read_out.parameters()],
@@ -130,6 +131,8 @@ class ForwardForwardLearner:
             loss.backward()
             losses[f"layer{index + 1}"] = loss.detach()
             x = h.detach()
+            if self.on_layer is not None:
+                self.on_layer()
         loss = F.cross_entropy(self._softmax_logits(flat), labels)
         loss.backward()
         losses["softmax"] = loss.detach()
@@ -162,6 +165,11 @@ class ForwardForwardLearner:
         )
         return [h.square().sum(1).view(len(flat), self.classes) for h in self._activities(x)]
 
+    @torch.no_grad()
+    def layer_goodness(self, images: Tensor) -> list[Tensor]:
+        """Mean G^l per unit, under the neutral label: h^2 over images and units, of every layer."""
+        return [h.square().mean() for h in self._activities(overlay(images.flatten(1), self._neutral(images.device)))]
+
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without one, all of them."""
         yield from self.layers.parameters()
@@ -189,6 +197,9 @@ class ForwardForwardLearner:
     def _hot(self, labels: Tensor) -> Tensor:
         return F.one_hot(labels, self.classes).float() * self.settings.label_value
 
+    def _neutral(self, device: torch.device) -> Tensor:
+        return torch.full((self.classes,), self.settings.label_value / self.classes, device=device)
+
     def _activities(self, x: Tensor) -> list[Tensor]:
         activities = []
         for layer in self.layers:
@@ -197,9 +208,8 @@ class ForwardForwardLearner:
         return activities
 
     def _softmax_logits(self, flat: Tensor) -> Tensor:
-        neutral = torch.full((self.classes,), self.settings.label_value / self.classes, device=flat.device)
         with torch.no_grad():
-            activities = self._activities(overlay(flat, neutral))
+            activities = self._activities(overlay(flat, self._neutral(flat.device)))
             features = torch.cat([normalize_length(h) for h in activities[1:]], dim=1)
         logits: Tensor = self.read_out(features)
         return logits

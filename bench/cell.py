@@ -6,29 +6,25 @@ The folder holds ``cell.json``. The process prints one JSON object per line to s
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import sys
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import filelock
 import torch
 
-from bench import methods, records, settings, training
-from bench.data import loaders, seeds, splits, tasks
+from bench import parts, records, training
+from bench.data import loaders
 from bench.errors import ExitStatus, UserError
-from bench.measure import clock, environment, probe
-from bench.measure.energy import EnergyCounter
+from bench.measure import clock, energy, environment, probe
+from bench.measure.determinism import deterministic
 from bench.measure.noise import NoiseMeter
 from bench.methods import Learner
 from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord
-
-EVALUATION_BATCH = 500
-LOCK_FILE = ".lock"
 
 
 def run(folder: Path, *, suite: str, data_dir: Path | None, force: bool, progress: training.Progress) -> Record:
@@ -41,11 +37,11 @@ def run(folder: Path, *, suite: str, data_dir: Path | None, force: bool, progres
         UserError: if the data cannot be had, a file in the folder is damaged, or another process runs this cell.
     """
     spec = records.read_cell(folder / records.CELL_FILE)
-    lock = filelock.FileLock(folder / LOCK_FILE)
+    lock = filelock.FileLock(folder / records.LOCK_FILE)
     try:
         lock.acquire(timeout=2)
     except filelock.Timeout:
-        raise UserError(f"cell {spec.id} is being run by another process (lock {folder / LOCK_FILE})") from None
+        raise UserError(f"cell {spec.id} is being run by another process (lock {folder / records.LOCK_FILE})") from None
     try:
         if force:
             _remove_states(folder)
@@ -72,16 +68,15 @@ def _outcome(
     error: str | None = None
     measured = _Measured()
     try:
-        _measure(spec, folder, data_dir, device, measured, progress)
+        with deterministic(device) as measured.nondeterministic:
+            _measure(spec, folder, data_dir, device, measured, progress)
     except training.Diverged as reason:
         status, error = "diverged", str(reason)
     except (UserError, BrokenPipeError):
         raise
-    except torch.OutOfMemoryError as reason:
-        status, error = "failed", f"out of memory: {reason}"
     except Exception as reason:  # noqa: BLE001 -- a plug-in may raise anything; the other cells must still run
         traceback.print_exc()
-        status, error = "failed", f"{type(reason).__name__}: {reason}"
+        status, error = "failed", _in_words(reason)
     return Record(
         id=spec.id,
         cell=spec,
@@ -93,9 +88,17 @@ def _outcome(
         environment=environment.environment(device),
         epochs=measured.history.epochs,
         opening_losses=measured.history.opening if status == "ok" else {},
+        inputs=measured.inputs if status == "ok" else {},
+        nondeterministic=measured.nondeterministic,
         training=measured.training,
         strategies=measured.strategies,
     )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return f"out of memory: {_first_line(error)}"
+    return f"{type(error).__name__}: {error}"
 
 
 @dataclass
@@ -103,36 +106,10 @@ class _Measured:
     """What training and measuring have given so far."""
 
     history: training.History = field(default_factory=training.History)
+    inputs: dict[str, str] = field(default_factory=dict)
+    nondeterministic: list[str] = field(default_factory=list)
     training: TrainingRecord | None = None
     strategies: list[StrategyRecord] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """See ``asge.types.TrainingBudget``."""
-
-    epochs: int
-    steps_per_epoch: int
-
-
-def build_learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Generator]:
-    """A learner before its first step, and the generator of its randomness.
-
-    Raises:
-        UserError: where settings and task do not fit.
-    """
-    generator = seeds.generator(spec.seed, "learner")
-    try:
-        learner = methods.get(spec.method).build(
-            tasks.get_task(spec.task),
-            settings.make(spec.method, spec.settings),
-            Budget(spec.epochs, steps_per_epoch),
-            torch.device(spec.device),
-            generator,
-        )
-    except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-        raise UserError(f"{spec.method} cannot be built for {spec.task}: {_first_line(error)}") from error
-    return learner, generator
 
 
 def _first_line(error: BaseException) -> str:
@@ -148,49 +125,49 @@ def _measure(
     progress: training.Progress,
 ) -> None:
     """Train, test and probe, and fill ``measured`` step by step."""
-    task = tasks.get_task(spec.task)
     progress({"event": "data"})
-    parts = splits.split(task, task.read(data_dir), train_limit=spec.train_samples)
-
-    def loader(part: splits.Split, *, train: bool) -> loaders.Loader:
-        return loaders.make_loader(
-            spec.loader,
-            task,
-            part,
-            batch_size=spec.batch_size if train else EVALUATION_BATCH,
-            seed=spec.seed,
-            shuffle=train,
-            augmentation=spec.augmentation if train else (),
-            device=device,
-        )
-
-    with contextlib.ExitStack() as stack:
-        train_loader = stack.enter_context(contextlib.closing(loader(parts.train, train=True)))
-        validation_loader = stack.enter_context(contextlib.closing(loader(parts.validation, train=False)))
-        test_loader = stack.enter_context(contextlib.closing(loader(parts.test, train=False)))
-        learner, generator = build_learner(spec, len(train_loader))
+    with parts.data(spec, data_dir) as data:
+        measured.inputs = data.inputs
+        steps = len(data.train)
+        learner, generator = parts.learner(spec, steps)
         training.train(
             learner,
-            train_loader,
-            validation_loader,
+            data.train,
+            data.validation,
             epochs=spec.epochs,
             generator=generator,
             device=device,
             folder=folder,
             history=measured.history,
             progress=progress,
+            twin=lambda: parts.learner(spec, steps)[0],
         )
         progress({"event": "test"})
         noise = NoiseMeter()
-        measured.strategies = _test(learner, test_loader, measured.history, folder, device)
-        trial, _ = build_learner(spec, len(train_loader))
-        probed = probe.training(trial, *training.cached_batch(train_loader))
-        measured.training = _training_record(measured.history, probed, noisy=noise.read().noisy)
+        measured.strategies = _test(learner, data.test, measured.history, folder, device, progress)
+        progress({"event": "probe"})
+        batch = training.cached_batch(data.train)
+        probed = probe.training(parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps))
+        measured.training = _training_record(measured.history, probed, device, noisy=noise.read().noisy)
 
 
-def _training_record(history: training.History, probed: probe.TrainingProbe, *, noisy: bool) -> TrainingRecord:
+def _yardstick(spec: CellSpec, steps_per_epoch: int) -> probe.Yardstick | None:
+    other = parts.yardstick(spec)
+    if other is None:
+        return None
+    one, two = (parts.learner(other, steps_per_epoch)[0] for _ in range(2))
+    return probe.Yardstick(other.method, one, two)
+
+
+def _training_record(
+    history: training.History, probed: probe.TrainingProbe, device: torch.device, *, noisy: bool
+) -> TrainingRecord:
     epochs = history.epochs
-    rate = clock.rate([epoch.images for epoch in epochs], [epoch.seconds for epoch in epochs])
+    rate = clock.rate(
+        [epoch.images for epoch in epochs],
+        [epoch.seconds for epoch in epochs],
+        [epoch.noise.noisy for epoch in epochs],
+    )
     joules = [epoch.energy_joules for epoch in epochs if epoch.energy_joules is not None]
     whole = len(joules) == len(epochs)
     return TrainingRecord(
@@ -199,23 +176,28 @@ def _training_record(history: training.History, probed: probe.TrainingProbe, *, 
         images_per_second=rate.median,
         images_per_second_minimum=rate.minimum,
         images_per_second_iqr=rate.iqr,
-        peak_rss_bytes=epochs[0].peak_bytes or 0,
+        peak_rss_bytes=epochs[0].peak_bytes,
         peak_reserved_bytes=epochs[0].peak_reserved_bytes,
         energy_joules=sum(joules) if whole else None,
-        energy_note=None if whole else EnergyCounter().note or "the energy counter was not there in every epoch",
-        noisy=noisy or any(epoch.noise.noisy for epoch in epochs),
-        **asdict(probed),
+        energy_note=None if whole else energy.counter(device).note or "the counter was not there in every epoch",
+        noisy=noisy or rate.noisy,
+        **{column.name: getattr(probed, column.name) for column in fields(probed)},
     )
 
 
 def _test(
-    learner: Learner, loader: loaders.Loader, history: training.History, folder: Path, device: torch.device
+    learner: Learner,
+    loader: loaders.Loader,
+    history: training.History,
+    folder: Path,
+    device: torch.device,
+    progress: training.Progress,
 ) -> list[StrategyRecord]:
     """Test accuracies: of the last epoch, and of the epoch that was best on validation data.
 
     Leaves the learner in whichever state was tested last.
     """
-    last = training.accuracies(training.strategy_predictors(learner), loader)
+    last = training.accuracies(training.strategy_predictors(learner), loader, progress)
     images, _ = training.cached_batch(loader)
     probed = {strategy: probe.prediction(learner, strategy, images) for strategy in learner.strategies}
     best = dict(last)
@@ -223,7 +205,7 @@ def _test(
         if epoch != len(history.epochs):
             learner.load_state_dict(training.load_state(training.best_file(folder, strategy), device))
             predictor = training.strategy_predictors(learner)[strategy]
-            best[strategy] = training.accuracies({strategy: predictor}, loader)[strategy]
+            best[strategy] = training.accuracies({strategy: predictor}, loader, progress)[strategy]
     return [
         StrategyRecord(
             strategy=strategy,
@@ -258,6 +240,11 @@ def main(arguments: list[str]) -> int:
         return ExitStatus.BAD_INPUT
     except BrokenPipeError:
         return ExitStatus.CELL_FAILED
+    except OSError as error:
+        # The disk is full, or not ours to write: the user can mend that, and nothing written so far is lost.
+        what = error.filename or folder
+        _print_event({"event": "bad-input", "message": f"{what} cannot be used: {error.strerror or error}"})
+        return ExitStatus.BAD_INPUT
     _print_event({"event": "done", "status": record.status, "error": record.error})
     return ExitStatus.OK
 

@@ -26,8 +26,6 @@ app.add_typer(data_app, name="data")
 app.add_typer(reference_app, name="reference")
 
 DEFAULT_RUNS = Path("results/runs")
-# The processors that this process may use, fewer than the machine's in a container or a batch job.
-CPU_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OutputFormat(StrEnum):
@@ -44,6 +42,13 @@ RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_defau
 DataDirOption = Annotated[
     Path | None,
     typer.Option(help="Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="CPU threads; part of a result, as it changes the last bits. Default: the suite's, else all there are.",
+        show_default=False,
+    ),
 ]
 
 
@@ -81,12 +86,13 @@ def run(
     epochs: Annotated[int | None, typer.Option(help="Epochs for every method.")] = None,
     loader: Annotated[str | None, typer.Option(help="auto, ffcv or memory.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[
-        int, typer.Option(help="CPU threads; part of a result, as it changes the last bits.")
-    ] = CPU_THREADS,
+    threads: ThreadsOption = None,
     data_dir: DataDirOption = None,
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
     force: Annotated[bool, typer.Option("--force", help="Run finished cells again.")] = False,
+    stall: Annotated[
+        float, typer.Option(min=1.0, help="Stop a cell that reports nothing for so many seconds.")
+    ] = 1800.0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
@@ -116,6 +122,7 @@ def run(
         data_dir=data_dir,
         out=out,
         force=force,
+        stall=stall,
         plots=plots,
         form=form.value,
     )
@@ -126,10 +133,13 @@ def table(runs: RunsArgument = DEFAULT_RUNS, form: FormatOption = OutputFormat.R
     """The table of all records in a folder of runs."""
     from bench import records, report, rows
 
-    found = rows.make(*records.read_all(runs))
-    if not found:
+    found = records.read_all(runs)
+    for note in records.notes(found):
+        print(f"note: {note}", file=sys.stderr)
+    lines = rows.make(found)
+    if not lines:
         return _nothing(runs)
-    report.render_rows(found, form.value, Console())
+    report.render_rows(lines, form.value, Console())
     return ExitStatus.OK
 
 
@@ -137,12 +147,67 @@ def table(runs: RunsArgument = DEFAULT_RUNS, form: FormatOption = OutputFormat.R
 def check(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    junit: Annotated[Path | None, typer.Option(help="Also write the verdicts to this file, as JUnit XML.")] = None,
+    confirm: Annotated[
+        bool, typer.Option(help="Run fresh seeds where an accuracy is too low, and believe those.")
+    ] = True,
+    data_dir: DataDirOption = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
     """Compare a suite's records with its measured references; exit status 1 on a regression."""
-    from bench.commands import check_suite
+    from bench.gate import check_suite
 
-    return check_suite(suite, runs, form.value)
+    return check_suite(suite, runs=runs, form=form.value, junit_file=junit, confirming=confirm, data_dir=data_dir)
+
+
+@app.command()
+def golden(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    threads: ThreadsOption = None,
+    data_dir: DataDirOption = None,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
+    """Compare the first steps of a suite's methods with the stored ones: seconds; exit status 1 if they differ."""
+    from bench.gate import check_opening
+
+    return check_opening(suite, threads=threads, data_dir=data_dir, form=form.value)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A folder of runs, or a git revision of this checkout.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same kind as A; differences are B minus A.")],
+    suite: Annotated[
+        str | None, typer.Option(help="Revisions: a suite's name, or a TOML file; default: smoke.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Revisions: a subset of the suite's methods, separated by commas.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Revisions: how many seeds, counted from 0.")] = 3,
+    epochs: Annotated[int | None, typer.Option(help="Revisions: epochs for every method.")] = None,
+    threads: ThreadsOption = None,
+    data_dir: DataDirOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Revisions: folder for the records; default: one below results/runs/compare."),
+    ] = None,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
+    """Compare two folders of runs, or run and compare two revisions; exit status 1 if B is worse in a row."""
+    from bench.comparing import compare as compare_both
+
+    return compare_both(
+        a,
+        b,
+        suite=suite,
+        methods=_names(methods),
+        seeds=seeds,
+        epochs=epochs,
+        threads=threads,
+        data_dir=data_dir,
+        out=out,
+        form=form.value,
+    )
 
 
 @app.command()
@@ -154,10 +219,12 @@ def plot(
     from bench import figures, records
     from bench.execution.local import prepare_folder
 
-    finished, _ = records.read_all(runs)
+    found = records.read_all(runs)
+    for note in records.notes(found):
+        print(f"note: {note}", file=sys.stderr)
     target = out or runs / "figures"
     prepare_folder(target)
-    paths = figures.draw_all(finished, target)
+    paths = figures.draw_all(found.records, target)
     if not paths:
         return _nothing(runs)
     for path in paths:

@@ -10,15 +10,16 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from bench import cell, methods, progress, records, report, rows, suites
+from bench import methods, parts, progress, records, report, rows, suites
 from bench.data import sources, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
 from bench.execution.local import Outcome
 from bench.measure import environment
-from bench.records import CellSpec, Record
+from bench.records import CellSpec, Found, Record
 from bench.reference import check as checking
-from bench.reference import measured
+from bench.reference import measured, update
+from bench.reference.verdicts import RED
 
 
 def run_suite(
@@ -26,10 +27,11 @@ def run_suite(
     overrides: suites.Overrides,
     *,
     device: str,
-    threads: int,
+    threads: int | None,
     data_dir: Path | None,
     out: Path,
     force: bool,
+    stall: float,
     plots: bool,
     form: report.Format,
 ) -> int:
@@ -39,34 +41,15 @@ def run_suite(
         UserError: for bad input, before any cell runs wherever that can be known.
     """
     suite = suites.load(name)
-    cells = suites.cells(suite, device=_device(device), threads=threads, overrides=overrides)
-    _rehearse(cells, data_dir)
+    cells = suites.cells(suite, device=_device(device), threads=threads_of(suite, threads), overrides=overrides)
+    rehearse(cells, data_dir)
     local.prepare_folder(out)
     console = Console(stderr=True)
     with progress.watcher(console, suite.name, len(cells)) as watcher:
-        outcomes = local.run_cells(cells, suite=suite.name, out=out, data_dir=data_dir, force=force, watcher=watcher)
-    return _report(outcomes, out, suite.name, plots, form, console)
-
-
-def check_suite(name: str, runs: Path, form: report.Format) -> int:
-    """Compare a suite's records with its references, print the verdicts, give the exit status."""
-    suite = suites.load(name)
-    expected = _expected(suite)
-    finished, _ = records.read_all(runs)
-    checks = checking.check(expected, finished, measured.load(suite.name))
-    report.render_check(checks, form, Console())
-    for note in _stale(finished):
-        print(f"note: {note}", file=sys.stderr)
-    verdicts = {row.verdict for row in checks}
-    if verdicts & {"regression", "losses differ"}:
-        return ExitStatus.REGRESSION
-    if "failed" in verdicts:
-        return ExitStatus.CELL_FAILED
-    if "not measured" in verdicts or "no reference" in verdicts:
-        missing = next(row for row in checks if row.verdict in ("not measured", "no reference"))
-        print(f"error: {missing.task} {missing.method}/{missing.strategy}: {missing.note}", file=sys.stderr)
-        return ExitStatus.NOTHING_MEASURED
-    return ExitStatus.OK
+        outcomes = local.run_cells(
+            cells, suite=suite.name, out=out, data_dir=data_dir, force=force, stall=stall, watcher=watcher
+        )
+    return _report(outcomes, out, suite, plots, form, console)
 
 
 def show_reference(name: str, form: report.Format) -> int:
@@ -95,17 +78,26 @@ def show_reference(name: str, form: report.Format) -> int:
 def update_reference(name: str, runs: Path, reason: str) -> None:
     """Write a suite's measured references from its finished records, and print old and new means."""
     suite = suites.load(name)
-    finished, _ = records.read_all(runs)
-    change = measured.update(suite.name, _expected(suite), finished, reason)
+    change = update.update(suite.name, expected(suite), records.read_all(runs).records, reason)
     for row in change.rows:
         was = "none" if row.old is None else f"{row.old:.2f} (n = {row.old_seeds})"
         print(f"{row.row}: {was} -> {row.new:.2f} (n = {row.new_seeds})")
     print(measured.path_of(suite.name))
 
 
-def _expected(suite: suites.Suite) -> list[tuple[CellSpec, tuple[str, ...]]]:
+def expected(suite: suites.Suite) -> list[tuple[CellSpec, tuple[str, ...]]]:
+    """The cells that a suite runs by itself, each with its method's strategies."""
     cells = suites.cells(suite, device="cpu", threads=1, overrides=suites.Overrides(loader="memory"))
     return _with_strategies(cells)
+
+
+def threads_of(suite: suites.Suite, asked: int | None) -> int:
+    """CPU threads: those asked for, else the suite's, else as many as this process may use."""
+    if asked is not None:
+        return asked
+    # Fewer than the machine's processors in a container or a batch job.
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return suite.threads or allowed
 
 
 def _device(name: str) -> str:
@@ -120,13 +112,14 @@ def _device(name: str) -> str:
     return name
 
 
-def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
+def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
     """Find out what can be known to fail before anything runs: settings that do not fit a task, and data files."""
     most = 16 * (os.cpu_count() or 1)
     if cells[0].threads > most:
         raise UserError(f"--threads {cells[0].threads} is more than this machine can use; valid are 1 to {most}")
     for spec in {(spec.method, spec.task): spec for spec in cells}.values():
-        cell.build_learner(spec.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+        for built in filter(None, (spec, parts.yardstick(spec))):
+            parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
     for name in dict.fromkeys(spec.task for spec in cells):
         task = tasks.get_task(name)
         root = sources.locate(task, data_dir)
@@ -140,7 +133,7 @@ def _rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
 
 
 def _report(
-    outcomes: Sequence[Outcome], out: Path, suite: str, plots: bool, form: report.Format, console: Console
+    outcomes: Sequence[Outcome], out: Path, suite: suites.Suite, plots: bool, form: report.Format, console: Console
 ) -> int:
     """Figures, notes, the table, what went wrong, and the exit status."""
 
@@ -153,14 +146,19 @@ def _report(
         from bench import figures
 
         try:
-            for path in figures.draw_all(finished, out / "figures" / suite):
+            for path in figures.draw_all(finished, out / "figures" / suite.name):
                 say(f"figure: {path}")
         except Exception as error:  # noqa: BLE001 -- hours of training must not lose their table to a picture
             say(f"note: the figures could not be drawn: {error}")
-    for note in _stale(finished):
+    for note in stale(finished):
         say(f"note: {note}")
-    checks = checking.check(_with_strategies([outcome.cell for outcome in outcomes]), finished, measured.load(suite))
-    report.render_rows(rows.make(finished, stopped, checks), form, Console())
+    own = [outcome.cell for outcome in outcomes if outcome.cell.seed < suite.seeds]
+    fingerprint = environment.code().fingerprint
+    checks = checking.check(_with_strategies(own), finished, measured.load(suite.name), fingerprint)
+    report.render_rows(rows.make(Found(finished, stopped), checks), form, Console())
+    for check in checks:
+        if check.what != "accuracy" and check.verdict in RED:
+            say(f"note: {check.method}: {check.verdict}: {check.note}")
     bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
     for outcome in bad:
         say(f"error: {progress.describe_outcome(outcome.cell, outcome)}")
@@ -173,7 +171,7 @@ def _with_strategies(cells: Sequence[CellSpec]) -> list[tuple[CellSpec, tuple[st
     return [(spec, methods.get(spec.method).strategies) for spec in cells]
 
 
-def _stale(finished: Sequence[Record]) -> list[str]:
+def stale(finished: Sequence[Record]) -> list[str]:
     """A note if records were made by other code than that which is here now."""
     here = environment.code().fingerprint
     old = [record for record in finished if record.code.fingerprint != here]

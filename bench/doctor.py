@@ -13,7 +13,7 @@ import torch
 from bench import methods
 from bench.data import loaders, sources, tasks
 from bench.errors import UserError
-from bench.measure.energy import EnergyCounter
+from bench.measure.energy import ProcessorEnergy
 from bench.measure.noise import NoiseMeter
 from bench.reference.folder import reference_folder
 
@@ -79,7 +79,7 @@ def _noise() -> Finding:
 
 
 def _energy() -> Finding:
-    counter = EnergyCounter()
+    counter = ProcessorEnergy()
     return Finding("energy", "RAPL counter") if counter.note is None else Finding("energy", "none", counter.note)
 
 

@@ -125,7 +125,7 @@ def throughput_and_memory(runs: Runs, colors: dict[str, Any]) -> Figure | None:
                 "method": name,
                 "end to end": training.images_per_second,
                 "compute only": training.images_per_second_compute,
-                "resident (RSS)": training.peak_rss_bytes / 2**20,
+                "resident (RSS)": None if training.peak_rss_bytes is None else training.peak_rss_bytes / 2**20,
                 "live tensors": training.peak_live_bytes / 2**20,
             }
             for name, record in runs

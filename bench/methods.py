@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -54,6 +54,25 @@ class PerLayer(Protocol):
 
     def layer_logits(self, images: Tensor) -> list[Tensor]:
         """Logits (B, N) of every layer, first to last, without gradient."""
+
+
+@runtime_checkable
+class Observable(Learner, Protocol):
+    """A learner that says where the layers' parts of a step end.
+
+    Attributes:
+        on_layer: None, or what ``train_step`` calls at the end of each layer's part, first layer to last.
+    """
+
+    on_layer: Callable[[], None] | None
+
+
+@runtime_checkable
+class Goodness(Protocol):
+    """A learner whose layers have a goodness."""
+
+    def layer_goodness(self, images: Tensor) -> Sequence[Tensor]:
+        """Mean goodness of every layer over the batch, first to last: scalars."""
 
 
 class Method(Protocol):

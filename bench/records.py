@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import filelock
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bench.errors import UserError
 
 RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
+LOCK_FILE = ".lock"
+SCHEMA = 1
 
-Status = Literal["ok", "diverged", "failed"]
+Status = Literal["ok", "diverged", "failed", "timeout", "interrupted"]
 FINISHED: tuple[Status, ...] = ("ok", "diverged")
 """A cell with one of these has nothing to gain from another try."""
 
@@ -25,6 +29,13 @@ class Model(BaseModel):
     """Data that is exactly what it says: no unknown keys, no infinities, no changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Yardstick(Model):
+    """The method, with its settings, that a cell's speed is compared with."""
+
+    method: str
+    settings: dict[str, Any]
 
 
 class CellSpec(Model):
@@ -41,16 +52,18 @@ class CellSpec(Model):
     loader: str
     device: str
     threads: int
+    yardstick: Yardstick | None = None
 
     @property
     def experiment(self) -> str:
-        """Hash of what the distribution of accuracies depends on: all but seed, loader, device and threads."""
-        return _hash(self.model_dump(mode="json", exclude={"seed", "loader", "device", "threads"}))
+        """Hash of what the distribution of accuracies depends on: all but seed, loader, device, threads, yardstick."""
+        return _hash(self.model_dump(mode="json", exclude={"seed", "loader", "device", "threads", "yardstick"}))
 
     @property
     def id(self) -> str:
         """Name of the cell's folder: readable, and unique through a hash of the whole spec."""
-        return f"{self.task}-{self.method}-seed{self.seed}-{_hash(self.model_dump(mode='json'))}"
+        without = {"yardstick"} if self.yardstick is None else None
+        return f"{self.task}-{self.method}-seed{self.seed}-{_hash(self.model_dump(mode='json', exclude=without))}"
 
 
 class Code(Model):
@@ -92,6 +105,10 @@ class EpochRecord(Model):
     Attributes:
         seconds: of the training segment alone, evaluation and a process's first batch left out.
         images: trained on in that segment.
+        layers: accuracy of each layer alone; null for a method whose layers do not predict.
+        layer_goodness: mean goodness of each layer, over validation images.
+        layer_seconds: of each layer's part of a training step, median of several steps on one cached batch.
+        layer_live_bytes: peak of live tensor bytes during each layer's part of a step.
         peak_bytes, peak_reserved_bytes, energy_joules: of the segment, see ``TrainingRecord``; null where they were not
             or cannot be measured.
     """
@@ -102,10 +119,31 @@ class EpochRecord(Model):
     losses: dict[str, float]
     validation: dict[str, float]
     layers: list[float] | None
+    layer_goodness: list[float] | None = None
+    layer_seconds: list[float] | None = None
+    layer_live_bytes: list[int] | None = None
     peak_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     energy_joules: float | None = None
     noise: Noise
+
+
+class Relative(Model):
+    """Speed of training steps beside the yardstick's, on one cached batch, taking turns in one process.
+
+    Attributes:
+        yardstick: the method compared with.
+        ratio, ratio_iqr: images per second over the yardstick's, median and interquartile range over the rounds.
+        same, same_iqr: the same of a second copy of the yardstick: what the ratio of equals looks like here.
+    """
+
+    yardstick: str
+    ratio: float
+    ratio_iqr: float
+    same: float
+    same_iqr: float
+    rounds: int
+    noisy: bool
 
 
 class TrainingRecord(Model):
@@ -130,7 +168,7 @@ class TrainingRecord(Model):
     images_per_second_minimum: float
     images_per_second_iqr: float
     images_per_second_compute: float
-    peak_rss_bytes: int
+    peak_rss_bytes: int | None
     peak_reserved_bytes: int | None
     peak_live_bytes: int
     live_parameter_bytes: int
@@ -143,6 +181,7 @@ class TrainingRecord(Model):
     energy_joules: float | None
     energy_note: str | None
     noisy: bool
+    relative: Relative | None = None
 
 
 class StrategyRecord(Model):
@@ -172,6 +211,8 @@ class Record(Model):
     Attributes:
         opening_losses: of the first steps of training, one by one, by name: they change with any change to the
             computation, and barely with the machine.
+        inputs: digest of the first training, validation and test batch as the learner gets it, and of all labels.
+        nondeterministic: operations that ran although they may give other bits each time (CUDA only).
     """
 
     schema_version: Literal[1] = 1
@@ -185,6 +226,8 @@ class Record(Model):
     environment: Environment
     epochs: list[EpochRecord]
     opening_losses: dict[str, list[float]]
+    inputs: dict[str, str] = {}
+    nondeterministic: list[str] = []
     training: TrainingRecord | None
     strategies: list[StrategyRecord]
 
@@ -215,19 +258,53 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+class Unreadable(NamedTuple):
+    """A record that cannot be read: its file, why, and the spec of its cell where that can be read."""
+
+    path: Path
+    reason: str
+    cell: CellSpec | None
+
+
+class Found(NamedTuple):
+    """What is in a folder of runs.
+
+    Attributes:
+        records: those that can be read.
+        stopped: cells without a record that nobody is running.
+        running: cells without a record that a process is running now.
+        unreadable: records that cannot be read, of an older schema or damaged.
+    """
+
+    records: Sequence[Record]
+    stopped: Sequence[CellSpec] = ()
+    running: Sequence[CellSpec] = ()
+    unreadable: Sequence[Unreadable] = ()
+
+
 def read(path: Path) -> Record:
     """A record from its file.
 
     Raises:
         UserError: if it is not valid JSON or not a record of this schema.
     """
+    content = path.read_bytes()
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
-        raise UserError(f"{path} is not a record that can be read ({reason}); delete it to measure it again") from None
+        reason = _other_schema(content) or (f"{where}: {first['msg']}" if where else first["msg"])
+        raise UserError(f"{path} is not a record that can be read ({reason})") from None
+
+
+def _other_schema(content: bytes) -> str | None:
+    """That a record is of another schema, in words."""
+    try:
+        version = json.loads(content)["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if version == SCHEMA else f"its schema is {version!r}, this version reads {SCHEMA}"
 
 
 def read_cell(path: Path) -> CellSpec:
@@ -238,21 +315,62 @@ def read_cell(path: Path) -> CellSpec:
         raise UserError(f"{path} is not the spec of a cell; delete its folder to run the cell again") from None
 
 
-def read_all(runs: Path) -> tuple[list[Record], list[CellSpec]]:
-    """All records below a folder of runs, and the specs of cells that have started but not finished.
+def read_all(runs: Path) -> Found:
+    """Everything below a folder of runs.
 
     Raises:
-        UserError: if the folder does not exist or one of its files cannot be read.
+        UserError: if the folder does not exist, or if a cell has neither record nor spec that can be read.
     """
     if not runs.is_dir():
         raise UserError(f"folder of runs {str(runs)!r} does not exist; `bench run` makes one")
-    records, unfinished = [], []
+    records: list[Record] = []
+    stopped: list[CellSpec] = []
+    running: list[CellSpec] = []
+    unreadable: list[Unreadable] = []
     for folder in _cell_folders(runs):
-        if (folder / RECORD_FILE).is_file():
-            records.append(read(folder / RECORD_FILE))
-        else:
-            unfinished.append(read_cell(folder / CELL_FILE))
-    return records, unfinished
+        path = folder / RECORD_FILE
+        if not path.is_file():
+            (running if is_running(folder) else stopped).append(read_cell(folder / CELL_FILE))
+            continue
+        try:
+            records.append(read(path))
+        except UserError as error:
+            unreadable.append(Unreadable(path, str(error), _cell_or_none(folder)))
+    return Found(records, stopped, running, unreadable)
+
+
+def notes(found: Found) -> list[str]:
+    """What to tell a user about the records that cannot be read."""
+    return [f"{part.reason}; `bench run` sets it aside and measures it again" for part in found.unreadable]
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a record that cannot be read, so that another may take its place; gives its new path."""
+    for number in itertools.count(1):
+        target = path.with_name(f"record-unreadable-{number}.json")
+        if not target.exists():
+            break
+    path.rename(target)
+    return target
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the cell's lock."""
+    lock = filelock.FileLock(folder / LOCK_FILE)
+    if not (folder / LOCK_FILE).exists():
+        return False
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def _cell_or_none(folder: Path) -> CellSpec | None:
+    try:
+        return read_cell(folder / CELL_FILE)
+    except (UserError, OSError):
+        return None
 
 
 def _cell_folders(runs: Path) -> Iterator[Path]:

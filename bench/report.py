@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
-from bench.reference.check import RowCheck
+from bench.reference.statistics import POWER
+from bench.reference.verdicts import Check
 from bench.rows import Row, labels
 
 Format = Literal["rich", "markdown", "csv", "json"]
@@ -122,47 +123,48 @@ def _notes(table: Sequence[Row]) -> list[str]:
     return notes
 
 
-def render_check(checks: Sequence[RowCheck], form: Format, console: Console) -> None:
+def render_check(checks: Sequence[Check], form: Format, console: Console) -> None:
     """Print the verdicts of a check."""
     if form == "json":
         console.file.write(json.dumps([asdict(check) for check in checks], indent=1) + "\n")
         return
     if form == "csv":
-        header = [column.name for column in fields(RowCheck)]
+        header = [column.name for column in fields(Check)]
         console.file.write(to_csv(header, [list(asdict(check).values()) for check in checks]))
         return
-    header = [
-        "task\n",
-        "method\n",
-        "strategy\n",
-        "accuracy\n%",
-        "reference\n%",
-        "lowest that\npasses, %",
-        "verdict\n",
-        "note\n",
-    ]
+    header = ["task", "method", "what", "value", "reference", "limit", "detects a drop of", "verdict", "note"]
     lines = [
         [
             check.task,
             check.method,
-            check.strategy,
-            _number(check.accuracy) + _seeds(check.seeds),
-            _number(check.reference) + _seeds(check.reference_seeds),
-            _number(check.limit),
+            f"{check.what} {check.strategy}".strip(),
+            _figure(check, check.value, check.seeds),
+            _figure(check, check.reference, check.reference_seeds),
+            _figure(check, check.limit),
+            _figure(check, check.detects),
             check.verdict,
             check.note,
         ]
         for check in checks
     ]
-    _print(console, form, "check against measured references", header, lines, [])
+    _print(console, form, "check against measured references", header, lines, _power(checks))
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _figure(check: Check, value: float | None, seeds: int = 0) -> str:
+    """A number of a check in its unit: per cent, MiB, or times the yardstick's speed."""
+    if value is None:
+        return "-"
+    shown = {"memory": f"{value / 2**20:,.2f} MiB", "speed": f"{value:.2f} x"}.get(check.what, f"{value:.2f} %")
+    return shown + (f" (n={seeds})" if seeds > 1 and check.what != "memory" else "")
 
 
-def _seeds(count: int) -> str:
-    return f" (n={count})" if count > 1 else ""
+def _power(checks: Sequence[Check]) -> list[str]:
+    """What drops the suite is able to see, in words."""
+    drops = sorted((check.detects, f"{check.method}/{check.strategy}") for check in checks if check.detects is not None)
+    if not drops:
+        return []
+    listed = ", ".join(f"{points:.1f} points in {row}" for points, row in drops)
+    return [f"With probability {POWER:.0%} or more this suite detects, and fresh seeds confirm, a drop of {listed}."]
 
 
 def render_plain(

@@ -8,9 +8,9 @@ from typing import Any
 
 from bench import methods
 from bench.errors import UserError
-from bench.records import CellSpec, Record, StrategyRecord, TrainingRecord
+from bench.records import CellSpec, Found, Record, StrategyRecord, TrainingRecord
 from bench.reference import published
-from bench.reference.check import RowCheck
+from bench.reference.verdicts import RED, Check
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,28 @@ class Row:
     conditions: dict[str, Any] = field(default_factory=dict)
 
 
-def make(records: Sequence[Record], unfinished: Sequence[CellSpec] = (), checks: Sequence[RowCheck] = ()) -> list[Row]:
+def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
     """A row per strategy of every record, failed ones included, and of every cell without a record.
 
     Args:
-        records: of finished cells.
-        unfinished: cells without a record.
+        found: records, and cells without one.
         checks: verdicts against measured references, where there are any; one holds for all seeds of its row.
     """
-    verdicts = {(c.task, c.method, c.strategy): c.verdict for c in checks}
-    table = [
-        replace(row, verdict=verdicts.get((row.task, row.method, row.strategy), ""))
-        for record in records
-        for row in _record_rows(record)
-    ]
-    for cell in unfinished:
-        problem = "stopped before its end, or still running; the same command goes on"
-        table += [_empty(cell, strategy, "interrupted", problem) for strategy in _strategies(cell.method)]
+    table = [replace(row, verdict=_verdict(row, checks)) for record in found.records for row in _record_rows(record)]
+    without = [(cell, "interrupted", "stopped before its end; the same command goes on") for cell in found.stopped]
+    without += [(cell, "running", "a process is running it now") for cell in found.running]
+    without += [(part.cell, "unreadable", part.reason) for part in found.unreadable if part.cell is not None]
+    for cell, status, problem in without:
+        table += [_empty(cell, strategy, status, problem) for strategy in _strategies(cell.method)]
     return sorted(table, key=lambda row: (row.task, row.method, row.seed, row.cell))
+
+
+def _verdict(row: Row, checks: Sequence[Check]) -> str:
+    """The verdict on a row's accuracy, unless that is well and another on its cell is not."""
+    mine = [check for check in checks if (check.task, check.method) == (row.task, row.method)]
+    accuracy = next((check.verdict for check in mine if check.strategy == row.strategy), "")
+    others = [check.verdict for check in mine if not check.strategy and check.verdict in RED]
+    return others[0] if accuracy == "ok" and others else accuracy
 
 
 def _record_rows(record: Record) -> list[Row]:

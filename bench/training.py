@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import sys
@@ -17,9 +18,9 @@ from torch import Tensor
 
 from bench.data.loaders import Loader
 from bench.errors import UserError
-from bench.measure import environment
+from bench.measure import environment, layers
 from bench.measure.meters import Meters
-from bench.methods import Learner, PerLayer
+from bench.methods import Learner, Observable, PerLayer
 from bench.records import EpochRecord
 
 STATE_FILE = "state.pt"
@@ -64,6 +65,7 @@ def train(
     folder: Path,
     history: History,
     progress: Progress,
+    twin: Callable[[], Learner] | None = None,
 ) -> None:
     """Train for ``epochs`` epochs in all, from where ``folder`` says an earlier process stopped.
 
@@ -80,6 +82,7 @@ def train(
         folder: holds the state.
         history: an empty one, which is filled, so that what happened is known whatever ends the training.
         progress: is told of steps and epochs.
+        twin: builds another learner like this one, to watch its layers on; without it they are not watched.
 
     Raises:
         Diverged: if a loss is not finite or has exploded; names epoch and loss.
@@ -88,21 +91,32 @@ def train(
     _resume(learner, generator, history, folder, device)
     meters = Meters(device)
     first = len(history.epochs)
+    watched: Learner | None = None
+    batch: tuple[Tensor, Tensor] | None = None
     for epoch in range(first, epochs):
         record = _train_epoch(learner, train_loader, epoch, history, meters, progress, first_of_process=epoch == first)
         history.epochs.append(record)
         learner.finish(validation_loader.epoch(0))
-        _validate(learner, validation_loader, history, folder)
+        _validate(learner, validation_loader, history, folder, progress)
+        if twin is not None and isinstance(learner, Observable):
+            watched, batch = watched or twin(), batch or cached_batch(train_loader)
+            _watch(learner, watched, batch, history)
         _save(learner, generator, history, folder)
         progress({"event": "epoch", **history.epochs[-1].model_dump()})
 
 
-def accuracies(predictors: dict[str, Callable[[Tensor], Tensor]], loader: Loader) -> dict[str, float]:
+def accuracies(
+    predictors: dict[str, Callable[[Tensor], Tensor]], loader: Loader, progress: Progress
+) -> dict[str, float]:
     """Accuracy in per cent over all of a loader's samples, by predictor (images -> logits (B, N))."""
     correct = dict.fromkeys(predictors, 0)
+    reported = time.perf_counter()
     for images, labels in loader.epoch(0):
         for name, predictor in predictors.items():
             correct[name] += int((predictor(images).argmax(1) == labels).sum())
+        if time.perf_counter() - reported > PROGRESS_SECONDS:
+            reported = time.perf_counter()
+            progress({"event": "evaluate"})
     return {name: 100 * count / loader.samples for name, count in correct.items()}
 
 
@@ -180,17 +194,32 @@ def _check_finite(means: dict[str, float], opening: dict[str, list[float]], epoc
             raise Diverged(f"loss {name!r} is {mean:.3g} on average in epoch {epoch + 1} (first batch: {first:.3g})")
 
 
-def _validate(learner: Learner, loader: Loader, history: History, folder: Path) -> None:
+def _validate(learner: Learner, loader: Loader, history: History, folder: Path, progress: Progress) -> None:
     """Fill in the validation accuracies of the last epoch, and keep the state where a strategy is at its best."""
     record = history.epochs[-1]
-    validation = accuracies(strategy_predictors(learner), loader)
-    layers = _layer_accuracies(learner, loader) if isinstance(learner, PerLayer) else None
-    history.epochs[-1] = record.model_copy(update={"validation": validation, "layers": layers})
+    validation = accuracies(strategy_predictors(learner), loader, progress)
+    found = {
+        "validation": validation,
+        "layers": _layer_accuracies(learner, loader) if isinstance(learner, PerLayer) else None,
+        "layer_goodness": layers.goodness(learner, loader.epoch(0)),
+    }
+    history.epochs[-1] = record.model_copy(update=found)
     for strategy, accuracy in validation.items():
         best = history.best_epoch.get(strategy)
         if best is None or accuracy > history.epochs[best - 1].validation[strategy]:
             history.best_epoch[strategy] = record.epoch
             save_atomically(learner.state_dict(), best_file(folder, strategy))
+
+
+def _watch(learner: Learner, twin: Learner, batch: tuple[Tensor, Tensor], history: History) -> None:
+    """Time and memory of each layer in the state it has now, on another learner: this one must not be touched."""
+    epoch = history.epochs[-1].epoch
+    twin.load_state_dict(copy.deepcopy(learner.state_dict()))
+    twin.begin_epoch(epoch - 1)
+    seen = layers.figures(twin, *batch)
+    if seen is not None:
+        found = {"layer_seconds": seen.seconds, "layer_live_bytes": seen.live_bytes}
+        history.epochs[-1] = history.epochs[-1].model_copy(update=found)
 
 
 def _layer_accuracies(learner: PerLayer, loader: Loader) -> list[float]:

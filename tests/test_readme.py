@@ -14,7 +14,7 @@ def test_the_table_is_made_from_the_kept_records():
     text = (ROOT / "README.md").read_text()
     shown = text.split("<!-- table: quick -->\n")[1].split("<!-- end of table -->")[0]
     out = io.StringIO()
-    report.render_rows(rows.make(*records.read_all(ROOT / "results" / "quick")), "markdown", Console(file=out))
+    report.render_rows(rows.make(records.read_all(ROOT / "results" / "quick")), "markdown", Console(file=out))
     assert shown.strip() == out.getvalue().strip()
 
 

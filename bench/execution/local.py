@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
+import queue
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from bench import records
 from bench.errors import ExitStatus, UserError
+from bench.measure import environment
+from bench.measure.determinism import CUBLAS_WORKSPACE
 from bench.records import CellSpec, Record
 
 LOG_FILE = "log.txt"
+STALL_SECONDS = 1800.0
+"""A cell that reports nothing for this long is stopped; it reports twice a second while it trains."""
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """For glibc's allocator. By default it decides from the sizes freed so far whether to give memory back to the system
 after every step, and to be given it again page by page: equal networks then differ in speed by up to 1.7 times."""
@@ -52,15 +62,28 @@ class Outcome:
 
 
 def run_cells(
-    cells: Sequence[CellSpec], *, suite: str, out: Path, data_dir: Path | None, force: bool, watcher: Watcher
+    cells: Sequence[CellSpec],
+    *,
+    suite: str,
+    out: Path,
+    data_dir: Path | None,
+    watcher: Watcher,
+    force: bool = False,
+    stall: float = STALL_SECONDS,
 ) -> list[Outcome]:
     """Run every cell that has no finished record yet; a cell that was stopped goes on where it was.
 
     A record counts as finished if its status is ok or diverged; a failed cell is tried again. ``out`` is a folder
     that ``prepare_folder`` has seen.
 
-    Raises:
-        UserError: if an existing record cannot be read.
+    Args:
+        cells: in the order in which they run.
+        suite: its name, for the records.
+        out: folder of runs.
+        data_dir: where the data is; None for the usual places.
+        force: run finished cells again.
+        stall: seconds without a sign of life after which a cell is stopped.
+        watcher: is told what happens.
     """
     kept = {} if force else _finished(cells, out)
     outcomes = []
@@ -68,7 +91,7 @@ def run_cells(
         record = kept.get(cell.id)
         if record is None:
             watcher.cell_started(cell, index, len(cells))
-            outcome = _run(cell, out / cell.id, suite, data_dir, force, watcher)
+            outcome = _run(cell, out / cell.id, suite, data_dir, force, stall, watcher)
         else:
             outcome = Outcome(cell, record, reused=True, problem=record.error)
         watcher.cell_finished(cell, outcome)
@@ -88,52 +111,81 @@ def prepare_folder(out: Path) -> None:
 
 
 def _finished(cells: Sequence[CellSpec], out: Path) -> dict[str, Record]:
+    """The finished records of some cells; one that cannot be read is set aside, and its cell is run again."""
     found = {}
     for cell in cells:
         path = out / cell.id / records.RECORD_FILE
-        if path.is_file():
+        if not path.is_file():
+            continue
+        try:
             record = records.read(path)
-            if record.status in records.FINISHED and record.cell == cell:
-                found[cell.id] = record
+        except UserError as error:
+            print(f"note: {error}; kept as {records.set_aside(path).name}, measured again", file=sys.stderr)
+            continue
+        if record.status in records.FINISHED and record.cell == cell:
+            found[cell.id] = record
     return found
 
 
-def _run(cell: CellSpec, folder: Path, suite: str, data_dir: Path | None, force: bool, watcher: Watcher) -> Outcome:
+def _run(
+    cell: CellSpec, folder: Path, suite: str, data_dir: Path | None, force: bool, stall: float, watcher: Watcher
+) -> Outcome:
     folder.mkdir(exist_ok=True)
     if not (folder / records.CELL_FILE).is_file():
         records.write(folder / records.CELL_FILE, cell)
     # -P: the cell must run this package, not whatever folder of the same name the user stands in.
     command = [sys.executable, "-P", "-m", "bench.cell"]
     command += [str(folder), suite, str(data_dir or ""), "force" if force else ""]
-    environment = {**os.environ, **KEEP_FREED_MEMORY, "OMP_NUM_THREADS": str(cell.threads)}
-    bad_input = None
+    environ = {**os.environ, **KEEP_FREED_MEMORY, **CUBLAS_WORKSPACE, "OMP_NUM_THREADS": str(cell.threads)}
+    bad_input, silent = None, False
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace", env=environment
+            command, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace", env=environ
         )
         try:
-            for event in _events(process):
+            for event in _events(process, stall):
                 if event["event"] == "bad-input":
                     bad_input = event["message"]
                 watcher.cell_event(cell, event)
             process.wait()
+        except _SilentError:
+            silent = True
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
     if bad_input is not None:
         return Outcome(cell, None, reused=False, problem=bad_input, bad_input=True)
+    if silent:
+        problem = f"stopped: nothing was heard of it for {stall:,.0f} s"
+        return _left(cell, folder, suite, "timeout", f"{problem}; {_going_on(folder)}")
     if process.returncode != ExitStatus.OK:
-        return Outcome(cell, None, reused=False, problem=_death(process.returncode, folder))
+        return _left(cell, folder, suite, "interrupted", f"{_death(process.returncode)}; {_going_on(folder)}")
     record = records.read(folder / records.RECORD_FILE)
     return Outcome(cell, record, reused=False, problem=record.error)
 
 
-def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+class _SilentError(Exception):
+    """A cell's process has reported nothing for too long."""
+
+
+def _events(process: subprocess.Popen[str], stall: float) -> Iterator[dict[str, Any]]:
     """The events of a cell's process until it closes its output; lines of libraries that print are left out."""
-    if process.stdout is None:
-        return
-    for line in process.stdout:
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            line = lines.get(timeout=stall)
+        except queue.Empty:
+            raise _SilentError from None
+        if line is None:
+            return
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
@@ -142,6 +194,34 @@ def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def _death(status: int, folder: Path) -> str:
+def _left(cell: CellSpec, folder: Path, suite: str, status: records.Status, problem: str) -> Outcome:
+    """What a process leaves that could not write its record itself; a record that is there already stays."""
+    if not (folder / records.RECORD_FILE).is_file():
+        here = environment.environment(torch.device(cell.device)).model_copy(update={"threads": cell.threads})
+        record = Record(
+            id=cell.id,
+            cell=cell,
+            suite=suite,
+            status=status,
+            error=problem,
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            code=environment.code(),
+            environment=here,
+            epochs=[],
+            opening_losses={},
+            training=None,
+            strategies=[],
+        )
+        records.write(folder / records.RECORD_FILE, record)
+    return Outcome(cell, None, reused=False, problem=problem)
+
+
+def _death(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "the cell's process was killed by signal 9, by the system perhaps, for want of memory"
     how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
-    return f"the cell's process {how}; the same command goes on from its last whole epoch (log: {folder / LOG_FILE})"
+    return f"the cell's process {how}"
+
+
+def _going_on(folder: Path) -> str:
+    return f"the same command goes on from its last whole epoch (log: {folder / LOG_FILE})"

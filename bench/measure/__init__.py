@@ -7,5 +7,7 @@ energy       joules from a hardware counter, where one can be read
 noise        what else the machine did meanwhile
 meters       the meters of a training segment, read together
 environment  which code ran on what
+race         steps of several learners in turns: speeds that compare
+layers       layer by layer, within a step
 probe        the figures of a learner that need steps of their own: compute only, live bytes, FLOPs
 """

@@ -19,24 +19,28 @@ def now(device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Rate:
-    """Images per second over several segments."""
+    """Images per second over several segments; noisy if something else disturbed all of them."""
 
     median: float
     minimum: float
     iqr: float
+    noisy: bool
 
 
-def rate(images: Sequence[int], seconds: Sequence[float]) -> Rate:
-    """Median, minimum and interquartile range of the rate over the segments after the first.
+def rate(images: Sequence[int], seconds: Sequence[float], noisy: Sequence[bool]) -> Rate:
+    """Median, minimum and interquartile range of the rate over the quiet segments after the first.
 
     The first one holds compilation, first allocations and cold caches; where it is the only one, it has to serve.
+    So do the noisy ones where there are no others: an epoch cannot be repeated for the sake of its time.
 
-    >>> rate([100, 100, 100], [50.0, 2.0, 1.0])
-    Rate(median=75.0, minimum=50.0, iqr=25.0)
+    >>> rate([100, 100, 100, 100], [50.0, 2.0, 1.0, 20.0], [False, False, False, True])
+    Rate(median=75.0, minimum=50.0, iqr=25.0, noisy=False)
     """
     rates = [count / time for count, time in zip(images, seconds, strict=True)]
-    warm = rates[1:] or rates
-    if len(warm) == 1:
-        return Rate(warm[0], warm[0], 0.0)
-    quartiles = statistics.quantiles(warm, n=4, method="inclusive")
-    return Rate(statistics.median(warm), min(warm), quartiles[2] - quartiles[0])
+    warm = list(zip(rates, noisy, strict=True))[1:] or [(rates[0], noisy[0])]
+    quiet = [value for value, disturbed in warm if not disturbed]
+    counted = quiet or [value for value, _ in warm]
+    if len(counted) == 1:
+        return Rate(counted[0], counted[0], 0.0, not quiet)
+    quartiles = statistics.quantiles(counted, n=4, method="inclusive")
+    return Rate(statistics.median(counted), min(counted), quartiles[2] - quartiles[0], not quiet)

@@ -1,23 +1,44 @@
-"""Energy from the processor's own counter (RAPL), where the system lets one read it."""
+"""Energy from a hardware counter, where one may be read: the GPU's own (NVML), or the processors' (RAPL)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
+
+import torch
 
 _POWERCAP = Path("/sys/class/powercap")
 
 
-class EnergyCounter:
-    """Joules of all processor packages since the last start.
+class EnergyCounter(Protocol):
+    """Joules since the last start.
 
     Attributes:
         note: why there is no figure, or None if there is one.
     """
 
+    note: str | None
+
+    def restart(self) -> None:
+        """Begin a segment."""
+
+    def joules(self) -> float | None:
+        """Energy of the segment, or None."""
+
+
+def counter(device: torch.device) -> EnergyCounter:
+    """The counter of what trains: the GPU alone on CUDA, else all processor packages."""
+    return GPUEnergy(device) if device.type == "cuda" else ProcessorEnergy()
+
+
+class ProcessorEnergy:
+    """All processor packages, from the system's RAPL counters."""
+
     def __init__(self, root: Path = _POWERCAP) -> None:
         self._packages = sorted(root.glob("intel-rapl:?")) + sorted(root.glob("intel-rapl:??"))
         self._before: list[int] = []
-        self.note = None if self._packages else "no energy counter on this machine"
+        self.note: str | None = None if self._packages else "no energy counter on this machine"
         self.restart()
 
     def restart(self) -> None:
@@ -42,3 +63,42 @@ class EnergyCounter:
         except OSError:
             self.note = "the energy counter may not be read by this user"
             return []
+
+
+class GPUEnergy:
+    """One GPU, from NVML's total energy counter (Volta and newer; needs the package nvidia-ml-py)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.note: str | None = None
+        self._before = 0
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+            uuid = torch.cuda.get_device_properties(device).uuid
+            handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+            self._read: Callable[[], int] = lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+        except ImportError:
+            self.note = "the GPU's energy counter needs the package nvidia-ml-py"
+        except Exception as error:  # noqa: BLE001 -- NVML's own errors, or no driver: training goes on without it
+            self.note = f"the GPU's energy counter cannot be read: {error}"
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a segment."""
+        if self.note is None:
+            self._before = self._millijoules()
+
+    def joules(self) -> float | None:
+        """Energy of the segment, or None."""
+        if self.note is not None:
+            return None
+        used = self._millijoules() - self._before
+        return None if self.note is not None else used / 1e3
+
+    def _millijoules(self) -> int:
+        try:
+            return self._read()
+        except Exception as error:  # noqa: BLE001 -- see above
+            self.note = f"the GPU's energy counter cannot be read: {error}"
+            return 0

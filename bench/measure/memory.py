@@ -32,6 +32,7 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._before = 0 if device.type == "cuda" else _status_bytes("VmRSS")
+        self._known = True
         self.restart()
 
     def restart(self) -> None:
@@ -39,25 +40,29 @@ class PeakMemory:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
-            _reset_peak_resident()
+            self._known = _reset_peak_resident()
 
-    def peak(self) -> int:
-        """Bytes: the segment's peak resident size minus the size at first, or peak allocated on CUDA."""
+    def peak(self) -> int | None:
+        """Bytes: the segment's peak resident size minus the size at first, or peak allocated on CUDA.
+
+        None where the system does not let the peak be forgotten: that of the imports would be taken for it.
+        """
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        return max(0, _status_bytes("VmHWM") - self._before)
+        return max(0, _status_bytes("VmHWM") - self._before) if self._known else None
 
     def reserved(self) -> int | None:
         """Bytes that CUDA's allocator reserved at most; None on CPU."""
         return torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None
 
 
-def _reset_peak_resident() -> None:
-    """Without this the peak of the imports hides that of the training. A container may forbid it: then it stays."""
+def _reset_peak_resident() -> bool:
+    """Without this the peak of the imports hides that of the training. A container may forbid it: then False."""
     try:
         _CLEAR_REFS.write_text(_RESET_PEAK)
     except OSError:
-        return
+        return False
+    return True
 
 
 def _status_bytes(key: str) -> int:
@@ -75,8 +80,13 @@ class LiveBytes:
     owned: dict[str, int]
 
 
-class _LiveStorages(TorchDispatchMode):
-    """Counts every storage that operations read or make, once, for as long as it lives."""
+class LiveStorages(TorchDispatchMode):
+    """Counts every storage that operations read or make, once, for as long as it lives.
+
+    Attributes:
+        live: bytes alive now.
+        peak: most bytes alive at once so far; may be set back to ``live`` to begin a segment.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -85,6 +95,7 @@ class _LiveStorages(TorchDispatchMode):
         self.peak = 0
 
     def add(self, tensor: Tensor) -> None:
+        """Count a tensor's storage, unless it is counted already."""
         storage = tensor.untyped_storage()
         key = storage._cdata  # noqa: SLF001 -- the identity of the storage itself; its wrappers come and go
         size = storage.nbytes()
@@ -126,7 +137,7 @@ def live_bytes(
         held: tensors that are alive throughout.
         owners: called after the step; tensors by owner, to report their bytes.
     """
-    mode = _LiveStorages()
+    mode = LiveStorages()
     for tensor in held:
         mode.add(tensor)
     with mode:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.measure import clock
-from bench.measure.energy import EnergyCounter
+from bench.measure import clock, energy
 from bench.measure.memory import PeakMemory
 from bench.measure.noise import NoiseMeter
 from bench.records import Noise
@@ -18,7 +17,7 @@ class Reading:
     """What a segment took; see the fields of the same name in ``bench.records.EpochRecord``."""
 
     seconds: float
-    peak_bytes: int
+    peak_bytes: int | None
     peak_reserved_bytes: int | None
     energy_joules: float | None
     noise: Noise
@@ -30,7 +29,7 @@ class Meters:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._memory = PeakMemory(device)
-        self._energy = EnergyCounter()
+        self._energy = energy.counter(device)
         self._noise = NoiseMeter()
         self._start = clock.now(device)
 

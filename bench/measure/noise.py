@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from bench.records import Noise
 
@@ -12,6 +14,10 @@ PRESSURE_LIMIT = 20.0
 """Per cent of the segment in which some task waited for a processor, above which it is marked as noisy."""
 STEAL_LIMIT = 5.0
 """Per cent of processor time taken by other machines on the same host, above which it is marked as noisy."""
+
+TRIES = 3
+"""How often at most a segment is measured for the sake of a quiet one."""
+T = TypeVar("T")
 
 _PRESSURE = Path("/proc/pressure/cpu")
 _STAT = Path("/proc/stat")
@@ -39,6 +45,16 @@ class NoiseMeter:
             steal = 100 * (ticks[_STEAL_FIELD] - self._ticks[_STEAL_FIELD]) / total if total else 0.0
         noisy = (pressure or 0.0) > PRESSURE_LIMIT or (steal or 0.0) > STEAL_LIMIT
         return Noise(cpu_pressure=pressure, steal=steal, noisy=noisy)
+
+
+def quietest(segment: Callable[[], T], tries: int = TRIES) -> tuple[T, Noise]:
+    """Run a segment until it was not disturbed, ``tries`` times at most; the least disturbed result, with its noise."""
+    runs: list[tuple[T, Noise]] = []
+    while len(runs) < tries and not (runs and not runs[-1][1].noisy):
+        meter = NoiseMeter()
+        result = segment()
+        runs.append((result, meter.read()))
+    return min(runs, key=lambda run: (run[1].cpu_pressure or 0.0) + (run[1].steal or 0.0))
 
 
 def _pressure_microseconds() -> int | None:

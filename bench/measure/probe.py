@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from bench.measure import clock, flops
+from bench.measure import clock, flops, race
 from bench.measure.memory import live_bytes, storage_bytes
+from bench.measure.noise import quietest
 from bench.methods import Learner
+from bench.records import Relative
 
 SEGMENTS = 5
 SEGMENT_SECONDS = 0.2
@@ -32,6 +34,16 @@ class TrainingProbe:
     state_bytes: int
     parameters: int
     flops_per_image: float
+    relative: Relative | None
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Two equal learners to compare a third one's speed with, and the name of their method."""
+
+    method: str
+    one: Learner
+    other: Learner
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,11 @@ class PredictionProbe:
     flops_per_image: float
 
 
-def training(learner: Learner, images: Tensor, labels: Tensor) -> TrainingProbe:
+def training(learner: Learner, images: Tensor, labels: Tensor, yardstick: Yardstick | None = None) -> TrainingProbe:
     """Measure training steps on one cached batch, images (B, C, H, W) and labels (B,); changes the learner.
 
     The first step makes optimiser state and caches, the second is counted, the third is watched for memory, the
-    rest are timed.
+    rest are timed, in turns with the yardstick's where there is one.
     """
     learner.begin_epoch(0)
 
@@ -67,8 +79,9 @@ def training(learner: Learner, images: Tensor, labels: Tensor) -> TrainingProbe:
         return {"parameters": parameters, "gradients": _gradients(parameters), "optimiser": others}
 
     live = live_bytes(step, [*held, images, labels], owners)
+    run = race.run([step, *_rivals(yardstick, images, labels)], images.device)
     return TrainingProbe(
-        images_per_second_compute=_images_per_second(step, len(images), images.device),
+        images_per_second_compute=len(images) * run.rate(0),
         peak_live_bytes=live.peak,
         live_parameter_bytes=live.owned["parameters"],
         live_gradient_bytes=live.owned["gradients"],
@@ -77,6 +90,32 @@ def training(learner: Learner, images: Tensor, labels: Tensor) -> TrainingProbe:
         state_bytes=storage_bytes(_tensors(learner.state_dict())),
         parameters=sum(parameter.numel() for parameter in parameters),
         flops_per_image=work / len(images),
+        relative=None if yardstick is None else _relative(yardstick.method, run),
+    )
+
+
+def _rivals(yardstick: Yardstick | None, images: Tensor, labels: Tensor) -> list[Callable[[], Any]]:
+    """The steps of the yardstick's two learners, each taken once."""
+
+    def step(learner: Learner) -> Callable[[], Any]:
+        learner.begin_epoch(0)
+        learner.train_step(images, labels)
+        return lambda: learner.train_step(images, labels)
+
+    return [] if yardstick is None else [step(yardstick.one), step(yardstick.other)]
+
+
+def _relative(method: str, run: race.Race) -> Relative:
+    ratio, ratio_iqr = run.ratio(0, 1)
+    same, same_iqr = run.ratio(2, 1)
+    return Relative(
+        yardstick=method,
+        ratio=ratio,
+        ratio_iqr=ratio_iqr,
+        same=same,
+        same_iqr=same_iqr,
+        rounds=len(run.rates[0]),
+        noisy=run.noisy,
     )
 
 
@@ -105,13 +144,14 @@ def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device)
     run()
     once = max(1e-6, clock.now(device) - start)
     repeats = max(1, round(SEGMENT_SECONDS / once))
-    rates = []
-    for _ in range(SEGMENTS):
+
+    def rate() -> float:
         start = clock.now(device)
         for _ in range(repeats):
             run()
-        rates.append(batch * repeats / (clock.now(device) - start))
-    return statistics.median(rates)
+        return batch * repeats / (clock.now(device) - start)
+
+    return statistics.median(quietest(rate)[0] for _ in range(SEGMENTS))
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:

@@ -1,17 +1,10 @@
-"""Comparing records with measured references, by two rules.
+"""Comparing a suite's records with its measured references: a verdict per row and per cell.
 
-Losses. The losses of the first training steps, one by one, equal the stored ones of the same seed within 1 %. Another
-processor or number of threads moves them by a tenth of that at most; a change to the computation moves them more, even
-one that leaves the accuracy as it was.
-
-Accuracy. For each row (task, method, strategy) with reference values r_1 .. r_m and new values x_1 .. x_n:
-
-    limit = mean(r) - t(1 - a / rows, m - 1) * s * sqrt(1/m + 1/n)        a = 1 %
-
-where t is Student's quantile, so that a healthy suite raises a false alarm at most once in a hundred times, all rows
-together (Bonferroni). s is the deviation of the reference values, but at least the binomial deviation of an accuracy
-on that many test images: with few seeds a deviation can come out small by chance. A mean below the limit is a
-regression; one as far above is a warning, for a result that is too good often has a broken evaluation.
+golden     what the learner was given, the losses of its first steps and its final accuracies, seed by seed: to the
+           bit where processor, threads and torch are those of the reference, else the losses within 1 %
+accuracy   the suite's own seeds against the stored values of other seeds: ``bench.reference.statistics``
+memory     peak live bytes, which repeat exactly
+speed      beside the suite's yardstick, where the machine is that of the reference and was quiet
 """
 
 from __future__ import annotations
@@ -19,131 +12,158 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
-
-from scipy import stats
+from dataclasses import dataclass, replace
 
 from bench.records import CellSpec, Record
-from bench.reference.measured import FEWEST_SEEDS, Measured, Row
-
-FALSE_ALARMS = 0.01
-"""Probability of any false alarm in a healthy suite."""
-LOSS_TOLERANCE = 0.01
-"""Relative difference of a loss of the first steps from the stored one that passes."""
-LOSS_FLOOR = 1e-3
-"""Absolute difference that passes always: losses near 0 have no relative precision."""
-
-Verdict = Literal["ok", "regression", "losses differ", "too good", "failed", "not measured", "no reference"]
-
-
-@dataclass(frozen=True)
-class RowCheck:
-    """The verdict on one row. Accuracies and limits in per cent; None where there is nothing to say."""
-
-    task: str
-    method: str
-    strategy: str
-    verdict: Verdict
-    accuracy: float | None
-    seeds: int
-    reference: float | None
-    reference_seeds: int
-    limit: float | None
-    note: str
-
-
-def tolerance(reference: Sequence[float], new_seeds: int, samples: int, rows: int) -> float:
-    """How far (per cent points) a healthy mean of ``new_seeds`` values may lie below the reference mean.
-
-    Args:
-        reference: accuracies in per cent, at least two.
-        new_seeds: number of new values.
-        samples: test images behind each accuracy.
-        rows: number of rows that are checked together.
-    """
-    share = min(1.0, max(0.0, statistics.fmean(reference) / 100))
-    binomial = 100 * math.sqrt(share * (1 - share) / samples)
-    deviation = max(statistics.stdev(reference), binomial)
-    quantile = float(stats.t.ppf(1 - FALSE_ALARMS / rows, len(reference) - 1))
-    return quantile * deviation * math.sqrt(1 / len(reference) + 1 / new_seeds)
+from bench.reference import costs, golden
+from bench.reference import statistics as tests
+from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured, Row
+from bench.reference.verdicts import Check
 
 
 def check(
-    expected: Sequence[tuple[CellSpec, tuple[str, ...]]], records: Sequence[Record], measured: Measured | None
-) -> list[RowCheck]:
-    """A verdict for every row that the suite should have.
+    expected: Sequence[tuple[CellSpec, tuple[str, ...]]],
+    records: Sequence[Record],
+    measured: Measured | None,
+    fingerprint: str = "",
+) -> list[Check]:
+    """All verdicts on a suite, method by method.
 
     Args:
-        expected: the suite's cells, each with its method's strategies.
-        records: what was measured; records of other experiments are left aside.
+        expected: the suite's cells with their own seeds, each with its method's strategies.
+        records: what was measured; records of other experiments or seeds are left aside.
         measured: the suite's references, if there are any.
+        fingerprint: of the code whose records are preferred where a seed has several.
     """
-    wanted = dict.fromkeys(
-        (cell.task, cell.method, strategy, cell.experiment) for cell, strategies in expected for strategy in strategies
-    )
-    references = {(r.task, r.method, r.strategy, r.experiment): r for r in (measured.rows if measured else [])}
-    openings = {(o.experiment, o.seed): o.losses for o in (measured.openings if measured else [])}
-    return [_row(key, references.get(key), openings, records, len(wanted)) for key in wanted]
+    strategies = {cell.experiment: (cell.task, cell.method, names) for cell, names in expected}
+    own = {key: sorted({c.seed for c, _ in expected if c.experiment == key}) for key in strategies}
+    rows = sum(len(names) for *_, names in strategies.values())
+    checks = []
+    for experiment, (task, method, names) in strategies.items():
+        blank = Check(task=task, method=method, what="golden", strategy="", experiment=experiment, verdict="ok")
+        mine = _counted(records, experiment, own[experiment], fingerprint)
+        problem = _problem(blank, mine, own[experiment], measured)
+        stored = _Stored.of(measured, experiment)
+        good = [record for record in mine.values() if record.status == "ok"]
+        checks.append(problem or golden.check(blank, [golden.Opening.of(r) for r in good], stored.goldens))
+        for name in names:
+            row = stored.rows.get(name)
+            blank_row = replace(blank, what="accuracy", strategy=name)
+            checks.append(
+                _with_means(blank_row, problem, good, row) if problem else accuracy(blank_row, good, row, rows)
+            )
+        if problem is None:
+            checks.append(costs.memory(replace(blank, what="memory"), good, stored.cost))
+            checks.append(costs.speed(replace(blank, what="speed"), good, stored.cost, len(strategies)))
+    return checks
 
 
-def opening_difference(new: Mapping[str, Sequence[float]], stored: Mapping[str, Sequence[float]]) -> str | None:
-    """The first loss of the opening steps that is not the stored one, in words; None if all are."""
-    if set(new) != set(stored):
-        return f"losses are {', '.join(sorted(new))}, stored are {', '.join(sorted(stored))}"
-    steps = min(len(values) for values in (*new.values(), *stored.values()))
-    for step in range(steps):
-        for name, values in stored.items():
-            here, there = new[name][step], values[step]
-            if abs(here - there) > max(LOSS_FLOOR, LOSS_TOLERANCE * abs(there)):
-                return f"loss {name} at step {step + 1} is {here:.5g}, stored {there:.5g}"
+@dataclass(frozen=True)
+class _Stored:
+    """What is stored of one experiment."""
+
+    goldens: dict[int, Golden]
+    rows: dict[str, Row]
+    cost: Cost | None
+
+    @classmethod
+    def of(cls, measured: Measured | None, experiment: str) -> _Stored:
+        if measured is None:
+            return cls({}, {}, None)
+        return cls(
+            goldens={part.seed: part for part in measured.goldens if part.experiment == experiment},
+            rows={row.strategy: row for row in measured.rows if row.experiment == experiment},
+            cost=next((cost for cost in measured.costs if cost.experiment == experiment), None),
+        )
+
+
+def _counted(records: Sequence[Record], experiment: str, seeds: Sequence[int], fingerprint: str) -> dict[int, Record]:
+    """One record per seed: of this code before others, a good one before a bad one, a newer one before an older."""
+
+    def rank(record: Record) -> tuple[bool, bool, str]:
+        return record.code.fingerprint == fingerprint, record.status == "ok", record.created
+
+    mine = [record for record in records if record.cell.experiment == experiment and record.cell.seed in seeds]
+    return {record.cell.seed: record for record in sorted(mine, key=rank)}
+
+
+def _problem(blank: Check, mine: Mapping[int, Record], own: Sequence[int], measured: Measured | None) -> Check | None:
+    """Why nothing can be said of an experiment, if so."""
+    failed = [record for record in mine.values() if record.status != "ok"]
+    if failed:
+        note = f"seed {failed[0].cell.seed}: {failed[0].status}: {failed[0].error}"
+        return replace(blank, verdict="failed", note=note)
+    missing = [seed for seed in own if seed not in mine]
+    if len(missing) == len(own):
+        return replace(blank, verdict="not measured", note="no record with the suite's settings")
+    if missing:
+        return replace(blank, verdict="not measured", note=f"no record of seed {', '.join(map(str, missing))}")
+    if measured is None:
+        return replace(blank, verdict="no reference", note="no stored values for these settings")
     return None
 
 
-def _row(
-    key: tuple[str, str, str, str],
-    reference: Row | None,
-    openings: Mapping[tuple[str, int], Mapping[str, Sequence[float]]],
-    records: Sequence[Record],
-    rows: int,
-) -> RowCheck:
-    task, method, strategy, experiment = key
-    mine = sorted((r for r in records if r.cell.experiment == experiment), key=lambda record: record.created)
-    counted = {record.cell.seed: record for record in mine if record.status == "ok"}
-    values = [part.accuracy for r in counted.values() for part in r.strategies if part.strategy == strategy]
-    accuracy = statistics.fmean(values) if values else None
-    failed = [record for record in mine if record.cell.seed not in counted]
-    stored = [value.accuracy for value in reference.values] if reference else []
+def _with_means(blank: Check, problem: Check, good: Sequence[Record], row: Row | None) -> Check:
+    """A row on which nothing can be said, with the means that are known."""
+    values, stored = _accuracies(good, blank.strategy), _stored_accuracies(row)
+    return replace(
+        blank,
+        verdict=problem.verdict,
+        note=problem.note,
+        value=statistics.fmean(values) if values else None,
+        seeds=len(values),
+        reference=statistics.fmean(stored) if stored else None,
+        reference_seeds=len(stored),
+    )
 
-    def verdict(name: Verdict, note: str = "", limit: float | None = None) -> RowCheck:
-        return RowCheck(
-            task=task,
-            method=method,
-            strategy=strategy,
-            verdict=name,
-            accuracy=accuracy,
-            seeds=len(values),
-            reference=statistics.fmean(stored) if stored else None,
-            reference_seeds=len(stored),
-            limit=limit,
-            note=note,
+
+def accuracy(blank: Check, good: Sequence[Record], row: Row | None, rows: int) -> Check:
+    """The verdict on one strategy's accuracies.
+
+    Args:
+        blank: says which row it is.
+        good: one record per own seed.
+        row: the stored values.
+        rows: how many rows are tested together.
+    """
+    new, stored = _accuracies(good, blank.strategy), _stored_accuracies(row)
+    if row is None or len(stored) < FEWEST_SEEDS:
+        return replace(blank, verdict="no reference", note="no stored values for these settings")
+    levels = tests.Levels.of(rows, len(new))
+    least = binomial_deviation(statistics.fmean(stored), row.samples)
+    center, mean = statistics.fmean(stored), statistics.fmean(new)
+    margin = tests.mean_margin(stored, new, levels.mean, least)
+    known = replace(
+        blank,
+        value=mean,
+        seeds=len(new),
+        reference=center,
+        reference_seeds=len(stored),
+        limit=center - margin,
+        detects=tests.detectable(len(stored), len(new), rows) * tests.deviation(stored, least),
+    )
+    single = tests.single_margin(stored, levels.single, least)
+    if mean < center - margin:
+        return replace(known, verdict="regression", note=f"{center - mean:.2f} points below")
+    if min(new) < center - single:
+        seed = min(good, key=lambda record: _accuracies([record], blank.strategy)).cell.seed
+        return replace(
+            known, verdict="regression", note=f"seed {seed} is {center - min(new):.2f} points below, {min(new):.2f}"
         )
+    if mean > center + margin:
+        return replace(known, verdict="too good", note=f"{mean - center:.2f} points above: leakage?")
+    return known
 
-    if failed:
-        return verdict("failed", f"seed {failed[0].cell.seed}: {failed[0].status}: {failed[0].error}")
-    if accuracy is None:
-        return verdict("not measured", "no record with the suite's settings")
-    if reference is None or len(stored) < FEWEST_SEEDS:
-        return verdict("no reference", "no stored values for these settings")
-    for record in counted.values():
-        golden = openings.get((experiment, record.cell.seed))
-        difference = opening_difference(record.opening_losses, golden) if golden else None
-        if difference:
-            return verdict("losses differ", f"seed {record.cell.seed}: {difference}")
-    margin = tolerance(stored, len(values), reference.samples, rows)
-    center = statistics.fmean(stored)
-    if accuracy < center - margin:
-        return verdict("regression", f"{center - accuracy:.2f} points below", center - margin)
-    if accuracy > center + margin:
-        return verdict("too good", f"{accuracy - center:.2f} points above: leakage?", center - margin)
-    return verdict("ok", "", center - margin)
+
+def binomial_deviation(percent: float, samples: int) -> float:
+    """Standard deviation, in points, of an accuracy (per cent) on so many independent samples."""
+    share = min(1.0, max(0.0, percent / 100))
+    return 100 * math.sqrt(share * (1 - share) / samples)
+
+
+def _accuracies(good: Sequence[Record], strategy: str) -> list[float]:
+    return [part.accuracy for record in good for part in record.strategies if part.strategy == strategy]
+
+
+def _stored_accuracies(row: Row | None) -> list[float]:
+    return [value.accuracy for value in row.values] if row else []

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import getpass
-import statistics
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from bench import records
 from bench.errors import UserError
-from bench.records import CellSpec, Code, Environment, Model, Record
+from bench.records import Code, Environment, Model, Record, Yardstick
 from bench.reference.folder import reference_folder
 
 FEWEST_SEEDS = 2
-"""Seeds that a row of a reference needs: one has no deviation."""
-OPENING_SEEDS = 1
-"""How many seeds, from 0 on, have the losses of their first steps stored."""
+"""Values that a row of a reference needs: one has no deviation."""
 
 
 class Value(Model):
@@ -30,7 +23,7 @@ class Value(Model):
 
 
 class Row(Model):
-    """The values of one strategy of one method on one task.
+    """The values of one strategy of one method on one task, of seeds that the suite itself does not run.
 
     Attributes:
         experiment: hash of everything that the values' distribution depends on; other settings do not compare.
@@ -45,14 +38,58 @@ class Row(Model):
     values: list[Value]
 
 
-class Opening(Model):
-    """The losses of the first training steps of one cell, one by one, by name."""
+class Machine(Model):
+    """What the last bits of a result depend on: where all of this is equal, so is every number."""
+
+    torch: str
+    cpu: str
+    isa: str
+    threads: int
+    gpu: str | None
+
+    @classmethod
+    def of(cls, here: Environment) -> Machine:
+        """What of an environment decides the last bits."""
+        return cls(torch=here.torch, cpu=here.cpu, isa=here.isa, threads=here.threads, gpu=here.gpu)
+
+
+class Golden(Model):
+    """What one of the suite's own seeds gave, number by number.
+
+    Attributes:
+        inputs: digests of what the learner was given, by split.
+        losses: of the first training steps, one by one, by name.
+        accuracies: of the last epoch on test data, per cent, by strategy.
+    """
 
     task: str
     method: str
     experiment: str
     seed: int
+    machine: Machine
+    inputs: dict[str, str]
     losses: dict[str, list[float]]
+    accuracies: dict[str, float]
+
+
+class Cost(Model):
+    """What one method's training costs, and each strategy's prediction.
+
+    Attributes:
+        live_bytes: peak of live tensor bytes within a training step.
+        predict_live_bytes: the same of a prediction, by strategy.
+        yardstick: what the speeds are compared with; null if nothing.
+        speeds: images per second over the yardstick's, one value per seed whose race was not disturbed.
+    """
+
+    task: str
+    method: str
+    experiment: str
+    machine: Machine
+    live_bytes: int
+    predict_live_bytes: dict[str, int]
+    yardstick: Yardstick | None
+    speeds: list[float]
 
 
 class RowChange(Model):
@@ -82,7 +119,8 @@ class Measured(Model):
     code: Code
     history: list[Change]
     rows: list[Row]
-    openings: list[Opening]
+    goldens: list[Golden]
+    costs: list[Cost]
 
 
 def path_of(suite: str) -> Path:
@@ -102,120 +140,20 @@ def load(suite: str) -> Measured | None:
     try:
         return Measured.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UserError(f"{path} is not a file of measured references: {error.errors()[0]['msg']}") from None
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path} is not a file of measured references: {where} {first['msg']}") from None
 
 
-def update(
-    suite: str, expected: Sequence[tuple[CellSpec, tuple[str, ...]]], found: Sequence[Record], reason: str
-) -> Change:
-    """Write the references of a suite anew from its finished records; the file's history goes on.
-
-    Args:
-        suite: its name.
-        expected: the suite's cells, each with its method's strategies.
-        found: records; those of other experiments are left aside.
-        reason: why, for the history.
-
-    Returns:
-        What changed.
-
-    Raises:
-        UserError: if a row of the suite has fewer than two seeds, or if the records were made by different code.
-    """
-    wanted = {(c.task, c.method, strategy, c.experiment) for c, strategies in expected for strategy in strategies}
-    experiments = {experiment for *_, experiment in wanted}
-    done = sorted(
-        (record for record in found if record.status == "ok" and record.cell.experiment in experiments),
-        key=lambda record: record.created,
+def golden(record: Record) -> Golden:
+    """The golden numbers of a record."""
+    return Golden(
+        task=record.cell.task,
+        method=record.cell.method,
+        experiment=record.cell.experiment,
+        seed=record.cell.seed,
+        machine=Machine.of(record.environment),
+        inputs=record.inputs,
+        losses=record.opening_losses,
+        accuracies={part.strategy: part.accuracy for part in record.strategies},
     )
-    rows = list(_rows(done))
-    enough = {(r.task, r.method, r.strategy, r.experiment) for r in rows if len(r.values) >= FEWEST_SEEDS}
-    for task, method, strategy, _ in sorted(wanted - enough):
-        raise UserError(
-            f"{task} {method}/{strategy} has fewer than {FEWEST_SEEDS} finished seeds; "
-            f"`bench run {suite} --seeds N` makes them"
-        )
-    makers = {record.code.fingerprint for record in done}
-    if len(makers) > 1:
-        raise UserError(
-            f"the records of {suite} were made by {len(makers)} versions of the code; --force makes them anew"
-        )
-    old = load(suite)
-    change = Change(
-        when=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        who=_user(),
-        reason=reason,
-        rows=_row_changes(old.rows if old else [], rows),
-    )
-    path = path_of(suite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    measured = Measured(
-        suite=suite,
-        environment=done[-1].environment,
-        code=done[-1].code,
-        history=[*(old.history if old else []), change],
-        rows=rows,
-        openings=_openings(done),
-    )
-    records.write(path, measured)
-    return change
-
-
-def _row_changes(old: Sequence[Row], new: Sequence[Row]) -> list[RowChange]:
-    before = {(row.task, row.method, row.strategy): [value.accuracy for value in row.values] for row in old}
-    changes = []
-    for row in new:
-        was = before.get((row.task, row.method, row.strategy), [])
-        changes.append(
-            RowChange(
-                row=f"{row.task} {row.method}/{row.strategy}",
-                old=statistics.fmean(was) if was else None,
-                old_seeds=len(was),
-                new=statistics.fmean(value.accuracy for value in row.values),
-                new_seeds=len(row.values),
-            )
-        )
-    return changes
-
-
-def _openings(done: Iterable[Record]) -> list[Opening]:
-    newest = {(record.cell.experiment, record.cell.seed): record for record in done}
-    return [
-        Opening(
-            task=record.cell.task,
-            method=record.cell.method,
-            experiment=record.cell.experiment,
-            seed=record.cell.seed,
-            losses=record.opening_losses,
-        )
-        for record in newest.values()
-        if record.cell.seed < OPENING_SEEDS
-    ]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return "unknown"
-
-
-def _rows(done: Iterable[Record]) -> Iterable[Row]:
-    grouped: dict[tuple[str, str, str, str], list[tuple[Record, records.StrategyRecord]]] = {}
-    for record in done:
-        for strategy in record.strategies:
-            key = (record.cell.task, record.cell.method, strategy.strategy, record.cell.experiment)
-            grouped.setdefault(key, []).append((record, strategy))
-    for (task, method, strategy_name, experiment), pairs in grouped.items():
-        by_seed = {
-            record.cell.seed: Value(seed=record.cell.seed, accuracy=strategy.accuracy, commit=record.code.commit)
-            for record, strategy in pairs
-        }
-        yield Row(
-            task=task,
-            method=method,
-            strategy=strategy_name,
-            experiment=experiment,
-            samples=pairs[0][1].samples,
-            values=[by_seed[seed] for seed in sorted(by_seed)],
-        )

@@ -8,7 +8,7 @@ from typing import Any
 from bench import settings
 from bench.data import augment, loaders, tasks
 from bench.errors import UserError, unknown
-from bench.records import CellSpec
+from bench.records import CellSpec, Yardstick
 from bench.suites.file import Suite
 
 
@@ -56,10 +56,14 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
         if not 1 <= value <= LARGEST:
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
     loader = loaders.resolve_kind(overrides.loader or suite.loader)
+    measured_with = () if suite.yardstick is None else (suite.yardstick,)
     canonical = {
         method: settings.canonical(method, {**suite.methods[method], **overrides.settings.get(method, {})})
-        for method in chosen
+        for method in (*chosen, *measured_with)
     }
+    yardstick = (
+        None if suite.yardstick is None else Yardstick(method=suite.yardstick, settings=canonical[suite.yardstick])
+    )
     return [
         CellSpec(
             method=method,
@@ -73,6 +77,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             loader=loader,
             device=device,
             threads=threads,
+            yardstick=yardstick or None,
         )
         for task in task_names
         for seed in range(seeds)

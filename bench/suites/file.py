@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bench.errors import UserError, unknown
 
@@ -26,6 +26,8 @@ class Suite(BaseModel):
         epochs, batch_size: equal for all methods.
         augmentation: names of ``bench.data.augment``, in order of application; equal for all methods.
         train_samples: how many training images to use, stratified by class; all by default.
+        yardstick: the method of the suite whose speed all others' is compared with.
+        threads: CPU threads, where the command line names none; all by default. One is slower, but the same everywhere.
         loader: "auto" (FFCV where it is installed), "memory" or "ffcv".
     """
 
@@ -40,7 +42,15 @@ class Suite(BaseModel):
     batch_size: Annotated[int, Ge(1)] = 128
     augmentation: tuple[str, ...] = ()
     train_samples: Annotated[int, Ge(1)] | None = None
+    yardstick: str | None = None
+    threads: Annotated[int, Ge(1)] | None = None
     loader: str = "auto"
+
+    @model_validator(mode="after")
+    def _yardstick_is_a_method(self) -> Suite:
+        if self.yardstick is not None and self.yardstick not in self.methods:
+            raise ValueError(f"yardstick {self.yardstick!r} is not one of its methods ({', '.join(self.methods)})")
+        return self
 
 
 def names() -> list[str]:
@@ -73,4 +83,4 @@ def load(name: str) -> Suite:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise UserError(f"suite file {path}: {unknown('key', key, set(Suite.model_fields) - {'name'})}") from None
-        raise UserError(f"suite file {path}: {key} is not valid: {first['msg']}") from None
+        raise UserError(f"suite file {path}: {key or 'it'} is not valid: {first['msg']}") from None

@@ -1,8 +1,21 @@
 """Records made by hand, for tests of what reads them."""
 
-from bench.records import CellSpec, Code, Environment, EpochRecord, Noise, Record, StrategyRecord, TrainingRecord
+from bench.records import (
+    CellSpec,
+    Code,
+    Environment,
+    EpochRecord,
+    Noise,
+    Record,
+    Relative,
+    StrategyRecord,
+    TrainingRecord,
+    Yardstick,
+)
+from bench.reference.measured import Cost, Golden, Machine, Measured, Row, Value
 
 QUIET = Noise(cpu_pressure=0.0, steal=0.0, noisy=False)
+YARDSTICK = Yardstick(method="backprop", settings={})
 
 
 def cell(method="asge", seed=0, **changes):
@@ -18,11 +31,24 @@ def cell(method="asge", seed=0, **changes):
         "loader": "memory",
         "device": "cpu",
         "threads": 2,
+        "yardstick": YARDSTICK,
     }
     return CellSpec(**values | changes)
 
 
-def record(method="asge", seed=0, accuracies=None, status="ok", created="2026-01-01T00:00:00+00:00", **changes):
+def relative(ratio, *, same=1.0, noisy=False):
+    return Relative(yardstick="backprop", ratio=ratio, ratio_iqr=0.0, same=same, same_iqr=0.0, rounds=9, noisy=noisy)
+
+
+def record(
+    method="asge",
+    seed=0,
+    accuracies=None,
+    status="ok",
+    created="2026-01-01T00:00:00+00:00",
+    relative=None,
+    **changes,
+):
     spec = cell(method, seed, **changes)
     accuracies = {"last": 90.0} if accuracies is None else accuracies
     epochs = [
@@ -57,6 +83,7 @@ def record(method="asge", seed=0, accuracies=None, status="ok", created="2026-01
         energy_joules=None,
         energy_note="no energy counter on this machine",
         noisy=False,
+        relative=relative,
     )
     strategies = [
         StrategyRecord(
@@ -97,6 +124,61 @@ def record(method="asge", seed=0, accuracies=None, status="ok", created="2026-01
         ),
         epochs=epochs if ok else [],
         opening_losses={"loss": [2.0, 1.5, 1.2]} if ok else {},
+        inputs={"train": "a", "test": "b"} if ok else {},
         training=training if ok else None,
         strategies=strategies if ok else [],
+    )
+
+
+def machine(cpu="c", torch="2"):
+    return Machine.of(record().environment).model_copy(update={"cpu": cpu, "torch": torch})
+
+
+def golden(*, seed=0, cpu="c", **changes):
+    values = {
+        "inputs": {"train": "a", "test": "b"},
+        "losses": {"loss": [2.0, 1.5, 1.2]},
+        "accuracies": {},
+    }
+    spec = cell()
+    return Golden(
+        task=spec.task,
+        method=spec.method,
+        experiment=spec.experiment,
+        seed=seed,
+        machine=machine(cpu),
+        **values | changes,
+    )
+
+
+def measured(values, *, samples=10000, goldens=None, live=2**19, torch="2", speeds=(), cpu="c"):
+    """References of one row, asge/last, with values of seeds from 100 on."""
+    template = record()
+    spec = template.cell
+    row = Row(
+        task=spec.task,
+        method=spec.method,
+        strategy="last",
+        experiment=spec.experiment,
+        samples=samples,
+        values=[Value(seed=100 + index, accuracy=value, commit=None) for index, value in enumerate(values)],
+    )
+    cost = Cost(
+        task=spec.task,
+        method=spec.method,
+        experiment=spec.experiment,
+        machine=machine(cpu, torch),
+        live_bytes=live,
+        predict_live_bytes={"last": 1000},
+        yardstick=YARDSTICK,
+        speeds=list(speeds),
+    )
+    return Measured(
+        suite="test",
+        environment=template.environment,
+        code=template.code,
+        history=[],
+        rows=[row],
+        goldens=[golden()] if goldens is None else goldens,
+        costs=[cost],
     )

@@ -1,10 +1,12 @@
 import json
 
+import filelock
 import pytest
 from factories import cell, record
 
 from bench import records
 from bench.errors import UserError
+from bench.records import Found
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
@@ -37,7 +39,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
             lambda text: text.replace('"status":"ok"', '"status":"fine"').replace('"status": "ok"', '"status": "fine"'),
             "status",
         ),
-        (lambda text: json.dumps({**json.loads(text), "schema_version": 99}), "schema_version"),
+        (lambda text: json.dumps({**json.loads(text), "schema_version": 99}), "its schema is 99, this version reads 1"),
         (lambda text: json.dumps({**json.loads(text), "surprise": 1}), "surprise"),
         (lambda text: json.dumps({**json.loads(text), "training": None}), "status is ok, but"),
         (lambda text: json.dumps({**json.loads(text), "id": "other"}), "id other is not that of its cell"),
@@ -61,7 +63,42 @@ def test_a_folder_of_runs_holds_records_and_unfinished_cells(tmp_path):
         records.write(tmp_path / spec.id / records.CELL_FILE, spec)
     records.write(tmp_path / done.cell.id / records.RECORD_FILE, done)
     (tmp_path / "figures").mkdir()
-    assert records.read_all(tmp_path) == ([done], [open_])
+    assert records.read_all(tmp_path) == Found([done], [open_], [], [])
+
+
+def test_a_cell_that_a_process_holds_is_running(tmp_path):
+    folder = tmp_path / cell().id
+    folder.mkdir()
+    records.write(folder / records.CELL_FILE, cell())
+    with filelock.FileLock(folder / records.LOCK_FILE):
+        assert records.read_all(tmp_path) == Found([], [], [cell()], [])
+    assert records.read_all(tmp_path) == Found([], [cell()], [], [])
+
+
+def test_a_record_of_an_older_schema_is_listed_and_the_others_are_read(tmp_path):
+    good, old = record(seed=0), record(seed=1)
+    for one in (good, old):
+        (tmp_path / one.id).mkdir()
+        records.write(tmp_path / one.id / records.CELL_FILE, one.cell)
+        records.write(tmp_path / one.id / records.RECORD_FILE, one)
+    path = tmp_path / old.id / records.RECORD_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 0}))
+    found = records.read_all(tmp_path)
+    assert found.records == [good]
+    [unreadable] = found.unreadable
+    assert (unreadable.path, unreadable.cell) == (path, old.cell)
+    assert "its schema is 0, this version reads 1" in unreadable.reason
+
+    kept = path.read_text()
+    first = records.set_aside(path)
+    path.write_text("another")
+    assert [first.name, records.set_aside(path).name] == ["record-unreadable-1.json", "record-unreadable-2.json"]
+    assert first.read_text() == kept
+
+
+def test_a_cell_without_a_yardstick_has_the_id_it_always_had():
+    assert cell(yardstick=None).id != cell().id
+    assert cell(yardstick=None).experiment == cell().experiment
 
 
 def test_a_missing_folder_of_runs_is_named(tmp_path):

@@ -1,6 +1,8 @@
 import csv
+import dataclasses
 import io
 import json
+from pathlib import Path
 
 import pytest
 from factories import cell, record
@@ -8,6 +10,8 @@ from rich.console import Console
 from scipy import stats
 
 from bench import report, rows
+from bench.records import Found, Unreadable
+from bench.reference.verdicts import Check
 
 MUST_NOT_BE_NULL = {
     "method",
@@ -29,7 +33,7 @@ MUST_NOT_BE_NULL = {
 
 def render(form, *args):
     out = io.StringIO()
-    report.render_rows(rows.make(*args), form, Console(file=out))
+    report.render_rows(rows.make(Found(*args)), form, Console(file=out))
     return out.getvalue()
 
 
@@ -42,9 +46,8 @@ def test_a_json_row_has_every_figure():
 
 
 def test_every_strategy_is_a_row_and_every_cell_that_is_not_ok_too():
-    table = rows.make(
-        [record(accuracies={"last": 90.0, "best": 91.0}), record("cwc", status="diverged")], [cell("backprop")]
-    )
+    records = [record(accuracies={"last": 90.0, "best": 91.0}), record("cwc", status="diverged")]
+    table = rows.make(Found(records, [cell("backprop")]))
     assert [(r.method, r.strategy, r.status) for r in table] == [
         ("asge", "last", "ok"),
         ("asge", "best", "ok"),
@@ -104,6 +107,44 @@ def test_brackets_in_messages_are_no_markup():
     assert "[bold] cannot open [/tmp/x]" in render("rich", [broken])
 
 
+def test_running_and_unreadable_cells_say_so():
+    unreadable = Unreadable(Path("record.json"), "record.json is not a record that can be read", cell("ff"))
+    table = rows.make(Found([], [], [cell("backprop")], [unreadable]))
+    assert [(r.method, r.status) for r in table] == [
+        ("backprop", "running"), ("ff", "unreadable"), ("ff", "unreadable"),
+    ]  # fmt: skip
+    assert table[1].error == unreadable.reason
+
+
+def verdict(what, strategy, name):
+    return Check(
+        task="fashion-mnist", method="asge", what=what, strategy=strategy, experiment="e", verdict=name, note="why",
+        value=90.0, seeds=3, reference=91.0, reference_seeds=20, limit=90.5, detects=0.456,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "golden", "shown"),
+    [("ok", "ok", "ok"), ("ok", "losses differ", "losses differ"), ("regression", "losses differ", "regression")],
+)
+def test_a_row_shows_its_own_verdict_or_that_of_its_cell(accuracy, golden, shown):
+    checks = [verdict("golden", "", golden), verdict("accuracy", "last", accuracy)]
+    [row] = rows.make(Found([record()]), checks)
+    assert row.verdict == shown
+
+
+def test_a_check_shows_each_figure_in_its_unit_and_says_what_it_can_see():
+    out = io.StringIO()
+    memory = dataclasses.replace(verdict("memory", "", "ok"), value=2**20, reference=2**21, limit=2**21, detects=None)
+    speed = dataclasses.replace(verdict("speed", "", "slower"), value=0.5, detects=None)
+    report.render_check([verdict("accuracy", "last", "regression"), memory, speed], "markdown", Console(file=out))
+    text = out.getvalue()
+    assert "| accuracy last | 90.00 % (n=3) | 91.00 % (n=20) | 90.50 % | 0.46 % | regression | why |" in text
+    assert "| memory | 1.00 MiB | 2.00 MiB |" in text
+    assert "| speed | 0.50 x (n=3) |" in text
+    assert "a drop of 0.5 points in asge/last." in text
+
+
 def test_a_verdict_has_a_column_only_where_something_was_checked():
     assert "against" not in render("markdown", [record()])
 
@@ -112,7 +153,7 @@ def test_a_verdict_has_a_column_only_where_something_was_checked():
 def test_a_narrow_terminal_gets_the_table_in_parts_that_fit(width):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
-    report.render_rows(rows.make([record(accuracies={"last": 90.0, "best": 91.0})]), "rich", console)
+    report.render_rows(rows.make(Found([record(accuracies={"last": 90.0, "best": 91.0})])), "rich", console)
     text = out.getvalue()
     assert all(len(line) <= width for line in text.splitlines())
     for figure in ("90.00", "93.41", "-3.41", "50", "60", "500", "1,000", "0.5", "ok"):

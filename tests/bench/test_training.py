@@ -132,7 +132,7 @@ def test_accuracy_counts_every_sample_once():
     learner = Counter()
     learner.begin_epoch(0)
     predictors = training.strategy_predictors(learner)
-    assert training.accuracies(predictors, Batches()) == {"early": 100.0, "late": 0.0}
+    assert training.accuracies(predictors, Batches(), print) == {"early": 100.0, "late": 0.0}
 
 
 def test_nothing_half_written_stays_behind(tmp_path, monkeypatch):

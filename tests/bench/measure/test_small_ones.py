@@ -2,17 +2,40 @@ import pytest
 import torch
 
 from bench.measure import clock, environment, noise
-from bench.measure.energy import EnergyCounter
+from bench.measure.energy import ProcessorEnergy
+from bench.records import Noise
 
 
 def test_rate_leaves_out_the_first_segment():
-    rate = clock.rate([100, 100, 100, 100], [100.0, 1.0, 2.0, 4.0])
+    rate = clock.rate([100, 100, 100, 100], [100.0, 1.0, 2.0, 4.0], [True, False, False, False])
     assert (rate.median, rate.minimum) == (50.0, 25.0)
     assert rate.iqr == pytest.approx(75.0 - 37.5)
 
 
 def test_the_only_segment_has_to_serve():
-    assert clock.rate([100], [4.0]) == clock.Rate(25.0, 25.0, 0.0)
+    assert clock.rate([100], [4.0], [False]) == clock.Rate(25.0, 25.0, 0.0, noisy=False)
+
+
+def test_noisy_segments_count_only_where_there_are_no_others():
+    seconds = [9.0, 1.0, 2.0, 4.0]
+    assert clock.rate([100] * 4, seconds, [False, False, True, True]) == clock.Rate(100.0, 100.0, 0.0, noisy=False)
+    disturbed = clock.rate([100] * 4, seconds, [False, True, True, True])
+    assert (disturbed.median, disturbed.noisy) == (50.0, True)
+
+
+def reading(pressure):
+    return Noise(cpu_pressure=pressure, steal=0.0, noisy=pressure > 20)
+
+
+@pytest.mark.parametrize(
+    ("pressures", "expected", "runs"), [([5.0], 0, 1), ([50.0, 10.0], 1, 2), ([90.0, 40.0, 60.0, 1.0], 1, 3)]
+)
+def test_a_disturbed_segment_is_repeated_and_the_quietest_kept(monkeypatch, pressures, expected, runs):
+    readings, segments = iter(pressures), iter(range(9))
+    monkeypatch.setattr(noise.NoiseMeter, "read", lambda self: reading(next(readings)))
+    result, found = noise.quietest(lambda: next(segments))
+    assert (result, found.cpu_pressure) == (expected, pressures[expected])
+    assert next(segments) == runs
 
 
 def test_environment_says_what_decides_speed_and_last_bits():
@@ -58,7 +81,7 @@ def test_energy_from_a_counter_that_ran_over(tmp_path):
         (tmp_path / package).mkdir()
         (tmp_path / package / "energy_uj").write_text(before)
         (tmp_path / package / "max_energy_range_uj").write_text("10000000")
-    counter = EnergyCounter(tmp_path)
+    counter = ProcessorEnergy(tmp_path)
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("7000000")
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1000000")
     assert counter.joules() == pytest.approx(2.0 + 2.0)
@@ -66,6 +89,6 @@ def test_energy_from_a_counter_that_ran_over(tmp_path):
 
 
 def test_no_energy_counter_says_so(tmp_path):
-    counter = EnergyCounter(tmp_path)
+    counter = ProcessorEnergy(tmp_path)
     assert counter.joules() is None
     assert counter.note == "no energy counter on this machine"

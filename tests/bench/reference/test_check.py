@@ -1,127 +1,197 @@
 import math
-import statistics
 
-import numpy as np
 import pytest
-from factories import cell, record
-from scipy import stats
+from factories import cell, golden, measured, record, relative
 
+from bench.records import Yardstick
 from bench.reference import check as checking
-from bench.reference.measured import Measured, Opening, Row, Value
+from bench.reference import costs as costing
+from bench.reference import statistics as tests
 
 EXPECTED = [(cell(seed=0), ("last",))]
+THREE = [(cell(seed=seed), ("last",)) for seed in range(3)]
 
 
-def measured(values, samples=10000, strategy="last", losses=None):
-    template = record()
-    openings = []
-    if losses:
-        experiment = cell().experiment
-        openings = [Opening(task="fashion-mnist", method="asge", experiment=experiment, seed=0, losses=losses)]
-    row = Row(
-        task="fashion-mnist",
-        method="asge",
-        strategy=strategy,
-        experiment=cell().experiment,
-        samples=samples,
-        values=[Value(seed=seed, accuracy=value, commit=None) for seed, value in enumerate(values)],
-    )
-    return Measured(
-        suite="test", environment=template.environment, code=template.code, history=[], rows=[row], openings=openings
-    )
+def by_what(checks):
+    return {check.what: check for check in checks}
 
 
-def verdict(accuracy, values, **kwargs):
-    [row] = checking.check(EXPECTED, [record(accuracies={"last": accuracy})], measured(values, **kwargs))
-    return row
+def accuracy(value, values, **kwargs):
+    checks = checking.check(EXPECTED, [record(accuracies={"last": value})], measured(values, **kwargs))
+    return by_what(checks)["accuracy"]
 
 
-def test_tolerance_by_the_formula():
-    values = [90.0, 91.0, 92.0]
-    # s = 1, larger than the binomial deviation of 0.28; t(0.99, 2) = 6.9646
-    expected = 6.964557 * 1.0 * math.sqrt(1 / 3 + 1)
-    assert checking.tolerance(values, 1, 10000, rows=1) == pytest.approx(expected, rel=1e-6)
-    quantile = stats.t.ppf(1 - 0.01 / 4, 2)
-    assert checking.tolerance(values, 2, 10000, rows=4) == pytest.approx(quantile * math.sqrt(1 / 3 + 1 / 2))
+def of(what, new, stored):
+    return by_what(checking.check(EXPECTED, [new], stored))[what]
 
 
-def test_a_small_deviation_by_chance_is_not_believed():
-    binomial = 100 * math.sqrt(0.9 * 0.1 / 500)
-    expected = stats.t.ppf(0.99, 2) * binomial * math.sqrt(1 / 3 + 1)
-    assert checking.tolerance([90.0, 90.0, 90.0], 1, 500, rows=1) == pytest.approx(expected)
-
-
-def test_false_alarms_are_as_rare_as_promised():
-    generator = np.random.default_rng(0)
-    alarms, trials = 0, 4000
-    for _ in range(trials):
-        reference = generator.normal(90, 1, 5).tolist()
-        new = generator.normal(90, 1)
-        alarms += new < statistics.fmean(reference) - checking.tolerance(reference, 1, 10**9, rows=1)
-    assert alarms / trials == pytest.approx(0.01, abs=3 * math.sqrt(0.01 * 0.99 / trials))
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "expected"), [(90.0, "ok"), (89.0, "ok"), (88.0, "regression"), (95.0, "too good")]
-)
-def test_verdicts(accuracy, expected):
-    row = verdict(accuracy, [89.5, 90.0, 90.5, 90.2, 89.8])
+@pytest.mark.parametrize(("value", "expected"), [(90.0, "ok"), (89.0, "ok"), (87.0, "regression"), (95.0, "too good")])
+def test_verdicts_on_accuracy(value, expected):
+    row = accuracy(value, [89.5, 90.0, 90.5, 90.2, 89.8])
     assert row.verdict == expected
     assert row.reference == pytest.approx(90.0)
+    assert row.value == value
+
+
+def test_limit_and_power_by_the_formula():
+    stored = [89.0, 90.0, 91.0]
+    row = accuracy(90.0, stored)
+    level = tests.Levels.of(1, 1).mean
+    assert row.limit == pytest.approx(90 - tests.mean_margin(stored, [90.0], level))
+    assert row.detects == pytest.approx(tests.detectable(3, 1, 1))  # the deviation is 1
+
+
+def test_a_deviation_below_the_binomial_one_is_not_believed():
+    row = accuracy(89.0, [90.0, 90.0, 90.0], samples=500)
+    binomial = 100 * math.sqrt(0.9 * 0.1 / 500)
+    assert row.verdict == "ok"
+    assert row.detects == pytest.approx(tests.detectable(3, 1, 1) * binomial)
+
+
+def test_a_single_seed_that_collapses_is_named():
+    new = [record(seed=seed, accuracies={"last": value}) for seed, value in enumerate([90.0, 90.1, 10.0])]
+    row = by_what(checking.check(THREE, new, measured([89.9, 90.0, 90.1, 90.2, 89.8, 90.0])))["accuracy"]
+    assert row.verdict == "regression"
+    assert row.note == "seed 2 is 80.00 points below, 10.00"
 
 
 def test_one_stored_seed_gives_no_deviation_and_no_verdict():
-    assert verdict(50.0, [90.0]).verdict == "no reference"
+    assert accuracy(50.0, [90.0]).verdict == "no reference"
 
 
 def test_other_settings_do_not_compare():
     other = record(accuracies={"last": 10.0}, epochs=9)
-    [row] = checking.check(EXPECTED, [other], measured([90.0, 90.1]))
-    assert row.verdict == "not measured"
+    checks = checking.check(EXPECTED, [other], measured([90.0, 90.1]))
+    assert {check.verdict for check in checks} == {"not measured"}
 
 
-def test_a_failed_cell_is_not_a_missing_one():
-    [row] = checking.check(EXPECTED, [record(status="diverged")], measured([90.0, 90.1]))
-    assert row.verdict == "failed"
-    assert "it broke" in row.note
+def test_seeds_of_the_reference_are_not_the_suites_own():
+    others = [record(seed=seed, accuracies={"last": 10.0}) for seed in (1, 2)]
+    checks = checking.check(EXPECTED, [record(), *others], measured([89.9, 90.0, 90.1]))
+    assert (by_what(checks)["accuracy"].verdict, by_what(checks)["accuracy"].seeds) == ("ok", 1)
+
+
+def test_a_missing_seed_is_not_a_pass():
+    checks = checking.check(THREE, [record(seed=0), record(seed=1)], measured([90.0, 90.1, 89.9]))
+    assert {check.verdict for check in checks} == {"not measured"}
+    assert "seed 2" in checks[0].note
+    assert by_what(checks)["accuracy"].value == 90.0
+
+
+def test_a_failed_seed_fails_its_rows():
+    checks = checking.check(EXPECTED, [record(status="diverged")], measured([90.0, 90.1]))
+    assert {check.verdict for check in checks} == {"failed"}
+    assert "it broke" in checks[0].note
 
 
 def test_no_references_at_all():
-    [row] = checking.check(EXPECTED, [record()], None)
-    assert row.verdict == "no reference"
+    assert {check.verdict for check in checking.check(EXPECTED, [record()], None)} == {"no reference"}
 
 
-def test_the_newest_record_of_a_seed_counts():
+def test_a_record_of_this_code_counts_before_a_newer_one_and_a_newer_before_an_older():
     old = record(accuracies={"last": 10.0}, created="2026-01-01T00:00:00+00:00", loader="memory")
     new = record(accuracies={"last": 90.0}, created="2026-01-02T00:00:00+00:00", loader="ffcv")
-    [row] = checking.check(EXPECTED, [new, old], measured([90.0, 90.1, 89.9]))
-    assert (row.verdict, row.accuracy, row.seeds) == ("ok", 90.0, 1)
-
-
-@pytest.mark.parametrize(
-    ("stored", "expected"),
-    [
-        ({"loss": [2.0, 1.5, 1.2]}, "ok"),
-        ({"loss": [2.019, 1.486, 1.2]}, "ok"),  # within 1 %
-        ({"loss": [2.0, 1.5, 1.22]}, "losses differ"),
-        ({"loss": [2.0, 1.5]}, "ok"),  # fewer steps stored
-        ({"other": [2.0, 1.5, 1.2]}, "losses differ"),
-    ],
-)
-def test_losses_of_the_first_steps_tell_a_change_that_accuracy_does_not(stored, expected):
-    row = verdict(90.0, [89.9, 90.0, 90.1], losses=stored)
-    assert row.verdict == expected
-
-
-def test_the_note_names_loss_step_and_values():
-    row = verdict(90.0, [89.9, 90.0, 90.1], losses={"loss": [2.0, 3.0, 1.2]})
-    assert row.note == "seed 0: loss loss at step 2 is 1.5, stored 3"
+    stored = measured([90.0, 90.1, 89.9])
+    assert by_what(checking.check(EXPECTED, [new, old], stored, "f"))["accuracy"].value == 90.0
+    mine = old.model_copy(update={"code": old.code.model_copy(update={"fingerprint": "mine"})})
+    assert by_what(checking.check(EXPECTED, [new, mine], stored, "mine"))["accuracy"].value == 10.0
 
 
 def test_a_failed_or_replaced_record_beside_a_good_one_does_not_count():
     failed = record(status="failed", threads=1)
     replaced = record(accuracies={"last": 10.0}, threads=4, created="2025-01-01T00:00:00+00:00")
     good = record(accuracies={"last": 90.0})
-    stored = measured([89.9, 90.0, 90.1], losses={"loss": [2.0, 1.5, 1.2]})
-    [row] = checking.check(EXPECTED, [failed, good, replaced], stored)
-    assert row.verdict == "ok"
+    checks = checking.check(EXPECTED, [failed, good, replaced], measured([89.9, 90.0, 90.1]))
+    assert by_what(checks)["accuracy"].verdict == "ok"
+
+
+# Golden numbers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stored", "exact", "elsewhere"),
+    [
+        ({"loss": [2.0, 1.5, 1.2]}, "ok", "ok"),
+        ({"loss": [2.0, 1.5000001, 1.2]}, "losses differ", "ok"),
+        ({"loss": [2.019, 1.486, 1.2]}, "losses differ", "ok"),  # within 1 %
+        ({"loss": [2.0, 1.5, 1.22]}, "losses differ", "losses differ"),
+        ({"loss": [2.0, 1.5]}, "ok", "ok"),  # fewer steps stored
+        ({"other": [2.0, 1.5, 1.2]}, "losses differ", "losses differ"),
+    ],
+)
+def test_first_losses_are_equal_to_the_bit_on_an_equal_machine(stored, exact, elsewhere):
+    values = [89.9, 90.0, 90.1]
+    here = of("golden", record(), measured(values, goldens=[golden(losses=stored)]))
+    assert here.verdict == exact
+    there = of("golden", record(), measured(values, goldens=[golden(losses=stored, cpu="another")]))
+    assert there.verdict == elsewhere
+
+
+def test_the_note_names_loss_step_and_values():
+    row = of("golden", record(), measured([90.0, 90.1], goldens=[golden(losses={"loss": [2.0, 3.0, 1.2]})]))
+    assert row.note == "seed 0: loss loss at step 2 is 1.5, stored 3"
+
+
+def test_inputs_differ_wherever_they_were_made():
+    stored = golden(inputs={"train": "other", "test": "b"}, cpu="another")
+    row = of("golden", record(), measured([90.0, 90.1], goldens=[stored]))
+    assert row.verdict == "inputs differ"
+    assert "the train data" in row.note
+
+
+def test_results_are_equal_to_the_bit_on_an_equal_machine_only():
+    moved = golden(accuracies={"last": 90.01})
+    assert of("golden", record(), measured([90.0, 90.1], goldens=[moved])).verdict == "results differ"
+    elsewhere = golden(accuracies={"last": 90.01}, cpu="another")
+    assert of("golden", record(), measured([90.0, 90.1], goldens=[elsewhere])).verdict == "ok"
+
+
+# Costs ---------------------------------------------------------------------------------------------------------------
+
+
+def with_costs(*, live=2**19, torch="2", speeds=(2.0, 2.1, 1.9), cpu="c"):
+    return measured([90.0, 90.1, 89.9], live=live, torch=torch, speeds=speeds, cpu=cpu)
+
+
+@pytest.mark.parametrize(
+    ("live", "torch", "expected"),
+    [(2**19, "2", "ok"), (2**19 - 4, "2", "more memory"), (2**19 - 4, "1", "ok"), (2**18, "1", "more memory"),
+     (2**20, "2", "ok")],
+)  # fmt: skip
+def test_live_bytes_repeat_exactly_with_the_same_torch(live, torch, expected):
+    assert of("memory", record(), with_costs(live=live, torch=torch)).verdict == expected
+
+
+def test_memory_of_a_prediction_counts_too():
+    stored = with_costs()
+    [cost] = stored.costs
+    stored = stored.model_copy(update={"costs": [cost.model_copy(update={"predict_live_bytes": {"last": 900}})]})
+    row = of("memory", record(), stored)
+    assert row.verdict == "more memory"
+    assert "predicting by last needs 1,000 live bytes, stored 900" in row.note
+
+
+def speed(ratio, stored, **kwargs):
+    return of("speed", record(relative=relative(ratio, **kwargs)), stored)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "same", "expected"),
+    [(2.0, 1.0, "ok"), (1.85, 1.0, "ok"), (0.9, 1.0, "slower"), (0.9, 1.4, "ok"), (4.0, 1.0, "ok")],
+)
+def test_speed_beside_the_yardstick(ratio, same, expected):
+    assert speed(ratio, with_costs(), same=same).verdict == expected
+
+
+def test_a_certain_but_small_loss_of_speed_is_no_failure():
+    stored = with_costs(speeds=[2.0, 2.001, 1.999] * 5)
+    assert speed(1.9, stored).verdict == "ok"
+    assert speed(2.0 * (1 - costing.SLOWER_BY) - 0.02, stored).verdict == "slower"
+
+
+def test_speeds_that_do_not_compare_are_not_compared():
+    assert speed(0.5, with_costs(cpu="another")).verdict == "not compared"
+    assert speed(0.5, with_costs(), noisy=True).verdict == "not compared"
+    assert of("speed", record(), with_costs(speeds=())).verdict == "no reference"
+    other = record(relative=relative(2.0), yardstick=Yardstick(method="ff", settings={}))
+    assert of("speed", other, with_costs()).verdict == "not compared"

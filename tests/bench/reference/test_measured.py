@@ -1,8 +1,9 @@
 import pytest
-from factories import cell, record
+from factories import cell, record, relative
 
 from bench.errors import UserError
 from bench.reference import measured
+from bench.reference.update import update
 
 
 @pytest.fixture(autouse=True)
@@ -15,12 +16,13 @@ EXPECTED = [(cell(seed=0), ("last", "best"))]
 
 
 def records(*values):
+    """Seed 0 is the suite's own; the reference's values begin with seed 1."""
     return [record(seed=seed, accuracies={"last": last, "best": best}) for seed, (last, best) in enumerate(values)]
 
 
-def test_values_by_seed_and_a_history_that_goes_on():
-    measured.update("mine", EXPECTED, records((90.0, 93.0), (91.0, 92.0)), "first")
-    measured.update("mine", EXPECTED, records((80.0, 83.0), (81.0, 82.0), (82.0, 81.0)), "second")
+def test_values_of_other_seeds_golden_numbers_of_the_own_and_a_history_that_goes_on():
+    update("mine", EXPECTED, records((99.0, 99.0), (90.0, 93.0), (91.0, 92.0)), "first")
+    update("mine", EXPECTED, records((99.0, 98.0), (80.0, 83.0), (81.0, 82.0), (82.0, 81.0)), "second")
     stored = measured.load("mine")
     assert [(row.strategy, [value.accuracy for value in row.values]) for row in stored.rows] == [
         ("last", [80.0, 81.0, 82.0]),
@@ -31,30 +33,53 @@ def test_values_by_seed_and_a_history_that_goes_on():
     assert (first.row, first.old, first.old_seeds, first.new, first.new_seeds) == (
         "fashion-mnist asge/last", 90.5, 2, 81.0, 3,
     )  # fmt: skip
-    assert [(opening.seed, opening.losses) for opening in stored.openings] == [(0, {"loss": [2.0, 1.5, 1.2]})]
+    [golden] = stored.goldens
+    assert (golden.seed, golden.losses, golden.accuracies, golden.inputs) == (
+        0, {"loss": [2.0, 1.5, 1.2]}, {"last": 99.0, "best": 98.0}, {"train": "a", "test": "b"},
+    )  # fmt: skip
+
+
+def test_costs_are_the_most_of_all_records_and_the_speeds_of_undisturbed_races():
+    both = {"last": 90.0, "best": 91.0}
+    races = [relative(2.0), relative(2.2), relative(0.1, noisy=True), None]
+    update("mine", EXPECTED, [record(seed=s, accuracies=both, relative=r) for s, r in enumerate(races)], "first")
+    [cost] = measured.load("mine").costs
+    assert cost.speeds == [2.0, 2.2]
+    assert (cost.live_bytes, cost.predict_live_bytes) == (2**19, {"last": 1000, "best": 1000})
+    assert cost.yardstick.method == "backprop"
+
+
+def test_speeds_of_another_machine_are_left_out():
+    both = {"last": 90.0, "best": 91.0}
+    there = record(seed=0, accuracies=both, relative=relative(9.0), threads=1)
+    there = there.model_copy(update={"environment": there.environment.model_copy(update={"threads": 1})})
+    here = [record(seed=s, accuracies=both, relative=relative(2.0)) for s in (1, 2)]
+    update("mine", EXPECTED, [there, *here], "first")
+    assert measured.load("mine").costs[0].speeds == [2.0, 2.0]
 
 
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ([], "fashion-mnist asge/best has fewer than 2 finished seeds"),
-        ([record(status="failed"), record(seed=1, status="diverged")], "fewer than 2"),
-        ([record(seed=0), record(seed=1)], "asge/best has fewer than 2"),
-        (records((1.0, 2.0)), "fewer than 2"),
-        ([record(seed=s, accuracies={"last": 1.0, "best": 2.0}, epochs=9) for s in (0, 1)], "fewer than 2"),
+        ([], "fashion-mnist asge/best has fewer than 2 finished seeds beyond the suite's own 1"),
+        ([record(seed=s, status="diverged") for s in range(3)], "fewer than 2"),
+        ([record(seed=s) for s in range(3)], "asge/best has fewer than 2"),
+        (records((1.0, 2.0), (1.0, 2.0)), "fewer than 2"),
+        ([record(seed=s, accuracies={"last": 1.0, "best": 2.0}, epochs=9) for s in range(3)], "fewer than 2"),
+        (records((1.0, 2.0), (1.0, 2.0), (1.0, 2.0))[1:], "asge has no finished seed 0"),
     ],
 )
-def test_a_reference_needs_every_row_and_two_seeds(found, message):
+def test_a_reference_needs_every_row_two_seeds_and_the_suites_own(found, message):
     with pytest.raises(UserError, match=message):
-        measured.update("mine", EXPECTED, found, "why not")
+        update("mine", EXPECTED, found, "why not")
     assert measured.load("mine") is None
 
 
 def test_records_of_two_versions_of_the_code_make_no_reference():
-    one, two = records((90.0, 93.0), (91.0, 92.0))
+    own, one, two = records((90.0, 93.0), (90.0, 93.0), (91.0, 92.0))
     two = two.model_copy(update={"code": two.code.model_copy(update={"fingerprint": "other"})})
     with pytest.raises(UserError, match="2 versions of the code"):
-        measured.update("mine", EXPECTED, [one, two], "why not")
+        update("mine", EXPECTED, [own, one, two], "why not")
 
 
 def test_no_file_is_no_reference_and_a_broken_one_an_error(folder):

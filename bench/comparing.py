@@ -1,0 +1,218 @@
+"""``bench compare``: from two folders or two revisions to a table, its notes and an exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from bench import compare as comparison
+from bench import records, report
+from bench.compare import Comparison, Verdict
+from bench.errors import ExitStatus, UserError
+from bench.execution import revisions, worktrees
+from bench.records import Found
+
+DEFAULT_OUT = Path("results/runs/compare")
+DEFAULT_SUITE = "smoke"
+_HEADER = [
+    "task\n",
+    "method\n",
+    "strategy\n",
+    "A\n%",
+    "B\n%",
+    "B - A, points\n[95 % interval]",
+    "B better,\nprobability",
+    "verdict\n",
+    "train speed B/A\n[95 % interval]",
+    "speed\nA/A",
+    "speed\nverdict",
+]
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    suite: str | None,
+    methods: tuple[str, ...] | None,
+    seeds: int,
+    epochs: int | None,
+    threads: int | None,
+    data_dir: Path | None,
+    out: Path | None,
+    form: report.Format,
+) -> int:
+    """Compare two folders of records, or run and compare two revisions, print the table, give the exit status.
+
+    Everything from ``suite`` to ``out`` is about running revisions; see ``revisions.run_interleaved``.
+
+    Raises:
+        UserError: if ``a`` and ``b`` are neither, or for bad input to the runs.
+    """
+    failed = False
+    if Path(a).is_dir() and Path(b).is_dir():
+        given = {"--suite": suite, "--methods": methods, "--epochs": epochs, "--data-dir": data_dir, "--out": out}
+        for option, value in given.items():
+            if value is not None:
+                raise UserError(f"{option} is for running two revisions; {a!r} and {b!r} are folders of records")
+        folders = Path(a), Path(b)
+    else:
+        root = worktrees.checkout()
+        ends = [worktrees.short(root, worktrees.resolve(root, rev)) for rev in (a, b)]
+        target = out or DEFAULT_OUT / "-".join([*ends, Path(suite or DEFAULT_SUITE).stem])
+        if worktrees.uncommitted(root):
+            _say("note: changes that are not committed are part of neither revision")
+        calls = revisions.run_interleaved(
+            root,
+            a,
+            b,
+            suite=suite or DEFAULT_SUITE,
+            methods=methods,
+            seeds=seeds,
+            out=target,
+            options=_options(epochs, threads, data_dir),
+            say=_say,
+        )
+        failed = any(call.problem for call in calls)
+        folders = target / revisions.A, target / revisions.B
+        _say(f"records: {folders[0]} and {folders[1]}")
+    runs_a, runs_b = (_read(folder) for folder in folders)
+    table = comparison.comparisons(runs_a, runs_b, _read(revisions.second_run(folders[0])).records)
+    if table:
+        render(table, f"A: {_name(a, runs_a)}, B: {_name(b, runs_b)}", form, Console())
+    return exit_status(table, failed=failed, what=f"{folders[0]} and {folders[1]}")
+
+
+def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> list[str]:
+    """Of `bench run`, equal for both revisions."""
+    options = [] if threads is None else ["--threads", str(threads)]
+    options += [] if epochs is None else ["--epochs", str(epochs)]
+    options += [] if data_dir is None else ["--data-dir", str(data_dir.resolve())]
+    return options
+
+
+def _read(folder: Path) -> Found:
+    """What is in a folder, nothing where there is none: a revision may have failed before it wrote anything."""
+    if not folder.is_dir():
+        return Found([])
+    found = records.read_all(folder)
+    for note in records.notes(found):
+        _say(f"note: {note}")
+    return found
+
+
+def exit_status(table: Sequence[Comparison], *, failed: bool, what: str) -> int:
+    """What the process tells its caller; says why where nothing could be compared.
+
+    Args:
+        table: the rows.
+        failed: something went wrong that may have left no row.
+        what: where the records are.
+    """
+    if any(row.verdict == "worse" for row in table):
+        return ExitStatus.REGRESSION
+    if failed or any(row.failed_a or row.failed_b for row in table):
+        return ExitStatus.CELL_FAILED
+    if all(row.verdict in ("only in A", "only in B") for row in table):
+        _say(f"error: nothing can be compared: {what} have no task, method and strategy in common")
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.OK
+
+
+def render(table: Sequence[Comparison], title: str, form: report.Format, console: Console) -> None:
+    """Print rows: csv and json with their raw figures, rich and markdown with what has to be known beside them."""
+    if form == "json":
+        console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
+        return
+    if form == "csv":
+        lines = [[*list(asdict(row).values())[:-1], "; ".join(row.notes)] for row in table]
+        console.file.write(report.to_csv([column.name for column in fields(Comparison)], lines))
+        return
+    below = notes(table)
+    if form == "markdown":
+        console.file.write(f"{summary(table)}\n\n")
+    report.render_plain(title, _HEADER, [_line(row) for row in table], form, console)
+    if form == "markdown":
+        console.file.write("".join(["\n", *(f"{note}  \n" for note in below)]) if below else "")
+    else:
+        for text in [*below, summary(table)]:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def summary(table: Sequence[Comparison]) -> str:
+    """The verdicts, counted: accuracy by row, speed by method."""
+    verdicts = Counter(row.verdict for row in table)
+    counts = [f"{verdicts[verdict]} {verdict}" for verdict in get_args(Verdict) if verdicts[verdict]]
+    first, *others = counts
+    number, _, verdict = first.partition(" ")
+    text = ", ".join([f"{number} {'row' if number == '1' else 'rows'} {verdict}", *others])
+    speeds = Counter({(row.task, row.label): row.speed_verdict for row in table if row.speed_verdict}.values())
+    judged = [f"{speeds[verdict]} {verdict}" for verdict in ("faster", "slower", "same", "noisy") if speeds[verdict]]
+    return f"{text}; speed: {', '.join(judged)}" if judged else text
+
+
+def notes(table: Sequence[Comparison]) -> list[str]:
+    """The notes of all rows, each once with the rows that it holds for, then what holds for the whole table."""
+    holds: dict[tuple[str, str, str], list[str]] = {}
+    for row in table:
+        for note in row.notes:
+            holds.setdefault((row.task, row.label, note), []).append(row.strategy)
+    told = [
+        f"{task} {label}{'/' if any(strategies) else ''}{', '.join(strategies)}: {note}"
+        for (task, label, note), strategies in holds.items()
+    ]
+    if sum(row.low is not None for row in table) > 1:
+        told.append("the intervals hold row by row: of 20 rows without a difference one shows a difference by chance")
+    if any(row.speed_ratio is not None and not row.speed_verdict for row in table):
+        told.append("a speed is judged only with three runs or more in all and with a second run of A, the A/A ratio")
+    return told
+
+
+def _line(row: Comparison) -> list[str]:
+    probability = "-" if row.probability is None else f"{row.probability:.3f}"
+    return [
+        row.task,
+        row.label,
+        row.strategy,
+        _mean(row.mean_a, row.n_a),
+        _mean(row.mean_b, row.n_b),
+        _with_interval(row.difference, row.low, row.high, "+.2f"),
+        probability,
+        row.verdict,
+        _with_interval(row.speed_ratio, row.speed_low, row.speed_high, ".3f"),
+        "-" if row.speed_same is None else f"{row.speed_same:.3f}",
+        row.speed_verdict or "-",
+    ]
+
+
+def _mean(mean: float | None, count: int) -> str:
+    return "-" if mean is None else f"{mean:.2f} (n={count})"
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None, form: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:{form}}" if low is None or high is None else f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def _name(given: str, runs: Found) -> str:
+    """What the user named, with the commits that made its records."""
+    commits = sorted({_commit(record) for record in runs.records})
+    return f"{given} ({', '.join(commits)})" if commits else given
+
+
+def _commit(record: records.Record) -> str:
+    if record.code.commit is None:
+        return f"code {record.code.fingerprint}"
+    return f"commit {record.code.commit[:9]}{' with changes' if record.code.dirty else ''}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,110 @@
+"""The gate: check a suite's records, confirm an alarm with fresh seeds, say it in every form, give the exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import commands, junit, opening, progress, records, report, suites
+from bench.errors import ExitStatus, UserError
+from bench.execution import local
+from bench.measure import environment
+from bench.records import Record
+from bench.reference import check as checking
+from bench.reference import confirm, golden, measured
+from bench.reference.measured import Measured
+from bench.reference.verdicts import RED, Check
+
+
+def check_suite(
+    name: str, *, runs: Path, form: report.Format, junit_file: Path | None, confirming: bool, data_dir: Path | None
+) -> int:
+    """Compare a suite's records with its references, print the verdicts, give the exit status.
+
+    An accuracy that is too low is an alarm; with ``confirming`` fresh seeds are run, and only what they confirm
+    counts as a regression.
+
+    Raises:
+        UserError: for bad input.
+    """
+    suite = suites.load(name)
+    found = records.read_all(runs)
+    stored = measured.load(suite.name)
+    fingerprint = environment.code().fingerprint
+    checks = checking.check(commands.expected(suite), found.records, stored, fingerprint)
+    if confirming and stored is not None and confirm.alarms(checks):
+        checks = _confirmed(checks, found.records, stored, suite.name, runs, data_dir)
+    report.render_check(checks, form, Console())
+    for note in [*commands.stale(found.records), *records.notes(found)]:
+        print(f"note: {note}", file=sys.stderr)
+    if junit_file is not None:
+        junit.write(junit_file, suite.name, checks)
+    return status(checks)
+
+
+def status(checks: Sequence[Check]) -> ExitStatus:
+    """The exit status of a check; says to standard error what was not measured, where that decides."""
+    verdicts = {check.verdict for check in checks}
+    if verdicts & RED:
+        return ExitStatus.REGRESSION
+    if "failed" in verdicts:
+        return ExitStatus.CELL_FAILED
+    missing = next((check for check in checks if check.verdict in ("not measured", "no reference")), None)
+    if missing is not None:
+        print(f"error: {missing.task} {missing.method} {missing.what}: {missing.note}", file=sys.stderr)
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.OK
+
+
+def _confirmed(
+    checks: list[Check], found: Sequence[Record], stored: Measured, suite: str, runs: Path, data_dir: Path | None
+) -> list[Check]:
+    """The checks after fresh seeds of the alarming methods have been run, by the code that raised the alarm."""
+    console = Console(stderr=True)
+    alarming = confirm.alarms(checks)
+    experiments = {check.experiment for check in alarming}
+    here = environment.code().fingerprint
+    if any(record.code.fingerprint != here for record in found if record.cell.experiment in experiments):
+        console.print("note: the alarm was raised by other code than is here now: it cannot be confirmed")
+        return checks
+    cells = confirm.fresh_cells(alarming, found, stored)
+    rows = ", ".join(f"{check.method}/{check.strategy}" for check in alarming)
+    console.print(f"alarm: {rows}; {len(cells)} fresh cells decide", highlight=False, soft_wrap=True)
+    with progress.watcher(console, suite, len(cells)) as watcher:
+        outcomes = local.run_cells(
+            cells, suite=suite, out=runs, data_dir=data_dir, force=False, stall=local.STALL_SECONDS, watcher=watcher
+        )
+    return confirm.decide(checks, [outcome.record for outcome in outcomes if outcome.record is not None], stored)
+
+
+def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form: report.Format) -> int:
+    """Take the first steps of every method of a suite, compare inputs and losses with the stored ones.
+
+    Raises:
+        UserError: for bad input.
+    """
+    suite = suites.load(name)
+    threads = commands.threads_of(suite, threads)
+    cells = suites.cells(suite, device="cpu", threads=threads, overrides=suites.Overrides(loader="memory", seeds=1))
+    commands.rehearse(cells, data_dir)
+    stored = measured.load(suite.name)
+    checks = []
+    for cell in cells:
+        goldens = {part.seed: part for part in (stored.goldens if stored else []) if part.experiment == cell.experiment}
+        blank = Check(
+            task=cell.task, method=cell.method, what="golden", strategy="", experiment=cell.experiment, verdict="ok"
+        )
+        try:
+            taken = opening.take(cell, data_dir)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a plug-in may raise anything; the other methods are still checked
+            checks.append(replace(blank, verdict="failed", note=f"{type(error).__name__}: {error}"))
+        else:
+            checks.append(golden.check(blank, [taken], goldens))
+    report.render_check(checks, form, Console())
+    return status(checks)

@@ -1,0 +1,49 @@
+"""Same seed, same bits: asked of the device, and what could not be had."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+CUBLAS_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""For the environment of a process that uses CUDA: without it, matrix products may give other bits each time."""
+_WARNING = re.compile(r"(\S+) does not have a deterministic implementation")
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[list[str]]:
+    """Have CUDA use deterministic algorithms; gives the list of operations that ran and have none.
+
+    On a CPU all operations give the same bits for the same number of threads: nothing is changed there.
+    """
+    found: list[str] = []
+    if device.type != "cuda":
+        yield found
+        return
+    shown = warnings.showwarning
+
+    def note(message: Warning | str, *rest: object, **more: object) -> None:
+        match = _WARNING.search(str(message))
+        if match is None:
+            shown(message, *rest, **more)  # type: ignore[arg-type]
+        elif match[1] not in found:
+            found.append(match[1])
+
+    fills: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = fills.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # Memory that is never read need not be filled: it costs time and changes no result.
+    fills.fill_uninitialized_memory = False
+    warnings.showwarning = note
+    try:
+        yield found
+    finally:
+        warnings.showwarning = shown
+        fills.fill_uninitialized_memory = fill
+        torch.use_deterministic_algorithms(mode=before[0], warn_only=before[1])

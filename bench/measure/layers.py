@@ -1,0 +1,82 @@
+"""Layer by layer: what each layer's part of a training step takes, seen on a copy of the learner in training."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.measure import clock
+from bench.measure.memory import LiveStorages
+from bench.methods import Goodness, Learner, Observable
+
+STEPS = 5
+"""Timed steps per epoch; the figure is their median."""
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """Seconds and peak live bytes of each layer's part of a step, first to last."""
+
+    seconds: list[float]
+    live_bytes: list[int]
+
+
+def figures(learner: Learner, images: Tensor, labels: Tensor) -> LayerFigures | None:
+    """Watch a few steps on one batch; changes the learner. None for one that does not say where its layers end.
+
+    The last layer's part ends where its ``on_layer`` call is: what a step does afterwards belongs to no layer.
+    """
+    if not isinstance(learner, Observable):
+        return None
+
+    def step() -> None:
+        learner.train_step(images, labels)
+
+    try:
+        times = []
+        for _ in range(STEPS):
+            marks = [clock.now(images.device)]
+            learner.on_layer = lambda marks=marks: marks.append(clock.now(images.device))
+            step()
+            times.append([after - before for before, after in itertools.pairwise(marks)])
+        return LayerFigures(
+            seconds=[statistics.median(layer) for layer in zip(*times, strict=True)],
+            live_bytes=_live_bytes(learner, step, [*learner.parameters(), images, labels]),
+        )
+    finally:
+        learner.on_layer = None
+
+
+def _live_bytes(learner: Observable, step: Callable[[], None], held: Iterable[Tensor]) -> list[int]:
+    mode = LiveStorages()
+    for tensor in held:
+        mode.add(tensor)
+    peaks: list[int] = []
+
+    def mark() -> None:
+        peaks.append(mode.peak)
+        mode.peak = mode.live
+
+    learner.on_layer = mark
+    with mode:
+        step()
+    return peaks
+
+
+@torch.no_grad()
+def goodness(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> list[float] | None:
+    """Mean goodness of each layer over all samples; None for a learner without ``layer_goodness``."""
+    if not isinstance(learner, Goodness):
+        return None
+    totals: list[float] = []
+    samples = 0
+    for images, _ in batches:
+        sums = [float(value) * len(images) for value in learner.layer_goodness(images)]
+        totals = [a + b for a, b in zip(totals, sums, strict=True)] if totals else sums
+        samples += len(images)
+    return [total / samples for total in totals]

@@ -1,0 +1,68 @@
+"""Speeds that compare: steps of several learners in turns, in one process, on one machine, in the same minute."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench.measure import clock
+from bench.measure.noise import quietest
+
+ROUNDS = 9
+SEGMENT_SECONDS = 0.1
+"""A segment is as many steps as fit into this time, at least one."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Steps per second of each contestant in each round: ``rates[contestant][round]``."""
+
+    rates: list[list[float]]
+    noisy: bool
+
+    def rate(self, contestant: int) -> float:
+        """Median steps per second."""
+        return statistics.median(self.rates[contestant])
+
+    def ratio(self, contestant: int, other: int) -> tuple[float, float]:
+        """Median and interquartile range, over the rounds, of one rate over another of the same round."""
+        ratios = [a / b for a, b in zip(self.rates[contestant], self.rates[other], strict=True)]
+        quartiles = statistics.quantiles(ratios, n=4, method="inclusive")
+        return statistics.median(ratios), quartiles[2] - quartiles[0]
+
+
+def run(steps: Sequence[Callable[[], Any]], device: torch.device, rounds: int = ROUNDS) -> Race:
+    """Let steps take turns: A B C, C B A, A B C, ... so that no one is always first.
+
+    Each segment begins with an untimed step, as the one before has filled the caches with other tensors. A race that
+    something else on the machine has disturbed is run again, a few times at most.
+
+    Args:
+        steps: what each contestant does; all have run before.
+        device: synchronised before and after each segment.
+        rounds: at least two.
+    """
+    repeats = [max(1, round(SEGMENT_SECONDS / _seconds(step, 1, device))) for step in steps]
+
+    def race() -> list[list[float]]:
+        rates: list[list[float]] = [[] for _ in steps]
+        for number in range(rounds):
+            order = range(len(steps)) if number % 2 == 0 else reversed(range(len(steps)))
+            for index in order:
+                steps[index]()
+                rates[index].append(repeats[index] / _seconds(steps[index], repeats[index], device))
+        return rates
+
+    rates, noise = quietest(race)
+    return Race(rates, noise.noisy)
+
+
+def _seconds(step: Callable[[], Any], repeats: int, device: torch.device) -> float:
+    start = clock.now(device)
+    for _ in range(repeats):
+        step()
+    return max(1e-9, clock.now(device) - start)

@@ -1,0 +1,98 @@
+"""The parts of a cell: the loaders of its data, and its learner."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench import methods, settings
+from bench.data import digest, loaders, seeds, splits, tasks
+from bench.errors import UserError
+from bench.methods import Learner
+from bench.records import CellSpec
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Data:
+    """Loaders of the three splits, and the digest of what each gives."""
+
+    train: loaders.Loader
+    validation: loaders.Loader
+    test: loaders.Loader
+    inputs: dict[str, str]
+
+
+@contextlib.contextmanager
+def data(spec: CellSpec, data_dir: Path | None) -> Iterator[Data]:
+    """A cell's data, on its device; the loaders are closed afterwards.
+
+    Raises:
+        UserError: if the data cannot be had.
+    """
+    task = tasks.get_task(spec.task)
+    parts = splits.split(task, task.read(data_dir), train_limit=spec.train_samples)
+
+    def loader(part: splits.Split, *, train: bool) -> loaders.Loader:
+        return loaders.make_loader(
+            spec.loader,
+            task,
+            part,
+            batch_size=spec.batch_size if train else EVALUATION_BATCH,
+            seed=spec.seed,
+            shuffle=train,
+            augmentation=spec.augmentation if train else (),
+            device=torch.device(spec.device),
+        )
+
+    with contextlib.ExitStack() as stack:
+        train = stack.enter_context(contextlib.closing(loader(parts.train, train=True)))
+        validation = stack.enter_context(contextlib.closing(loader(parts.validation, train=False)))
+        test = stack.enter_context(contextlib.closing(loader(parts.test, train=False)))
+        inputs = {
+            "train": digest.inputs(parts.train, train),
+            "validation": digest.inputs(parts.validation, validation),
+            "test": digest.inputs(parts.test, test),
+        }
+        yield Data(train, validation, test, inputs)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """See ``asge.types.TrainingBudget``."""
+
+    epochs: int
+    steps_per_epoch: int
+
+
+def learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Generator]:
+    """A learner before its first step, and the generator of its randomness.
+
+    Raises:
+        UserError: where settings and task do not fit.
+    """
+    generator = seeds.generator(spec.seed, "learner")
+    try:
+        made = methods.get(spec.method).build(
+            tasks.get_task(spec.task),
+            settings.make(spec.method, spec.settings),
+            Budget(spec.epochs, steps_per_epoch),
+            torch.device(spec.device),
+            generator,
+        )
+    except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{spec.method} cannot be built for {spec.task}: {reason}") from error
+    return made, generator
+
+
+def yardstick(spec: CellSpec) -> CellSpec | None:
+    """The cell whose learner a cell's speed is compared with."""
+    if spec.yardstick is None:
+        return None
+    return spec.model_copy(update={"method": spec.yardstick.method, "settings": spec.yardstick.settings})

@@ -1,0 +1,91 @@
+"""Golden numbers: what a seed gave once, it gives again, to the bit on an equal machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.records import Record
+from bench.reference.measured import Golden, Machine
+from bench.reference.verdicts import Check, Verdict
+
+LOSS_TOLERANCE = 0.01
+"""Relative difference of a loss of the first steps from the stored one that passes on another machine."""
+LOSS_FLOOR = 1e-3
+"""Absolute difference that passes always on another machine: losses near 0 have no relative precision."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a seed's first steps gave; see the fields of the same name in ``bench.reference.measured.Golden``.
+
+    Attributes:
+        accuracies: final ones, where the training has gone on to its end; else empty.
+    """
+
+    seed: int
+    machine: Machine
+    inputs: Mapping[str, str]
+    losses: Mapping[str, Sequence[float]]
+    accuracies: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Record) -> Opening:
+        """The golden numbers of a record."""
+        accuracies = {part.strategy: part.accuracy for part in record.strategies}
+        machine = Machine.of(record.environment)
+        return cls(record.cell.seed, machine, record.inputs, record.opening_losses, accuracies)
+
+
+def check(blank: Check, openings: Sequence[Opening], goldens: Mapping[int, Golden]) -> Check:
+    """Compare what some of the suite's own seeds gave with the golden numbers by seed."""
+    if not goldens:
+        return replace(blank, verdict="no reference", note="no stored values for these settings")
+    exact = 0
+    for opening in openings:
+        golden = goldens.get(opening.seed)
+        if golden is None:
+            continue
+        equal = golden.machine == opening.machine
+        exact += equal
+        differences: dict[Verdict, str | None] = {
+            "inputs differ": inputs_difference(opening.inputs, golden.inputs),
+            "losses differ": loss_difference(opening.losses, golden.losses, exact=equal),
+            "results differ": results_difference(opening.accuracies, golden.accuracies) if equal else None,
+        }
+        for verdict, difference in differences.items():
+            if difference:
+                return replace(blank, verdict=verdict, note=f"seed {opening.seed}: {difference}")
+    elsewhere = f"losses within {LOSS_TOLERANCE:.0%}: the stored ones are another machine's"
+    return replace(blank, note="to the bit" if exact == len(openings) else elsewhere, seeds=len(openings))
+
+
+def inputs_difference(new: Mapping[str, str], stored: Mapping[str, str]) -> str | None:
+    """The splits whose digest is not the stored one, in words; None if all are equal."""
+    changed = [split for split, digest in stored.items() if new.get(split) != digest]
+    return f"the {' and '.join(changed)} data that the learner is given have changed" if changed else None
+
+
+def loss_difference(
+    new: Mapping[str, Sequence[float]], stored: Mapping[str, Sequence[float]], *, exact: bool
+) -> str | None:
+    """The first loss of the opening steps that is not the stored one, in words; None if all are."""
+    if set(new) != set(stored):
+        return f"losses are {', '.join(sorted(new))}, stored are {', '.join(sorted(stored))}"
+    steps = min(len(values) for values in (*new.values(), *stored.values()))
+    for step in range(steps):
+        for name, values in stored.items():
+            here, there = new[name][step], values[step]
+            allowed = 0.0 if exact else max(LOSS_FLOOR, LOSS_TOLERANCE * abs(there))
+            if not abs(here - there) <= allowed:
+                digits = 5 if abs(here - there) > 1e-4 * abs(there) else 9
+                return f"loss {name} at step {step + 1} is {here:.{digits}g}, stored {there:.{digits}g}"
+    return None
+
+
+def results_difference(new: Mapping[str, float], stored: Mapping[str, float]) -> str | None:
+    """The first final accuracy that is not the stored one, in words; equal losses lead to equal results."""
+    for strategy, accuracy in new.items():
+        if strategy in stored and accuracy != stored[strategy]:
+            return f"accuracy of {strategy} is {accuracy:.2f}, stored {stored[strategy]:.2f}, after equal first losses"
+    return None

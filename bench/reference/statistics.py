@@ -1,0 +1,115 @@
+"""The statistics of the check: pure functions of numbers.
+
+A reference holds values r_1 .. r_m, a run gives new values x_1 .. x_n; both are taken for normal with one deviation.
+
+The mean, by the pooled two-sample t-test, one-sided, as for MLPerf's reference convergence points:
+
+    limit = mean(r) - t(1 - a, m + n - 2) * s * sqrt(1/m + 1/n)
+    s^2   = ((m - 1) s_r^2 + (n - 1) s_x^2) / (m + n - 2)
+
+Each single value, against the reference's deviation alone: a run that collapses makes its own deviation large, and
+with it the limit above; it must not excuse itself.
+
+    limit = mean(r) - t(1 - a, m - 1) * s_r * sqrt(1/m + 1)
+
+Many rows are tested at once. With levels by Sidak, 1 - (1 - A)^(1/k) for k tests, the probability of any alarm in a
+healthy suite is A, or less where the tests are positively correlated, as the strategies of one run are.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import optimize, stats
+
+FALSE_ALARMS = 0.01
+"""Probability of any alarm in a healthy suite, all its rows together."""
+SINGLE_SHARE = 0.2
+"""The part of that which is spent on single values; the rest is for the means."""
+CONFIRMATION = 0.05
+"""Level, per row, at which fresh seeds confirm an alarm: the alarm itself has limited the false ones already."""
+POWER = 0.8
+"""What "can detect" means: probability that a drop is found and confirmed."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Levels of the single tests of one row, one-sided."""
+
+    mean: float
+    single: float
+
+    @classmethod
+    def of(cls, rows: int, new: int) -> Levels:
+        """For ``rows`` rows that are tested together, each with ``new`` values."""
+        return cls(
+            mean=sidak(FALSE_ALARMS * (1 - SINGLE_SHARE), rows),
+            single=sidak(FALSE_ALARMS * SINGLE_SHARE, rows * new),
+        )
+
+
+def sidak(level: float, tests: int) -> float:
+    """The level of each of ``tests`` tests such that independent ones raise an alarm with probability ``level``.
+
+    >>> round(sidak(0.01, 16), 6)
+    0.000628
+    """
+    return -math.expm1(math.log1p(-level) / tests)
+
+
+def deviation(values: Sequence[float], least: float = 0.0) -> float:
+    """Standard deviation, but at least ``least``: with few values it can come out small by chance."""
+    return max(statistics.stdev(values), least) if len(values) > 1 else least
+
+
+def pooled_deviation(reference: Sequence[float], new: Sequence[float], least: float = 0.0) -> float:
+    """The common standard deviation of two samples, but at least ``least``; the reference has two values or more."""
+    squares = sum((value - statistics.fmean(sample)) ** 2 for sample in (reference, new) for value in sample)
+    return max(math.sqrt(squares / (len(reference) + len(new) - 2)), least)
+
+
+def mean_margin(reference: Sequence[float], new: Sequence[float], level: float, least: float = 0.0) -> float:
+    """How far the mean of ``new`` may lie below that of ``reference``: see the first limit above.
+
+    Args:
+        reference: at least two values.
+        new: at least one.
+        level: of the one-sided test.
+        least: the deviation is taken for at least this.
+    """
+    m, n = len(reference), len(new)
+    quantile = float(stats.t.ppf(1 - level, m + n - 2))
+    return quantile * pooled_deviation(reference, new, least) * math.sqrt(1 / m + 1 / n)
+
+
+def single_margin(reference: Sequence[float], level: float, least: float = 0.0) -> float:
+    """How far one new value may lie below the mean of ``reference``: see the second limit above."""
+    m = len(reference)
+    quantile = float(stats.t.ppf(1 - level, m - 1))
+    return quantile * deviation(reference, least) * math.sqrt(1 / m + 1)
+
+
+def power(drop: float, m: int, n: int, level: float) -> float:
+    """Probability that the test of the mean finds a drop of ``drop`` deviations: noncentral t."""
+    quantile = stats.t.ppf(1 - level, m + n - 2)
+    return float(stats.nct.sf(quantile, m + n - 2, drop / math.sqrt(1 / m + 1 / n)))
+
+
+def detectable(m: int, n: int, rows: int, *, confirmed: bool = True) -> float:
+    """The drop, in deviations, that is found with probability 80 % at least, and confirmed by n fresh values.
+
+    P(found and confirmed) >= P(found) + P(confirmed) - 1, so that no independence is needed.
+
+    >>> round(detectable(10, 3, 1, confirmed=False), 2)
+    2.47
+    """
+    level = Levels.of(rows, n).mean
+
+    def missing(drop: float) -> float:
+        found = power(drop, m, n, level)
+        return found + (power(drop, m, n, CONFIRMATION) - 1 if confirmed else 0.0) - POWER
+
+    return float(optimize.brentq(missing, 1e-6, 1e3))

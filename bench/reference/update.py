@@ -1,0 +1,185 @@
+"""Making a suite's measured references anew, from its finished records: the only way they ever change."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import statistics
+from collections.abc import Iterable, Sequence
+
+from bench import records
+from bench.errors import UserError
+from bench.records import CellSpec, Record
+from bench.reference.measured import (
+    FEWEST_SEEDS,
+    Change,
+    Cost,
+    Machine,
+    Measured,
+    Row,
+    RowChange,
+    Value,
+    golden,
+    load,
+    path_of,
+)
+
+
+def update(
+    suite: str, expected: Sequence[tuple[CellSpec, tuple[str, ...]]], found: Sequence[Record], reason: str
+) -> Change:
+    """Write the references of a suite anew from its finished records; the file's history goes on.
+
+    Golden numbers are taken from the suite's own seeds, values from all others: a gate that ran the seeds of its
+    reference would compare numbers with themselves.
+
+    Args:
+        suite: its name.
+        expected: the suite's cells, each with its method's strategies.
+        found: records; those of other experiments are left aside.
+        reason: why, for the history.
+
+    Returns:
+        What changed.
+
+    Raises:
+        UserError: if a row of the suite has too few seeds, or if the records were made by different code.
+    """
+    wanted = {(c.task, c.method, strategy, c.experiment) for c, strategies in expected for strategy in strategies}
+    own = {(cell.experiment, cell.seed) for cell, _ in expected}
+    experiments = {experiment for *_, experiment in wanted}
+    newest = {
+        (record.cell.experiment, record.cell.seed): record
+        for record in sorted(found, key=lambda record: record.created)
+        if record.status == "ok" and record.cell.experiment in experiments
+    }
+    done = list(newest.values())
+    others = [record for key, record in newest.items() if key not in own]
+    mine = [record for key, record in newest.items() if key in own]
+    _check_enough(suite, wanted, own, mine, others)
+    makers = {record.code.fingerprint for record in done}
+    if len(makers) > 1:
+        raise UserError(
+            f"the records of {suite} were made by {len(makers)} versions of the code; --force makes them anew"
+        )
+    old = load(suite)
+    rows = list(_rows(others))
+    change = Change(
+        when=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        who=_user(),
+        reason=reason,
+        rows=_row_changes(old.rows if old else [], rows),
+    )
+    path = path_of(suite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    measured = Measured(
+        suite=suite,
+        environment=done[-1].environment,
+        code=done[-1].code,
+        history=[*(old.history if old else []), change],
+        rows=rows,
+        goldens=[golden(record) for record in mine],
+        costs=list(_costs(done)),
+    )
+    records.write(path, measured)
+    return change
+
+
+def _check_enough(
+    suite: str,
+    wanted: set[tuple[str, str, str, str]],
+    own: set[tuple[str, int]],
+    mine: Sequence[Record],
+    others: Sequence[Record],
+) -> None:
+    seeds = max(seed for _, seed in own) + 1
+    there = {(record.cell.experiment, record.cell.seed) for record in mine}
+    for task, method, strategy, experiment in sorted(wanted):
+        counted = [record for record in others if record.cell.experiment == experiment]
+        values = sum(part.strategy == strategy for record in counted for part in record.strategies)
+        if values < FEWEST_SEEDS:
+            raise UserError(
+                f"{task} {method}/{strategy} has fewer than {FEWEST_SEEDS} finished seeds beyond the suite's own "
+                f"{seeds}; `bench run {suite} --seeds {seeds + 10}` makes ten"
+            )
+        missing = sorted(seed for key, seed in own if key == experiment and (key, seed) not in there)
+        if missing:
+            raise UserError(f"{task} {method} has no finished seed {missing[0]}; `bench run {suite}` makes it")
+
+
+def _row_changes(old: Sequence[Row], new: Sequence[Row]) -> list[RowChange]:
+    before = {(row.task, row.method, row.strategy): [value.accuracy for value in row.values] for row in old}
+    changes = []
+    for row in new:
+        was = before.get((row.task, row.method, row.strategy), [])
+        changes.append(
+            RowChange(
+                row=f"{row.task} {row.method}/{row.strategy}",
+                old=statistics.fmean(was) if was else None,
+                old_seeds=len(was),
+                new=statistics.fmean(value.accuracy for value in row.values),
+                new_seeds=len(row.values),
+            )
+        )
+    return changes
+
+
+def _costs(done: Iterable[Record]) -> Iterable[Cost]:
+    by_experiment: dict[str, list[Record]] = {}
+    for record in done:
+        by_experiment.setdefault(record.cell.experiment, []).append(record)
+    for members in by_experiment.values():
+        last = members[-1]
+        training = [(record, record.training) for record in members if record.training is not None]
+        here = Machine.of(last.environment)
+        comparable = [
+            part.relative
+            for record, part in training
+            if record.cell.yardstick == last.cell.yardstick and Machine.of(record.environment) == here
+        ]
+        yield Cost(
+            task=last.cell.task,
+            method=last.cell.method,
+            experiment=last.cell.experiment,
+            machine=here,
+            live_bytes=max(part.peak_live_bytes for _, part in training),
+            predict_live_bytes={
+                part.strategy: max(
+                    other.peak_live_bytes
+                    for record, _ in training
+                    for other in record.strategies
+                    if other.strategy == part.strategy
+                )
+                for part in last.strategies
+            },
+            yardstick=last.cell.yardstick,
+            speeds=[race.ratio for race in comparable if race is not None and not race.noisy],
+        )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return "unknown"
+
+
+def _rows(done: Iterable[Record]) -> Iterable[Row]:
+    grouped: dict[tuple[str, str, str, str], list[tuple[Record, records.StrategyRecord]]] = {}
+    for record in done:
+        for strategy in record.strategies:
+            key = (record.cell.task, record.cell.method, strategy.strategy, record.cell.experiment)
+            grouped.setdefault(key, []).append((record, strategy))
+    for (task, method, strategy_name, experiment), pairs in grouped.items():
+        by_seed = {
+            record.cell.seed: Value(seed=record.cell.seed, accuracy=strategy.accuracy, commit=record.code.commit)
+            for record, strategy in pairs
+        }
+        yield Row(
+            task=task,
+            method=method,
+            strategy=strategy_name,
+            experiment=experiment,
+            samples=pairs[0][1].samples,
+            values=[by_seed[seed] for seed in sorted(by_seed)],
+        )

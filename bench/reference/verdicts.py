@@ -1,0 +1,52 @@
+"""A verdict on one thing that was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+What = Literal["golden", "accuracy", "memory", "speed"]
+Verdict = Literal[
+    "ok",
+    "regression",
+    "inputs differ",
+    "losses differ",
+    "results differ",
+    "more memory",
+    "slower",
+    "too good",
+    "failed",
+    "not measured",
+    "no reference",
+    "not compared",
+]
+RED: frozenset[Verdict] = frozenset(
+    {"regression", "inputs differ", "losses differ", "results differ", "more memory", "slower"}
+)
+"""Verdicts that fail a check."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One verdict. Accuracies and limits in per cent, memory in bytes, speed as a ratio to the yardstick's.
+
+    Attributes:
+        strategy: empty where the verdict is on the whole cell.
+        value: the mean of the new values.
+        limit: what the value must not fall below (memory: rise above).
+        detects: the drop (points; speed: ratio) that this check finds with probability 80 %.
+    """
+
+    task: str
+    method: str
+    what: What
+    strategy: str
+    experiment: str
+    verdict: Verdict
+    value: float | None = None
+    seeds: int = 0
+    reference: float | None = None
+    reference_seeds: int = 0
+    limit: float | None = None
+    detects: float | None = None
+    note: str = ""
