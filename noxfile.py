@@ -1,4 +1,4 @@
-"""Sessions: benchmark, tests, gate, lint, types, micro.
+"""Sessions: benchmark, tests, gate, lint, types, micro, reliability.
 
     python3 noxfile.py -s benchmark                    the same as `nox -s benchmark`, on a machine without nox too
     python3 noxfile.py -s benchmark -- --suite smoke   what follows `--` goes to `bench run`
@@ -109,13 +109,19 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def gate(session: nox.Session) -> None:
-    """Measure a suite afresh, `smoke` by default, and compare it with the stored references."""
-    suite = session.posargs[0] if session.posargs else "smoke"
-    runs = session.create_tmp()
-    shutil.rmtree(runs)
+    """Measure a suite afresh, `ci` by default, and compare it with the stored references; leaves all in gate-out/."""
+    suite = session.posargs[0] if session.posargs else "ci"
+    out = ROOT / "gate-out"
+    shutil.rmtree(out, ignore_errors=True)
+    runs, table = out / "runs", out / "check.md"
     command = _bench(session)
-    session.run(*command, "run", "--suite", suite, "--out", runs, "--force", external=True)
-    session.run(*command, "check", suite, "--runs", runs, external=True)
+    session.run(*command, "run", "--suite", suite, "--out", runs, external=True)
+    check = [*command, "check", suite, "--runs", runs, "--junit", out / "junit.xml", "--format", "markdown"]
+    try:
+        with table.open("w") as file:
+            session.run(*check, stdout=file, external=True)
+    finally:
+        print(table.read_text(), flush=True)
 
 
 @nox.session
@@ -139,6 +145,16 @@ def micro(session: nox.Session) -> None:
         _python(session), "-m", "pytest", "tests/micro", "-o", "timeout=0", "--benchmark-only", *session.posargs,
         external=True,
     )  # fmt: skip
+
+
+@nox.session(default=False)
+def reliability(session: nox.Session) -> None:
+    """Plant defects, run the gate on each, count what it catches, and draw healthy suites: an hour on two cores."""
+    python = _python(session)
+    for script, actions in (("gate_on_defects.py", ("run", "judge")), ("false_alarms.py", ("run", "count"))):
+        for action in actions:
+            session.run(python, f"tests/reliability/{script}", action, external=True)
+    session.run(python, "tests/reliability/page.py", external=True)
 
 
 def _bench(session: nox.Session) -> list[str]:

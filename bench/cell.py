@@ -7,6 +7,7 @@ The folder holds ``cell.json``. The process prints one JSON object per line to s
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import sys
 import traceback
@@ -25,6 +26,9 @@ from bench.measure.determinism import deterministic
 from bench.measure.noise import NoiseMeter
 from bench.methods import Learner
 from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord
+
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Errors that no record could be written under either; the user can mend them, and the cell goes on from its state."""
 
 
 def run(folder: Path, *, suite: str, data_dir: Path | None, force: bool, progress: training.Progress) -> Record:
@@ -74,7 +78,9 @@ def _outcome(
         status, error = "diverged", str(reason)
     except (UserError, BrokenPipeError):
         raise
-    except Exception as reason:  # noqa: BLE001 -- a plug-in may raise anything; the other cells must still run
+    except Exception as reason:
+        if isinstance(reason, OSError) and reason.errno in OF_THE_DISK:
+            raise
         traceback.print_exc()
         status, error = "failed", _in_words(reason)
     return Record(

@@ -95,16 +95,14 @@ def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form
     checks = []
     for cell in cells:
         goldens = {part.seed: part for part in (stored.goldens if stored else []) if part.experiment == cell.experiment}
-        blank = Check(
-            task=cell.task, method=cell.method, what="golden", strategy="", experiment=cell.experiment, verdict="ok"
-        )
+        empty = checking.blank(cell.task, cell.method, cell.experiment)
         try:
             taken = opening.take(cell, data_dir)
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001 -- a plug-in may raise anything; the other methods are still checked
-            checks.append(replace(blank, verdict="failed", note=f"{type(error).__name__}: {error}"))
+            checks.append(replace(empty, verdict="failed", note=f"{type(error).__name__}: {error}"))
         else:
-            checks.append(golden.check(blank, [taken], goldens))
+            checks.append(golden.check(empty, [taken], goldens))
     report.render_check(checks, form, Console())
     return status(checks)

@@ -81,10 +81,14 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
     for (name, strategy), members in groups.items():
         good = [row for row in members if row.status == "ok"]
         if good:
-            figures = [_mean(good, column, show) for column, (_, show) in _COLUMNS.items()]
+            accuracies = [row.accuracy for row in good]
+            width = _half_width(accuracies) if good[0].gap is not None else ""
+            figures = [
+                _mean(good, column, show) + (width if column == "gap" else "") for column, (_, show) in _COLUMNS.items()
+            ]
             status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
             verdict = [good[0].verdict or "-"] if checked else []
-            lines.append([name, strategy, accuracy_text([row.accuracy for row in good]), *figures, *verdict, status])
+            lines.append([name, strategy, accuracy_text(accuracies), *figures, *verdict, status])
         blank = [""] * (len(_COLUMNS) + (2 if checked else 1))
         lines += [[name, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
     return lines
@@ -93,10 +97,15 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
 def accuracy_text(values: Sequence[float | None]) -> str:
     """The mean, with the half width of its 95 % Student-t interval where there are several values."""
     known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):.2f}{_half_width(known)}" if known else ""
+
+
+def _half_width(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
     if len(known) < 2:
-        return f"{known[0]:.2f}" if known else ""
+        return ""
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * statistics.stdev(known) / math.sqrt(len(known))
-    return f"{statistics.fmean(known):.2f} ±{half:.2f}"
+    return f" ±{half:.2f}"
 
 
 def _mean(good: Sequence[Row], name: str, show: Callable[[float], str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 import os
 import sys
@@ -234,8 +235,11 @@ def save_atomically(state: Any, path: Path) -> None:
     """Save a state under a temporary name, then rename."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        # First in memory: an error of the disk reaches the caller as it is, not wrapped by the serialiser.
+        content = io.BytesIO()
+        torch.save(state, content)
         with temporary.open("wb") as file:
-            torch.save(state, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

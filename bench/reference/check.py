@@ -18,7 +18,7 @@ from bench.records import CellSpec, Record
 from bench.reference import costs, golden
 from bench.reference import statistics as tests
 from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured, Row
-from bench.reference.verdicts import Check
+from bench.reference.verdicts import Check, What
 
 
 def check(
@@ -36,26 +36,32 @@ def check(
         fingerprint: of the code whose records are preferred where a seed has several.
     """
     strategies = {cell.experiment: (cell.task, cell.method, names) for cell, names in expected}
+    raced = {cell.experiment for cell, _ in expected if cell.yardstick is not None}
     own = {key: sorted({c.seed for c, _ in expected if c.experiment == key}) for key in strategies}
     rows = sum(len(names) for *_, names in strategies.values())
     checks = []
     for experiment, (task, method, names) in strategies.items():
-        blank = Check(task=task, method=method, what="golden", strategy="", experiment=experiment, verdict="ok")
+        whole = blank(task, method, experiment)
         mine = _counted(records, experiment, own[experiment], fingerprint)
-        problem = _problem(blank, mine, own[experiment], measured)
+        problem = _problem(whole, mine, own[experiment], measured)
         stored = _Stored.of(measured, experiment)
         good = [record for record in mine.values() if record.status == "ok"]
-        checks.append(problem or golden.check(blank, [golden.Opening.of(r) for r in good], stored.goldens))
+        checks.append(problem or golden.check(whole, [golden.Opening.of(r) for r in good], stored.goldens))
         for name in names:
             row = stored.rows.get(name)
-            blank_row = replace(blank, what="accuracy", strategy=name)
-            checks.append(
-                _with_means(blank_row, problem, good, row) if problem else accuracy(blank_row, good, row, rows)
-            )
+            empty = blank(task, method, experiment, name)
+            checks.append(_with_means(empty, problem, good, row) if problem else accuracy(empty, good, row, rows))
         if problem is None:
-            checks.append(costs.memory(replace(blank, what="memory"), good, stored.cost))
-            checks.append(costs.speed(replace(blank, what="speed"), good, stored.cost, len(strategies)))
+            checks.append(costs.memory(replace(whole, what="memory"), good, stored.cost))
+            if experiment in raced:
+                checks.append(costs.speed(replace(whole, what="speed"), good, stored.cost, len(raced)))
     return checks
+
+
+def blank(task: str, method: str, experiment: str, strategy: str = "") -> Check:
+    """A check with nothing in it yet: of a strategy's accuracy, or of the golden numbers of the whole cell."""
+    what: What = "accuracy" if strategy else "golden"
+    return Check(task=task, method=method, what=what, strategy=strategy, experiment=experiment, verdict="ok")
 
 
 @dataclass(frozen=True)
@@ -87,27 +93,27 @@ def _counted(records: Sequence[Record], experiment: str, seeds: Sequence[int], f
     return {record.cell.seed: record for record in sorted(mine, key=rank)}
 
 
-def _problem(blank: Check, mine: Mapping[int, Record], own: Sequence[int], measured: Measured | None) -> Check | None:
+def _problem(empty: Check, mine: Mapping[int, Record], own: Sequence[int], measured: Measured | None) -> Check | None:
     """Why nothing can be said of an experiment, if so."""
     failed = [record for record in mine.values() if record.status != "ok"]
     if failed:
         note = f"seed {failed[0].cell.seed}: {failed[0].status}: {failed[0].error}"
-        return replace(blank, verdict="failed", note=note)
+        return replace(empty, verdict="failed", note=note)
     missing = [seed for seed in own if seed not in mine]
     if len(missing) == len(own):
-        return replace(blank, verdict="not measured", note="no record with the suite's settings")
+        return replace(empty, verdict="not measured", note="no record with the suite's settings")
     if missing:
-        return replace(blank, verdict="not measured", note=f"no record of seed {', '.join(map(str, missing))}")
+        return replace(empty, verdict="not measured", note=f"no record of seed {', '.join(map(str, missing))}")
     if measured is None:
-        return replace(blank, verdict="no reference", note="no stored values for these settings")
+        return replace(empty, verdict="no reference", note="no stored values for these settings")
     return None
 
 
-def _with_means(blank: Check, problem: Check, good: Sequence[Record], row: Row | None) -> Check:
+def _with_means(empty: Check, problem: Check, good: Sequence[Record], row: Row | None) -> Check:
     """A row on which nothing can be said, with the means that are known."""
-    values, stored = _accuracies(good, blank.strategy), _stored_accuracies(row)
+    values, stored = _accuracies(good, empty.strategy), _stored_accuracies(row)
     return replace(
-        blank,
+        empty,
         verdict=problem.verdict,
         note=problem.note,
         value=statistics.fmean(values) if values else None,
@@ -117,24 +123,24 @@ def _with_means(blank: Check, problem: Check, good: Sequence[Record], row: Row |
     )
 
 
-def accuracy(blank: Check, good: Sequence[Record], row: Row | None, rows: int) -> Check:
+def accuracy(empty: Check, good: Sequence[Record], row: Row | None, rows: int) -> Check:
     """The verdict on one strategy's accuracies.
 
     Args:
-        blank: says which row it is.
+        empty: says which row it is.
         good: one record per own seed.
         row: the stored values.
         rows: how many rows are tested together.
     """
-    new, stored = _accuracies(good, blank.strategy), _stored_accuracies(row)
+    new, stored = _accuracies(good, empty.strategy), _stored_accuracies(row)
     if row is None or len(stored) < FEWEST_SEEDS:
-        return replace(blank, verdict="no reference", note="no stored values for these settings")
+        return replace(empty, verdict="no reference", note="no stored values for these settings")
     levels = tests.Levels.of(rows, len(new))
     least = binomial_deviation(statistics.fmean(stored), row.samples)
     center, mean = statistics.fmean(stored), statistics.fmean(new)
     margin = tests.mean_margin(stored, new, levels.mean, least)
     known = replace(
-        blank,
+        empty,
         value=mean,
         seeds=len(new),
         reference=center,
@@ -146,7 +152,7 @@ def accuracy(blank: Check, good: Sequence[Record], row: Row | None, rows: int) -
     if mean < center - margin:
         return replace(known, verdict="regression", note=f"{center - mean:.2f} points below")
     if min(new) < center - single:
-        seed = min(good, key=lambda record: _accuracies([record], blank.strategy)).cell.seed
+        seed = min(good, key=lambda record: _accuracies([record], empty.strategy)).cell.seed
         return replace(
             known, verdict="regression", note=f"seed {seed} is {center - min(new):.2f} points below, {min(new):.2f}"
         )

@@ -8,66 +8,12 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree as ET
 
 import pytest
+from command_line import accuracies, assert_one_sentence, children, run_mine
 
 from bench import cli
-
-SUITE = """
-tasks = ["digits"]
-epochs = 3
-batch_size = 64
-loader = "memory"
-[methods.asge]
-plan = "8,M,16"
-[methods.backprop]
-plan = "8,M,16"
-"""
-
-
-@pytest.fixture
-def bench(tmp_path):
-    (tmp_path / "mine.toml").write_text(SUITE)
-    environment = {
-        **os.environ,
-        "BENCH_CACHE": str(tmp_path / "cache"),
-        "BENCH_REFERENCE": str(tmp_path / "reference"),
-        "COLUMNS": "200",
-    }
-    environment.pop("BENCH_DATA", None)
-
-    def run(*arguments, **changes):
-        command = [sys.executable, "-m", "bench", *arguments]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**environment, **changes},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-
-    run.folder = tmp_path
-    run.environment = environment
-    return run
-
-
-def run_mine(bench, *arguments):
-    return bench("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json", *arguments)
-
-
-def accuracies(done):
-    return {(row["method"], row["strategy"]): row["accuracy"] for row in json.loads(done.stdout)}
-
-
-def assert_one_sentence(done, *words):
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 @pytest.mark.timeout(300)
@@ -87,25 +33,47 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     assert accuracies(again) == accuracies(first)
 
     assert bench("check", "mine.toml").returncode == 4  # nothing to compare with
-    assert run_mine(bench, "--seeds", "3").returncode == 0
+    assert run_mine(bench, "--seeds", "4").returncode == 0
     assert_one_sentence(bench("reference", "update", "mine.toml"), "--reason")
     updated = bench("reference", "update", "mine.toml", "--reason", "first values")
     assert updated.returncode == 0, updated.stderr
     shown = bench("reference", "show", "mine")
     assert shown.returncode == 0
     assert "first values" in shown.stderr
-    assert bench("check", "mine.toml").returncode == 0
     assert '"verdict": "ok"' in run_mine(bench).stdout
 
+    green = bench("check", "mine.toml", "--junit", "out/junit.xml", "--format", "json")
+    assert green.returncode == 0, green.stdout
+    assert {(row["what"], row["verdict"]) for row in json.loads(green.stdout)} == {
+        ("golden", "ok"), ("accuracy", "ok"), ("memory", "ok"),
+    }  # fmt: skip
+    suite = ET.parse(bench.folder / "out" / "junit.xml").getroot().find("testsuite")  # noqa: S314 -- made here
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("8", "0", "0")
+    assert bench("golden", "mine.toml", "--threads", "1").returncode == 0
+
     stored = bench.folder / "reference" / "measured" / "mine.json"
-    content = json.loads(stored.read_text())
+    kept = stored.read_text()
+    content = json.loads(kept)
+    content["goldens"][0]["losses"]["layer1"][3] += 1e-9
+    stored.write_text(json.dumps(content))
+    moved = bench("golden", "mine.toml", "--threads", "1", "--format", "json")
+    assert moved.returncode == 1
+    assert [row["verdict"] for row in json.loads(moved.stdout)] == ["losses differ", "ok"]
+
+    content = json.loads(kept)
     for row in content["rows"]:
         for value in row["values"]:
             value["accuracy"] = 99.9
     stored.write_text(json.dumps(content))
     red = bench("check", "mine.toml", "--format", "json")
     assert red.returncode == 1
-    assert {row["verdict"] for row in json.loads(red.stdout)} == {"regression"}
+    notes = {row["note"] for row in json.loads(red.stdout) if row["verdict"] == "regression"}
+    assert notes
+    assert all("fresh seeds 4 confirm it" in note for note in notes)
+
+    compared = bench("compare", "results/runs", "results/runs", "--format", "json")
+    assert compared.returncode == 0
+    assert {row["verdict"] for row in json.loads(compared.stdout)} == {"identical"}
 
     plotted = bench("plot", "results/runs", "--out", "drawn")
     assert plotted.returncode == 0
@@ -138,10 +106,6 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
     assert continued.returncode == 0, continued.stderr
     assert "epoch 1/40" not in continued.stderr.split("backprop")[0]
     assert accuracies(continued) == accuracies(undisturbed)
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_cell_ends_when_its_harness_is_killed(bench):
@@ -243,19 +207,6 @@ def test_a_truncated_data_file_is_named_before_anything_runs(bench):
     verified = bench("data", "verify", "mnist", "--data-dir", "data")
     assert verified.returncode == 2
     assert "truncated" in verified.stderr
-
-
-def test_a_folder_that_cannot_be_written(bench):
-    (bench.folder / "blocked").write_text("a file, not a folder")
-    assert_one_sentence(run_mine(bench, "--out", "blocked/runs"), "blocked/runs", "cannot be written")
-
-
-def test_a_record_edited_into_nonsense_is_named(bench):
-    assert run_mine(bench, "--methods", "backprop").returncode == 0
-    [path] = bench.folder.glob("results/runs/*/record.json")
-    path.write_text(path.read_text()[:200])
-    for arguments in (["table"], ["run", "mine.toml", "--threads", "1"], ["check", "mine.toml"], ["plot"]):
-        assert_one_sentence(bench(*arguments), "record.json", "delete it")
 
 
 def test_nothing_measured_is_a_status_of_its_own(bench):

@@ -1,0 +1,36 @@
+"""Helpers for tests of the real command line; the fixture `bench` runs it in a folder of its own."""
+
+import json
+from pathlib import Path
+
+SUITE = """
+tasks = ["digits"]
+epochs = 3
+batch_size = 64
+loader = "memory"
+[methods.asge]
+plan = "8,M,16"
+[methods.backprop]
+plan = "8,M,16"
+"""
+
+
+def run_mine(bench, *arguments):
+    return bench("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json", *arguments)
+
+
+def accuracies(done):
+    return {(row["method"], row["strategy"]): row["accuracy"] for row in json.loads(done.stdout)}
+
+
+def assert_one_sentence(done, *words):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,0 +1,192 @@
+"""Faults, injected into the real command line: nothing is lost, nothing is half-read, the table says what happened."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from command_line import accuracies, assert_one_sentence, children, run_mine
+
+PLUGIN = """
+import time
+import torch
+from types import SimpleNamespace
+from asge.learner import ASGELearner, ASGESettings, ASGE
+
+
+class Hung(ASGELearner):
+    def train_step(self, images, labels):
+        time.sleep(1000)
+
+
+class Greedy(ASGELearner):
+    def train_step(self, images, labels):
+        torch.empty(10**15)
+
+
+class Poisoned(ASGELearner):
+    def train_step(self, images, labels):
+        return super().train_step(images * float("nan"), labels)
+
+
+def method(learner):
+    return SimpleNamespace(Settings=ASGESettings, strategies=ASGE.strategies, build=learner)
+
+
+hung, greedy, poisoned = method(Hung), method(Greedy), method(Poisoned)
+"""
+ENTRY_POINTS = """
+[bench.methods]
+hung = faulty:hung
+greedy = faulty:greedy
+poisoned = faulty:poisoned
+"""
+SUITE_OF = """
+tasks = ["digits"]
+epochs = 3
+batch_size = 64
+loader = "memory"
+[methods.{method}]
+plan = "8,M,16"
+[methods.backprop]
+plan = "8,M,16"
+"""
+
+
+@pytest.fixture
+def faulty(bench):
+    """Runs a suite of one faulty method of a plug-in, and backprop."""
+    plugin = bench.folder / "plugin"
+    (plugin / "faulty-1.dist-info").mkdir(parents=True)
+    (plugin / "faulty-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1\n")
+    (plugin / "faulty-1.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
+    (plugin / "faulty.py").write_text(PLUGIN)
+
+    def run(method, *options):
+        (bench.folder / "faulty.toml").write_text(SUITE_OF.format(method=method))
+        arguments = ["run", "faulty.toml", "--threads", "1", "--no-plots", "--format", "json", *options]
+        done = bench(*arguments, PYTHONPATH=str(plugin))
+        return done, {row["method"]: row for row in json.loads(done.stdout)}
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "words"),
+    [("greedy", "failed", "out of memory: "), ("poisoned", "diverged", "loss 'layer1' is nan")],
+)
+def test_a_cell_that_cannot_go_on_is_a_row_and_the_others_run(faulty, method, status, words):
+    done, rows = faulty(method)
+    assert done.returncode == 3, done.stderr
+    assert rows[method]["status"] == status
+    assert words in rows[method]["error"]
+    assert rows["backprop"]["status"] == "ok"
+
+
+def test_a_cell_that_hangs_is_stopped_and_the_others_run(faulty, bench):
+    done, rows = faulty("hung", "--stall", "12")
+    assert done.returncode == 3, done.stderr
+    assert rows["backprop"]["status"] == "ok"
+    table = bench("table", "--format", "json")
+    by_method = {row["method"]: row for row in json.loads(table.stdout)}
+    assert by_method["hung"]["status"] == "timeout"
+    assert "nothing was heard of it for 12 s" in by_method["hung"]["error"]
+
+
+@pytest.mark.timeout(300)
+def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_room(bench):
+    limited = 'ulimit -f 4; exec "$0" -m bench run mine.toml --methods asge --threads 1 --no-plots --format json'
+    done = subprocess.run(
+        ["bash", "-c", limited, sys.executable],
+        cwd=bench.folder, env=bench.environment, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    [folder] = [path for path in (bench.folder / "results" / "runs").iterdir() if path.is_dir()]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "cell.json", "log.txt"]
+    table = json.loads(bench("table", "--format", "json").stdout)
+    assert {row["status"] for row in table} == {"interrupted"}
+    assert run_mine(bench, "--methods", "asge").returncode == 0
+
+
+@pytest.mark.timeout(300)
+def test_two_harnesses_on_one_folder_do_not_disturb_each_other(bench):
+    command = [sys.executable, "-m", "bench", "run", "mine.toml", "--threads", "1", "--epochs", "40", "--no-plots",
+               "--methods", "asge", "--format", "json"]  # fmt: skip
+    first = subprocess.Popen(
+        command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in first.stderr:
+        if "epoch 1/" in line:
+            break
+    [row, *_] = json.loads(bench("table", "--format", "json").stdout)
+    assert row["status"] == "running"
+    second = run_mine(bench, "--epochs", "40", "--methods", "asge")
+    assert second.returncode == 2
+    assert "is being run by another process" in second.stderr
+    out, _ = first.communicate(timeout=200)
+    assert first.returncode == 0
+    assert {row["status"] for row in json.loads(out)} == {"ok"}
+
+
+def test_a_killed_process_leaves_a_row_that_says_so(bench):
+    command = [sys.executable, "-m", "bench", "run", "mine.toml", "--threads", "1", "--epochs", "100000", "--no-plots",
+               "--methods", "asge"]  # fmt: skip
+    harness = subprocess.Popen(
+        command, cwd=bench.folder, env=bench.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    for line in harness.stderr:
+        if "epoch 1/" in line:
+            break
+    [cell] = children(harness.pid)
+    os.kill(cell, 9)
+    harness.communicate(timeout=60)
+    assert harness.returncode == 3
+    [row, *_] = json.loads(bench("table", "--format", "json").stdout)
+    assert row["status"] == "interrupted"
+    assert "killed by signal 9" in row["error"]
+
+
+@pytest.mark.timeout(300)
+def test_a_record_of_an_older_schema_or_cut_short_is_kept_aside_and_measured_again(bench):
+    assert run_mine(bench).returncode == 0
+    paths = {json.loads(path.read_text())["cell"]["method"]: path
+             for path in bench.folder.glob("results/runs/*/record.json")}  # fmt: skip
+    old = json.dumps({**json.loads(paths["asge"].read_text()), "schema_version": 0})
+    cut = paths["backprop"].read_text()[:200]
+    paths["asge"].write_text(old)
+    paths["backprop"].write_text(cut)
+
+    table = bench("table", "--format", "json")
+    assert table.returncode == 0
+    assert {row["status"] for row in json.loads(table.stdout)} == {"unreadable"}
+    assert "its schema is 0, this version reads 1" in table.stderr
+    assert bench("check", "mine.toml").returncode == 4
+    assert bench("plot").returncode == 4
+
+    again = run_mine(bench)
+    assert again.returncode == 0, again.stderr
+    assert {row["status"] for row in json.loads(again.stdout)} == {"ok"}
+    for method, text in (("asge", old), ("backprop", cut)):
+        assert (paths[method].parent / "record-unreadable-1.json").read_text() == text
+
+
+def test_a_clock_that_runs_backwards_changes_no_duration(bench):
+    (bench.folder / "clock").mkdir()
+    (bench.folder / "clock" / "sitecustomize.py").write_text(
+        "import itertools, time\nticks = itertools.count()\ntime.time = lambda: 2e9 - 3600 * next(ticks)\n"
+    )
+    done = bench("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json",
+                 PYTHONPATH=str(bench.folder / "clock"))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for row in json.loads(done.stdout):
+        assert row["train_seconds"] > 0
+        assert row["train_images_per_second"] > 0
+    assert accuracies(done) == accuracies(run_mine(bench, "--force"))
+
+
+def test_a_folder_that_is_not_ours_to_write_is_named(bench):
+    (bench.folder / "blocked").write_text("a file, not a folder")
+    assert_one_sentence(run_mine(bench, "--out", "blocked/runs"), "blocked/runs", "cannot be written")

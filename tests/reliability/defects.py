@@ -1,0 +1,153 @@
+"""Ten defects of the kind that is found in published code, each as an edit of this project's own.
+
+An edit replaces one piece of text, which has to be there exactly once: a defect that no longer fits the code is an
+error, not a defect that nobody plants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALL = ("asge", "ff", "cwc", "backprop")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Text of one file, and what it becomes."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One mistake.
+
+    Attributes:
+        key: name of its folder.
+        title: what was done, in a table.
+        methods: those that it changes.
+    """
+
+    key: str
+    title: str
+    methods: tuple[str, ...]
+    edits: tuple[Edit, ...]
+
+
+DEFECTS = (
+    Defect(
+        "detach",
+        "detach removed: gradients cross layers",
+        ("asge", "ff", "cwc"),
+        (
+            # The graph of a layer is needed again by the next one: without the second edit an error would tell.
+            Edit(
+                "asge/learner.py",
+                "            y = y.detach()\n            features.append(strategies.pooled(y))",
+                "            features.append(strategies.pooled(y.detach()))",
+            ),
+            Edit(
+                "asge/learner.py",
+                'backward()\n            losses[f"',
+                'backward(retain_graph=True)\n            losses[f"',
+            ),
+            Edit("baselines/cwc.py", "x = out.detach()", "x = out"),
+            Edit(
+                "baselines/cwc.py",
+                'backward()\n                losses[f"',
+                'backward(retain_graph=True)\n                losses[f"',
+            ),
+            Edit("baselines/forward_forward.py", "x = h.detach()", "x = h"),
+            Edit(
+                "baselines/forward_forward.py",
+                'backward()\n            losses[f"',
+                'backward(retain_graph=True)\n            losses[f"',
+            ),
+        ),
+    ),
+    Defect(
+        "projection",
+        "fixed projection trained by mistake",
+        ("asge",),
+        (
+            Edit(
+                "asge/block.py",
+                'self.register_buffer("weight", draw * (scale / math.sqrt(dimension)))',
+                "self.weight = nn.Parameter(draw * (scale / math.sqrt(dimension)))",
+            ),
+        ),
+    ),
+    Defect(
+        "negatives",
+        "negatives that include the true label",
+        ("ff",),
+        (Edit("baselines/forward_forward.py", "torch.randint(1, classes", "torch.randint(0, classes"),),
+    ),
+    Defect(
+        "after-pool",
+        "goodness read after pooling and normalisation",
+        ("asge",),
+        (Edit("asge/block.py", "F.linear(spatial_goodness(y,", "F.linear(spatial_goodness(self.propagate(y),"),),
+    ),
+    Defect(
+        "labels",
+        "labels shifted for 3 % of the training data",
+        ALL,
+        (
+            Edit(
+                "bench/data/splits.py",
+                'train=Split(arrays.train_images[train], labels[train], train, "train")',
+                "train=Split(arrays.train_images[train], (labels[train] + (torch.arange(len(train)) % 33 == 0)) % 10, "
+                'train, "train")',
+            ),
+        ),
+    ),
+    Defect(
+        "augmented-test",
+        "augmentation also at test time",
+        ALL,
+        (Edit("bench/parts.py", "augmentation=spec.augmentation if train else ()", "augmentation=spec.augmentation"),),
+    ),
+    Defect(
+        "best-test-epoch",
+        "best epoch chosen on test data",
+        ALL,
+        (
+            Edit("bench/cell.py", "            data.validation,\n", "            data.test,\n"),
+            Edit("bench/cell.py", "accuracy=last[strategy]", "accuracy=best[strategy]"),
+        ),
+    ),
+    Defect(
+        "learning-rate",
+        "learning rate three times as high",
+        ALL,
+        (Edit("asge/optim.py", "self._peak = settings.learning_rate", "self._peak = 3 * settings.learning_rate"),),
+    ),
+    Defect(
+        "relu",
+        "ReLU left out",
+        ALL,
+        (
+            Edit("asge/block.py", "return F.relu(self.conv(x), inplace=True)", "return self.conv(x)"),
+            Edit("baselines/cwc.py", "y = F.relu(self.conv(x), inplace=True)", "y = self.conv(x)"),
+            Edit(
+                "baselines/forward_forward.py",
+                "h = F.relu(layer(normalize_length(x)))",
+                "h = layer(normalize_length(x))",
+            ),
+            Edit(
+                "baselines/forward_forward.py",
+                "x = F.relu(layer(normalize_length(x)))",
+                "x = layer(normalize_length(x))",
+            ),
+        ),
+    ),
+    Defect(
+        "leak",
+        "validation images leaked into training",
+        ALL,
+        (Edit("bench/data/splits.py", "    remaining[validation] = False\n", ""),),
+    ),
+)

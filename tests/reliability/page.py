@@ -1,0 +1,77 @@
+"""Write the tables of docs/reliability.md from the kept results: python tests/reliability/page.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gate_on_defects import CAUGHT, RESULTS, ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
+TIERS = ("golden, same machine", "golden, another machine", "results, same machine", "accuracy")
+HEADS = ("golden, equal machine", "golden, other machine", "final accuracies, equal machine", "statistics of accuracy")
+
+
+def defects_table(results: dict[str, Any]) -> str:
+    """A line per defect: by tier, in how many of the methods that have it it was caught."""
+    lines = [
+        "| planted defect | methods | " + " | ".join(HEADS) + " | caught |",
+        "|---|---|" + "---|" * len(TIERS) + "---|",
+    ]
+    caught = caught_elsewhere = 0
+    for defect in results.values():
+        methods = defect["methods"]
+        cells = []
+        by_tier = {tier: [m for m, found in methods.items() if _caught(found, tier)] for tier in TIERS}
+        for tier in TIERS:
+            some = by_tier[tier]
+            cells.append("all" if len(some) == len(methods) else ", ".join(some) or "-")
+        anywhere = {method for some in by_tier.values() for method in some}
+        elsewhere = set(by_tier["golden, another machine"]) | set(by_tier["accuracy"])
+        caught += anywhere == set(methods)
+        caught_elsewhere += elsewhere == set(methods)
+        yes = "yes" if anywhere == set(methods) else ", ".join(sorted(anywhere)) or "**no**"
+        lines.append(f"| {defect['title']} | {', '.join(methods)} | " + " | ".join(cells) + f" | {yes} |")
+    lines += [
+        "",
+        f"**Caught in every method that has them: {caught} of {len(results)} defects** on a machine like the references', "
+        f"{caught_elsewhere} of {len(results)} on any other.",
+    ]
+    return "\n".join(lines)
+
+
+def _caught(found: dict[str, dict[str, str]], tier: str) -> bool:
+    return found[tier].get("verdict") in CAUGHT
+
+
+def alarms_table(found: dict[str, Any]) -> str:
+    """How many drawn suites raised an alarm, how many failed, and which rows it was."""
+    suites = found["suites"]
+    lines = [
+        "| healthy suites drawn | raised an alarm | failed after confirmation | promised at most |",
+        "|---|---|---|---|",
+        f"| {suites:,} | {found['alarms']:,} ({100 * found['alarms'] / suites:.2f} %) "
+        f"| {found['failures']:,} ({100 * found['failures'] / suites:.2f} %) | 1 % |",
+        "",
+    ]
+    rows = ", ".join(f"{row} {count:,}" for row, count in sorted(found["alarms by row"].items(), key=lambda i: -i[1]))
+    lines.append(f"Alarms by row: {rows}." if rows else "No row raised an alarm.")
+    return "\n".join(lines)
+
+
+def with_tables(page: str) -> str:
+    """The page with its tables made anew."""
+    tables = {
+        "defects": defects_table(json.loads((RESULTS / "defects.json").read_text())),
+        "false alarms": alarms_table(json.loads((RESULTS / "false-alarms.json").read_text())),
+    }
+    for name, table in tables.items():
+        start, end = f"<!-- table: {name} -->\n", f"<!-- end of table: {name} -->"
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(end)
+        page = f"{before}{start}{table}\n{end}{after}"
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text()))
