@@ -19,13 +19,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scipy import stats
 
 from bench import sides
 from bench.records import Found, Record
+from bench.reference.statistics import sidak
 from bench.rows import labels
 from bench.sides import Side
 
@@ -108,7 +109,27 @@ def comparisons(a: Found, b: Found, again: Sequence[Record] = ()) -> list[Compar
             speed = _speed(one, other, second or Side())
             for strategy in _strategies(one, other):
                 table.append(_row(task, method, label, strategy, one, other, speed))  # noqa: PERF401
-    return table
+    return together(table)
+
+
+def together(table: Sequence[Comparison]) -> list[Comparison]:
+    """The rows, with only those still better or worse that are so among as many rows.
+
+    Each interval is its row's own. By Sidak's level, a table of rows without any difference has a verdict other than
+    "no difference seen" with probability 5 %, however many rows it has.
+    """
+    judged = [row for row in table if row.probability is not None]
+    level = sidak(1 - CONFIDENCE, max(1, len(judged)))
+
+    def believed(row: Comparison) -> Comparison:
+        if row.verdict not in ("better", "worse") or row.probability is None:
+            return row
+        if 2 * min(row.probability, 1 - row.probability) < level:
+            return row
+        note = f"its interval excludes 0, but among {len(judged)} rows that happens by chance"
+        return replace(row, verdict="no difference seen", notes=(*row.notes, note))
+
+    return [believed(row) for row in table]
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> Difference | None:

@@ -168,8 +168,6 @@ def notes(table: Sequence[Comparison]) -> list[str]:
         f"{task} {label}{'/' if any(strategies) else ''}{', '.join(strategies)}: {note}"
         for (task, label, note), strategies in holds.items()
     ]
-    if sum(row.low is not None for row in table) > 1:
-        told.append("the intervals hold row by row: of 20 rows without a difference one shows a difference by chance")
     if any(row.speed_ratio is not None and not row.speed_verdict for row in table):
         told.append("a speed is judged only with three runs or more in all and with a second run of A, the A/A ratio")
     return told

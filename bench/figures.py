@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 
-from bench.records import Record
+from bench.records import EpochRecord, Record
 from bench.rows import conditions_of, labels
 
 mpl.use("Agg")
@@ -161,10 +161,61 @@ def throughput_and_memory(runs: Runs, colors: dict[str, Any]) -> Figure | None:
     return figure
 
 
+def layer_by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """What each layer does from epoch to epoch: accuracy, goodness, time and live memory; mean over seeds."""
+    frame = pd.DataFrame(
+        [
+            {"method": name, "epoch": epoch.epoch, "layer": str(layer), "quantity": quantity, "value": value}
+            for name, record in runs
+            for epoch in record.epochs
+            for quantity, values in _layer_quantities(epoch).items()
+            for layer, value in enumerate(values, start=1)
+        ]
+    )
+    if frame.empty:
+        return None
+    grid = sns.relplot(
+        frame,
+        x="epoch",
+        y="value",
+        hue="layer",
+        row="quantity",
+        col="method",
+        kind="line",
+        marker="o",
+        errorbar=None,
+        palette="viridis",
+        height=2.2,
+        aspect=1.4,
+        facet_kws={"sharey": "row", "sharex": True},
+    )
+    grid.set_titles("")
+    for axes, method in zip(grid.axes[0], grid.col_names, strict=True):
+        axes.set_title(method)
+    for axes, quantity in zip(grid.axes[:, 0], grid.row_names, strict=True):
+        axes.set_ylabel(quantity)
+    for axes in grid.axes.flat:
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    grid.figure.suptitle(_title(runs, "Layer by layer"), y=1.03)
+    figure: Figure = grid.figure
+    return figure
+
+
+def _layer_quantities(epoch: EpochRecord) -> dict[str, Sequence[float]]:
+    known: dict[str, Sequence[float] | None] = {
+        "validation\naccuracy (%)": epoch.layers,
+        "mean goodness": epoch.layer_goodness,
+        "ms per step": [1e3 * value for value in epoch.layer_seconds or ()],
+        "live MiB": [value / 2**20 for value in epoch.layer_live_bytes or ()],
+    }
+    return {quantity: values for quantity, values in known.items() if values}
+
+
 FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
     "accuracy-by-layer": accuracy_by_layer,
     "accuracy-against-time": accuracy_against_time,
     "throughput-and-memory": throughput_and_memory,
+    "layer-by-layer": layer_by_layer,
 }
 
 

@@ -85,10 +85,10 @@ def run_cells(
         stall: seconds without a sign of life after which a cell is stopped.
         watcher: is told what happens.
     """
-    kept = {} if force else _finished(cells, out)
     outcomes = []
     for index, cell in enumerate(cells):
-        record = kept.get(cell.id)
+        # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
+        record = None if force else _finished(cell, out)
         if record is None:
             watcher.cell_started(cell, index, len(cells))
             outcome = _run(cell, out / cell.id, suite, data_dir, force, stall, watcher)
@@ -110,21 +110,17 @@ def prepare_folder(out: Path) -> None:
         raise UserError(f"output folder {str(out)!r} cannot be written: {error.strerror}") from error
 
 
-def _finished(cells: Sequence[CellSpec], out: Path) -> dict[str, Record]:
-    """The finished records of some cells; one that cannot be read is set aside, and its cell is run again."""
-    found = {}
-    for cell in cells:
-        path = out / cell.id / records.RECORD_FILE
-        if not path.is_file():
-            continue
-        try:
-            record = records.read(path)
-        except UserError as error:
-            print(f"note: {error}; kept as {records.set_aside(path).name}, measured again", file=sys.stderr)
-            continue
-        if record.status in records.FINISHED and record.cell == cell:
-            found[cell.id] = record
-    return found
+def _finished(cell: CellSpec, out: Path) -> Record | None:
+    """A cell's finished record; one that cannot be read is set aside, and its cell is run again."""
+    path = out / cell.id / records.RECORD_FILE
+    if not path.is_file():
+        return None
+    try:
+        record = records.read(path)
+    except UserError as error:
+        print(f"note: {error}; kept as {records.set_aside(path).name}, measured again", file=sys.stderr)
+        return None
+    return record if record.status in records.FINISHED and record.cell == cell else None
 
 
 def _run(

@@ -26,7 +26,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     ]  # fmt: skip
     may_be_null = {"published", "gap", "energy_joules"}
     assert {key for row in rows for key, value in row.items() if value is None} <= may_be_null
-    assert len(list(bench.folder.glob("results/runs/figures/mine/*.png"))) == 3
+    assert len(list(bench.folder.glob("results/runs/figures/mine/*.png"))) == 4
 
     again = run_mine(bench)
     assert "finished before" in again.stderr
@@ -77,7 +77,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
 
     plotted = bench("plot", "results/runs", "--out", "drawn")
     assert plotted.returncode == 0
-    assert len(plotted.stdout.splitlines()) == 3
+    assert len(plotted.stdout.splitlines()) == 4
 
 
 @pytest.mark.timeout(300)

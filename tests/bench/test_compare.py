@@ -337,3 +337,16 @@ def test_empty_folders_say_that_nothing_can_be_compared(tmp_path, capsys):
 def test_an_option_for_revisions_is_refused_with_folders(tmp_path):
     with pytest.raises(UserError, match="--epochs is for running two revisions"):
         comparing.compare(str(tmp_path), str(tmp_path), **{**NO_OPTIONS, "epochs": 3}, form="rich")
+
+
+def test_a_difference_that_many_rows_show_by_chance_is_not_believed():
+    """p = 0.03 of one row is below 5 %; the least of ten such values is not."""
+    row = compare.Comparison(
+        task="t", method="m", label="m", strategy="s", verdict="worse", n_a=3, n_b=3, failed_a=0, failed_b=0,
+        difference=-1.0, low=-1.9, high=-0.1, probability=0.015,
+    )  # fmt: skip
+    others = [replace(row, verdict="no difference seen", probability=0.5)] * 9
+    assert compare.together([row])[0].verdict == "worse"
+    assert compare.together([row, *others])[0].verdict == "no difference seen"
+    certain = replace(row, probability=0.001)
+    assert compare.together([certain, *others])[0].verdict == "worse"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench import methods, settings
-from bench.methods import PerLayer
+from bench.methods import Goodness, Observable, PerLayer
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
 EPOCHS, STEPS = 2, 4
@@ -69,6 +69,26 @@ def test_layers_predict_if_they_say_so(name):
         for logits in learner.layer_logits(images):
             assert logits.shape == (16, 10)
             assert not logits.requires_grad
+
+
+def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(name):
+    watched, blind = build(name)[0], build(name)[0]
+    if not isinstance(watched, Observable):
+        return
+    calls = []
+    watched.on_layer = lambda: calls.append(None)
+    images, labels = next(batches(0))
+    for learner in (watched, blind):
+        learner.begin_epoch(0)
+        learner.train_step(images, labels)
+    if isinstance(watched, PerLayer):
+        assert len(calls) == len(watched.layer_logits(images))
+    if isinstance(watched, Goodness):
+        goodness = watched.layer_goodness(images)
+        assert len(goodness) == len(calls)
+        assert all(value.dim() == 0 and value >= 0 for value in goodness)
+    for strategy, logits in outputs(watched).items():
+        assert torch.equal(logits, outputs(blind)[strategy])
 
 
 def test_steps_on_one_batch_lower_its_losses(name):

@@ -32,11 +32,11 @@ def defects_table(results: dict[str, Any]) -> str:
         caught_elsewhere += elsewhere == set(methods)
         yes = "yes" if anywhere == set(methods) else ", ".join(sorted(anywhere)) or "**no**"
         lines.append(f"| {defect['title']} | {', '.join(methods)} | " + " | ".join(cells) + f" | {yes} |")
-    lines += [
-        "",
-        f"**Caught in every method that has them: {caught} of {len(results)} defects** on a machine like the references', "
-        f"{caught_elsewhere} of {len(results)} on any other.",
-    ]
+    total = len(results)
+    here = (
+        f"{caught} of {total} defects** on a machine like the references', {caught_elsewhere} of {total} on any other."
+    )
+    lines += ["", f"**Caught in every method that has them: {here}"]
     return "\n".join(lines)
 
 
@@ -47,11 +47,11 @@ def _caught(found: dict[str, dict[str, str]], tier: str) -> bool:
 def alarms_table(found: dict[str, Any]) -> str:
     """How many drawn suites raised an alarm, how many failed, and which rows it was."""
     suites = found["suites"]
+    alarms, failures = (f"{found[what]:,} ({100 * found[what] / suites:.2f} %)" for what in ("alarms", "failures"))
     lines = [
         "| healthy suites drawn | raised an alarm | failed after confirmation | promised at most |",
         "|---|---|---|---|",
-        f"| {suites:,} | {found['alarms']:,} ({100 * found['alarms'] / suites:.2f} %) "
-        f"| {found['failures']:,} ({100 * found['failures'] / suites:.2f} %) | 1 % |",
+        f"| {suites:,} | {alarms} | {failures} | 1 % |",
         "",
     ]
     rows = ", ".join(f"{row} {count:,}" for row, count in sorted(found["alarms by row"].items(), key=lambda i: -i[1]))
