@@ -23,7 +23,6 @@ from bench.data import loaders
 from bench.errors import ExitStatus, UserError
 from bench.measure import clock, energy, environment, probe
 from bench.measure.determinism import deterministic
-from bench.measure.noise import NoiseMeter
 from bench.methods import Learner
 from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord
 
@@ -71,8 +70,10 @@ def _outcome(
     status: records.Status = "ok"
     error: str | None = None
     measured = _Measured()
+    here = environment.environment(device)
     try:
         with deterministic(device) as measured.nondeterministic:
+            here = environment.environment(device)
             _measure(spec, folder, data_dir, device, measured, progress)
     except training.Diverged as reason:
         status, error = "diverged", str(reason)
@@ -91,7 +92,7 @@ def _outcome(
         error=error,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         code=environment.code(),
-        environment=environment.environment(device),
+        environment=here,
         epochs=measured.history.epochs,
         opening_losses=measured.history.opening if status == "ok" else {},
         inputs=measured.inputs if status == "ok" else {},
@@ -149,12 +150,12 @@ def _measure(
             twin=lambda: parts.learner(spec, steps)[0],
         )
         progress({"event": "test"})
-        noise = NoiseMeter()
         measured.strategies = _test(learner, data.test, measured.history, folder, device, progress)
         progress({"event": "probe"})
         batch = training.cached_batch(data.train)
-        probed = probe.training(parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps))
-        measured.training = _training_record(measured.history, probed, device, noisy=noise.read().noisy)
+        beat = _beat(progress)
+        probed = probe.training(parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps), beat)
+        measured.training = _training_record(measured.history, probed, device)
 
 
 def _yardstick(spec: CellSpec, steps_per_epoch: int) -> probe.Yardstick | None:
@@ -165,9 +166,12 @@ def _yardstick(spec: CellSpec, steps_per_epoch: int) -> probe.Yardstick | None:
     return probe.Yardstick(other.method, one, two)
 
 
-def _training_record(
-    history: training.History, probed: probe.TrainingProbe, device: torch.device, *, noisy: bool
-) -> TrainingRecord:
+def _beat(progress: training.Progress) -> probe.Beat:
+    """A sign of life, for measurements that take long."""
+    return lambda: progress({"event": "probe"})
+
+
+def _training_record(history: training.History, probed: probe.TrainingProbe, device: torch.device) -> TrainingRecord:
     epochs = history.epochs
     rate = clock.rate(
         [epoch.images for epoch in epochs],
@@ -186,8 +190,8 @@ def _training_record(
         peak_reserved_bytes=epochs[0].peak_reserved_bytes,
         energy_joules=sum(joules) if whole else None,
         energy_note=None if whole else energy.counter(device).note or "the counter was not there in every epoch",
-        noisy=noisy or rate.noisy,
-        **{column.name: getattr(probed, column.name) for column in fields(probed)},
+        noisy=rate.noisy or probed.noisy,
+        **{column.name: getattr(probed, column.name) for column in fields(probed) if column.name != "noisy"},
     )
 
 
@@ -205,7 +209,7 @@ def _test(
     """
     last = training.accuracies(training.strategy_predictors(learner), loader, progress)
     images, _ = training.cached_batch(loader)
-    probed = {strategy: probe.prediction(learner, strategy, images) for strategy in learner.strategies}
+    probed = {strategy: probe.prediction(learner, strategy, images, _beat(progress)) for strategy in learner.strategies}
     best = dict(last)
     for strategy, epoch in history.best_epoch.items():
         if epoch != len(history.epochs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ reference_app = typer.Typer(help="The measured references that `bench check` com
 app.add_typer(data_app, name="data")
 app.add_typer(reference_app, name="reference")
 
+OWN_ERROR = 70
+"""Exit status of an error of this program, as in sysexits.h."""
 DEFAULT_RUNS = Path("results/runs")
 
 
@@ -42,6 +45,9 @@ RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_defau
 DataDirOption = Annotated[
     Path | None,
     typer.Option(help="Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
+]
+AnyCodeOption = Annotated[
+    bool, typer.Option("--any-code", help="Also count records that other code than that which is here has made.")
 ]
 ThreadsOption = Annotated[
     int | None,
@@ -151,13 +157,22 @@ def check(
     confirm: Annotated[
         bool, typer.Option(help="Run fresh seeds where an accuracy is too low, and believe those.")
     ] = True,
+    any_code: AnyCodeOption = False,
     data_dir: DataDirOption = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
     """Compare a suite's records with its measured references; exit status 1 on a regression."""
     from bench.gate import check_suite
 
-    return check_suite(suite, runs=runs, form=form.value, junit_file=junit, confirming=confirm, data_dir=data_dir)
+    return check_suite(
+        suite,
+        runs=runs,
+        form=form.value,
+        junit_file=junit,
+        confirming=confirm,
+        any_code=any_code,
+        data_dir=data_dir,
+    )
 
 
 @app.command()
@@ -183,7 +198,9 @@ def compare(
     methods: Annotated[
         str | None, typer.Option(help="Revisions: a subset of the suite's methods, separated by commas.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Revisions: how many seeds, counted from 0.")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(help="Revisions: how many seeds, counted from 0; default: 3.", show_default=False)
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Revisions: epochs for every method.")] = None,
     threads: ThreadsOption = None,
     data_dir: DataDirOption = None,
@@ -194,7 +211,7 @@ def compare(
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
     """Compare two folders of runs, or run and compare two revisions; exit status 1 if B is worse in a row."""
-    from bench.comparing import compare as compare_both
+    from bench.compare.command import compare as compare_both
 
     return compare_both(
         a,
@@ -299,11 +316,12 @@ def reference_update(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
     reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    any_code: AnyCodeOption = False,
 ) -> None:
     """Make a suite's measured references anew from its finished records."""
     from bench.commands import update_reference
 
-    update_reference(suite, runs, reason)
+    update_reference(suite, runs, reason, any_code=any_code)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -334,10 +352,12 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 -- the last resort
         # typer keeps its copy of click's exceptions private; what they have in common is this method.
         if not hasattr(error, "format_message"):
-            raise
+            # An error of this program: not 1, which would be a regression.
+            traceback.print_exc()
+            return OWN_ERROR
         if message := error.format_message():
             print(f"error: {message}", file=sys.stderr)
         return ExitStatus.BAD_INPUT

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from bench import commands, junit, opening, progress, records, report, suites
@@ -21,29 +22,45 @@ from bench.reference.verdicts import RED, Check
 
 
 def check_suite(
-    name: str, *, runs: Path, form: report.Format, junit_file: Path | None, confirming: bool, data_dir: Path | None
+    name: str,
+    *,
+    runs: Path,
+    form: report.Format,
+    junit_file: Path | None,
+    confirming: bool,
+    any_code: bool,
+    data_dir: Path | None,
 ) -> int:
     """Compare a suite's records with its references, print the verdicts, give the exit status.
 
-    An accuracy that is too low is an alarm; with ``confirming`` fresh seeds are run, and only what they confirm
-    counts as a regression.
+    An accuracy that is too low is an alarm; with ``confirming`` fresh seeds are run by the code that is here, and only
+    what they confirm counts as a regression.
 
     Raises:
         UserError: for bad input.
     """
     suite = suites.load(name)
-    found = records.read_all(runs)
+    expected = commands.expected(suite)
     stored = measured.load(suite.name)
-    fingerprint = environment.code().fingerprint
-    checks = checking.check(commands.expected(suite), found.records, stored, fingerprint)
+    found = records.read_all(runs)
+    counted = checking.counted(expected, found.records, made_here(any_code=any_code))
+    checks = checking.check(expected, counted, stored)
     if confirming and stored is not None and confirm.alarms(checks):
-        checks = _confirmed(checks, found.records, stored, suite.name, runs, data_dir)
+        checks = _confirmed(checks, counted, stored, suite.name, runs, data_dir)
     report.render_check(checks, form, Console())
     for note in [*commands.stale(found.records), *records.notes(found)]:
         print(f"note: {note}", file=sys.stderr)
     if junit_file is not None:
         junit.write(junit_file, suite.name, checks)
     return status(checks)
+
+
+def made_here(*, any_code: bool = False) -> Callable[[Record], bool]:
+    """Whether a record was made by the code and the torch that are here now; with ``any_code`` always."""
+    fingerprint = environment.code().fingerprint
+    return lambda record: (
+        any_code or (record.code.fingerprint == fingerprint and record.environment.torch == torch.__version__)
+    )
 
 
 def status(checks: Sequence[Check]) -> ExitStatus:
@@ -61,24 +78,29 @@ def status(checks: Sequence[Check]) -> ExitStatus:
 
 
 def _confirmed(
-    checks: list[Check], found: Sequence[Record], stored: Measured, suite: str, runs: Path, data_dir: Path | None
+    checks: list[Check], counted: Sequence[Record], stored: Measured, suite: str, runs: Path, data_dir: Path | None
 ) -> list[Check]:
-    """The checks after fresh seeds of the alarming methods have been run, by the code that raised the alarm."""
+    """The checks after fresh seeds of the alarming methods have been run, or with the reason why they could not be."""
     console = Console(stderr=True)
     alarming = confirm.alarms(checks)
-    experiments = {check.experiment for check in alarming}
-    here = environment.code().fingerprint
-    if any(record.code.fingerprint != here for record in found if record.cell.experiment in experiments):
-        console.print("note: the alarm was raised by other code than is here now: it cannot be confirmed")
-        return checks
-    cells = confirm.fresh_cells(alarming, found, stored)
-    rows = ", ".join(f"{check.method}/{check.strategy}" for check in alarming)
-    console.print(f"alarm: {rows}; {len(cells)} fresh cells decide", highlight=False, soft_wrap=True)
-    with progress.watcher(console, suite, len(cells)) as watcher:
-        outcomes = local.run_cells(
-            cells, suite=suite, out=runs, data_dir=data_dir, force=False, stall=local.STALL_SECONDS, watcher=watcher
-        )
-    return confirm.decide(checks, [outcome.record for outcome in outcomes if outcome.record is not None], stored)
+    cells = confirm.fresh_cells(alarming, counted, stored)
+    for check in alarming:
+        console.print(f"alarm: {check.method}/{check.strategy}: {check.note}", highlight=False, soft_wrap=True)
+    console.print(f"{len(cells)} cells with fresh seeds decide", highlight=False)
+    problems: list[str] = []
+    fresh: list[Record] = []
+    try:
+        commands.rehearse(cells, data_dir)
+        local.prepare_folder(runs)
+        with progress.watcher(console, suite, len(cells)) as watcher:
+            outcomes = local.run_cells(
+                cells, suite=suite, out=runs, data_dir=data_dir, watcher=watcher, current=made_here()
+            )
+        fresh = [outcome.record for outcome in outcomes if outcome.record is not None]
+        problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
+    except UserError as error:
+        problems = [str(error)]
+    return confirm.decide(checks, fresh, stored, problems[0] if problems else "they were not run")
 
 
 def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form: report.Format) -> int:
@@ -90,8 +112,8 @@ def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form
     suite = suites.load(name)
     threads = commands.threads_of(suite, threads)
     cells = suites.cells(suite, device="cpu", threads=threads, overrides=suites.Overrides(loader="memory", seeds=1))
-    commands.rehearse(cells, data_dir)
     stored = measured.load(suite.name)
+    commands.rehearse(cells, data_dir)
     checks = []
     for cell in cells:
         goldens = {part.seed: part for part in (stored.goldens if stored else []) if part.experiment == cell.experiment}

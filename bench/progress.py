@@ -116,7 +116,7 @@ def describe_outcome(cell: CellSpec, outcome: Outcome) -> str:
     if outcome.bad_input:
         return f"{_title(cell)}: not run: {outcome.problem}"
     if outcome.record is None:
-        return f"{_title(cell)}: interrupted: {outcome.problem}"
+        return f"{_title(cell)}: no record: {outcome.problem}"
     if outcome.record.status != "ok":
         return f"{_title(cell)}: {outcome.record.status}: {outcome.problem}"
     accuracies = ", ".join(f"{s.strategy} {s.accuracy:.2f}" for s in outcome.record.strategies)

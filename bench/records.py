@@ -191,6 +191,7 @@ class StrategyRecord(Model):
         accuracy: of the last epoch, the headline.
         best_validation_epoch, accuracy_at_best_validation: of the epoch chosen on validation data.
         samples: number of test images.
+        noisy: something else disturbed the measurement of the speed, each time that it was tried.
     """
 
     strategy: str
@@ -203,6 +204,7 @@ class StrategyRecord(Model):
     parameters: int
     parameter_bytes: int
     flops_per_image: float
+    noisy: bool = False
 
 
 class Record(Model):

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
-from bench.reference.statistics import POWER
+from bench.reference.significance import POWER
 from bench.reference.verdicts import Check
 from bench.rows import Row, labels
 
@@ -248,7 +248,7 @@ def _print_markdown(
     numeric = [_is_number(column) for column in zip(*lines, strict=True)] if lines else [False] * len(heads)
     out = [f"**{title}**", "", "| " + " | ".join(heads) + " |"]
     out.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
-    out += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    out += ["| " + " | ".join(" ".join(cell.replace("|", "\\|").split("\n")) for cell in line) + " |" for line in lines]
     out += ["", *(f"{note}  " for note in notes)] if notes else []
     console.file.write("\n".join(out) + "\n")
 

@@ -67,11 +67,16 @@ def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
 
 
 def _verdict(row: Row, checks: Sequence[Check]) -> str:
-    """The verdict on a row's accuracy, unless that is well and another on its cell is not."""
+    """The verdict on a row's accuracy, unless that is well and another on its cell is not.
+
+    Nothing has been confirmed here yet: an accuracy that is too low is an alarm.
+    """
     mine = [check for check in checks if (check.task, check.method) == (row.task, row.method)]
-    accuracy = next((check.verdict for check in mine if check.strategy == row.strategy), "")
+    accuracy: str = next((check.verdict for check in mine if check.strategy == row.strategy), "")
     others = [check.verdict for check in mine if not check.strategy and check.verdict in RED]
-    return others[0] if accuracy == "ok" and others else accuracy
+    if accuracy == "ok" and others:
+        return others[0]
+    return "alarm" if accuracy == "regression" else accuracy
 
 
 def _record_rows(record: Record) -> list[Row]:
@@ -98,7 +103,7 @@ def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord
         train_flops_per_image=training.flops_per_image,
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,
-        noisy=training.noisy,
+        noisy=training.noisy or strategy.noisy,
     )
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from bench.measure.determinism import CUBLAS_WORKSPACE
 from bench.records import CellSpec, Record
 
 LOG_FILE = "log.txt"
+GOES_ON = "the same command goes on from its last whole epoch"
 STALL_SECONDS = 1800.0
 """A cell that reports nothing for this long is stopped; it reports twice a second while it trains."""
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
@@ -69,6 +70,7 @@ def run_cells(
     data_dir: Path | None,
     watcher: Watcher,
     force: bool = False,
+    current: Callable[[Record], bool] = lambda _: True,
     stall: float = STALL_SECONDS,
 ) -> list[Outcome]:
     """Run every cell that has no finished record yet; a cell that was stopped goes on where it was.
@@ -82,6 +84,7 @@ def run_cells(
         out: folder of runs.
         data_dir: where the data is; None for the usual places.
         force: run finished cells again.
+        current: finished records for which this is not true are measured again.
         stall: seconds without a sign of life after which a cell is stopped.
         watcher: is told what happens.
     """
@@ -89,9 +92,9 @@ def run_cells(
     for index, cell in enumerate(cells):
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
         record = None if force else _finished(cell, out)
-        if record is None:
+        if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
-            outcome = _run(cell, out / cell.id, suite, data_dir, force, stall, watcher)
+            outcome = _run(cell, out / cell.id, suite, data_dir, force or record is not None, stall, watcher)
         else:
             outcome = Outcome(cell, record, reused=True, problem=record.error)
         watcher.cell_finished(cell, outcome)
@@ -152,11 +155,11 @@ def _run(
                 process.wait()
     if bad_input is not None:
         return Outcome(cell, None, reused=False, problem=bad_input, bad_input=True)
+    advice = f"{'the same command starts it again' if force else GOES_ON} (log: {folder / LOG_FILE})"
     if silent:
-        problem = f"stopped: nothing was heard of it for {stall:,.0f} s"
-        return _left(cell, folder, suite, "timeout", f"{problem}; {_going_on(folder)}")
+        return _left(cell, folder, suite, "timeout", f"stopped: nothing was heard of it for {stall:,.0f} s; {advice}")
     if process.returncode != ExitStatus.OK:
-        return _left(cell, folder, suite, "interrupted", f"{_death(process.returncode)}; {_going_on(folder)}")
+        return _left(cell, folder, suite, "interrupted", f"{_death(process.returncode)}; {advice}")
     record = records.read(folder / records.RECORD_FILE)
     return Outcome(cell, record, reused=False, problem=record.error)
 
@@ -191,25 +194,25 @@ def _events(process: subprocess.Popen[str], stall: float) -> Iterator[dict[str, 
 
 
 def _left(cell: CellSpec, folder: Path, suite: str, status: records.Status, problem: str) -> Outcome:
-    """What a process leaves that could not write its record itself; a record that is there already stays."""
-    if not (folder / records.RECORD_FILE).is_file():
-        here = environment.environment(torch.device(cell.device)).model_copy(update={"threads": cell.threads})
-        record = Record(
-            id=cell.id,
-            cell=cell,
-            suite=suite,
-            status=status,
-            error=problem,
-            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            code=environment.code(),
-            environment=here,
-            epochs=[],
-            opening_losses={},
-            training=None,
-            strategies=[],
-        )
+    """The record of a process that could not write its own; a finished one of an earlier run stays where it is."""
+    here = environment.environment(torch.device(cell.device)).model_copy(update={"threads": cell.threads})
+    record = Record(
+        id=cell.id,
+        cell=cell,
+        suite=suite,
+        status=status,
+        error=problem,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        code=environment.code(),
+        environment=here,
+        epochs=[],
+        opening_losses={},
+        training=None,
+        strategies=[],
+    )
+    if _finished(cell, folder.parent) is None:
         records.write(folder / records.RECORD_FILE, record)
-    return Outcome(cell, None, reused=False, problem=problem)
+    return Outcome(cell, record, reused=False, problem=problem)
 
 
 def _death(status: int) -> str:
@@ -217,7 +220,3 @@ def _death(status: int) -> str:
         return "the cell's process was killed by signal 9, by the system perhaps, for want of memory"
     how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
     return f"the cell's process {how}"
-
-
-def _going_on(folder: Path) -> str:
-    return f"the same command goes on from its last whole epoch (log: {folder / LOG_FILE})"

@@ -12,7 +12,7 @@ import torch
 
 CUBLAS_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """For the environment of a process that uses CUDA: without it, matrix products may give other bits each time."""
-_WARNING = re.compile(r"(\S+) does not have a deterministic implementation")
+_WARNING = re.compile(r"(\S+) does not have a deterministic implementation|.*[Dd]eterministic.*")
 
 
 @contextlib.contextmanager
@@ -31,8 +31,8 @@ def deterministic(device: torch.device) -> Iterator[list[str]]:
         match = _WARNING.search(str(message))
         if match is None:
             shown(message, *rest, **more)  # type: ignore[arg-type]
-        elif match[1] not in found:
-            found.append(match[1])
+        elif (name := match[1] or str(message).splitlines()[0]) not in found:
+            found.append(name)
 
     fills: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -40,10 +40,12 @@ def deterministic(device: torch.device) -> Iterator[list[str]]:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     # Memory that is never read need not be filled: it costs time and changes no result.
     fills.fill_uninitialized_memory = False
-    warnings.showwarning = note
     try:
-        yield found
+        with warnings.catch_warnings():
+            # Whatever the user has silenced: an operation that is not in the list would pass for deterministic.
+            warnings.filterwarnings("always", message=".*deterministic")
+            warnings.showwarning = note
+            yield found
     finally:
-        warnings.showwarning = shown
         fills.fill_uninitialized_memory = fill
         torch.use_deterministic_algorithms(mode=before[0], warn_only=before[1])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.measure import clock
-from bench.measure.memory import LiveStorages
+from bench.measure.memory import LiveStorages, tensors_of
 from bench.methods import Goodness, Learner, Observable
 
 STEPS = 5
@@ -46,7 +46,7 @@ def figures(learner: Learner, images: Tensor, labels: Tensor) -> LayerFigures | 
             times.append([after - before for before, after in itertools.pairwise(marks)])
         return LayerFigures(
             seconds=[statistics.median(layer) for layer in zip(*times, strict=True)],
-            live_bytes=_live_bytes(learner, step, [*learner.parameters(), images, labels]),
+            live_bytes=_live_bytes(learner, step, [*tensors_of(learner.state_dict()), images, labels]),
         )
     finally:
         learner.on_layer = None

@@ -8,7 +8,7 @@ parameters      what the network is made of (see ``bench.measure.probe``)
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,3 +151,8 @@ def storage_bytes(tensors: Iterable[Tensor]) -> int:
     """Bytes of the storages behind some tensors, a shared one counted once."""
     sizes = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}  # noqa: SLF001
     return sum(sizes.values())
+
+
+def tensors_of(state: Any) -> Iterator[Tensor]:
+    """All tensors in a nest of containers, such as a state dictionary."""
+    return (leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor))

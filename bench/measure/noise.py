@@ -54,7 +54,7 @@ def quietest(segment: Callable[[], T], tries: int = TRIES) -> tuple[T, Noise]:
         meter = NoiseMeter()
         result = segment()
         runs.append((result, meter.read()))
-    return min(runs, key=lambda run: (run[1].cpu_pressure or 0.0) + (run[1].steal or 0.0))
+    return min(runs, key=lambda run: (run[1].noisy, (run[1].cpu_pressure or 0.0) + (run[1].steal or 0.0)))
 
 
 def _pressure_microseconds() -> int | None:

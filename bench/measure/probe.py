@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from bench.measure import clock, flops, race
-from bench.measure.memory import live_bytes, storage_bytes
+from bench.measure.memory import live_bytes, storage_bytes, tensors_of
 from bench.measure.noise import quietest
 from bench.methods import Learner
 from bench.records import Relative
 
+Beat = Callable[[], object]
+"""Called again and again while something is measured: a sign of life."""
 SEGMENTS = 5
 SEGMENT_SECONDS = 0.2
 
@@ -35,6 +36,7 @@ class TrainingProbe:
     parameters: int
     flops_per_image: float
     relative: Relative | None
+    noisy: bool
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,12 @@ class PredictionProbe:
     parameters: int
     parameter_bytes: int
     flops_per_image: float
+    noisy: bool
 
 
-def training(learner: Learner, images: Tensor, labels: Tensor, yardstick: Yardstick | None = None) -> TrainingProbe:
+def training(
+    learner: Learner, images: Tensor, labels: Tensor, yardstick: Yardstick | None = None, beat: Beat = lambda: None
+) -> TrainingProbe:
     """Measure training steps on one cached batch, images (B, C, H, W) and labels (B,); changes the learner.
 
     The first step makes optimiser state and caches, the second is counted, the third is watched for memory, the
@@ -71,15 +76,15 @@ def training(learner: Learner, images: Tensor, labels: Tensor, yardstick: Yardst
     step()
     work = flops.count(step)
     parameters = list(learner.parameters())
-    held = [*parameters, *_gradients(parameters), *_tensors(learner.state_dict())]
+    held = [*parameters, *_gradients(parameters), *tensors_of(learner.state_dict())]
 
     def owners() -> Mapping[str, list[Tensor]]:
         known = {tensor.untyped_storage()._cdata for tensor in parameters}  # noqa: SLF001
-        others = [t for t in _tensors(learner.state_dict()) if t.untyped_storage()._cdata not in known]  # noqa: SLF001
+        others = [t for t in tensors_of(learner.state_dict()) if t.untyped_storage()._cdata not in known]  # noqa: SLF001
         return {"parameters": parameters, "gradients": _gradients(parameters), "optimiser": others}
 
     live = live_bytes(step, [*held, images, labels], owners)
-    run = race.run([step, *_rivals(yardstick, images, labels)], images.device)
+    run = race.run([step, *_rivals(yardstick, images, labels)], images.device, beat=beat)
     return TrainingProbe(
         images_per_second_compute=len(images) * run.rate(0),
         peak_live_bytes=live.peak,
@@ -87,10 +92,11 @@ def training(learner: Learner, images: Tensor, labels: Tensor, yardstick: Yardst
         live_gradient_bytes=live.owned["gradients"],
         live_optimiser_bytes=live.owned["optimiser"],
         parameter_bytes=storage_bytes(parameters),
-        state_bytes=storage_bytes(_tensors(learner.state_dict())),
+        state_bytes=storage_bytes(tensors_of(learner.state_dict())),
         parameters=sum(parameter.numel() for parameter in parameters),
         flops_per_image=work / len(images),
         relative=None if yardstick is None else _relative(yardstick.method, run),
+        noisy=run.noisy,
     )
 
 
@@ -119,7 +125,7 @@ def _relative(method: str, run: race.Race) -> Relative:
     )
 
 
-def prediction(learner: Learner, strategy: str, images: Tensor) -> PredictionProbe:
+def prediction(learner: Learner, strategy: str, images: Tensor, beat: Beat = lambda: None) -> PredictionProbe:
     """Measure one strategy's prediction of one cached batch, images (B, C, H, W); changes nothing."""
 
     def predict() -> Tensor:
@@ -129,34 +135,36 @@ def prediction(learner: Learner, strategy: str, images: Tensor) -> PredictionPro
     work = flops.count(predict)
     parameters = list(learner.parameters(strategy))
     live = live_bytes(predict, [*parameters, images])
+    beat()
+    rate, noisy = _images_per_second(predict, len(images), images.device, beat)
     return PredictionProbe(
-        images_per_second=_images_per_second(predict, len(images), images.device),
+        images_per_second=rate,
         peak_live_bytes=live.peak,
         parameters=sum(parameter.numel() for parameter in parameters),
         parameter_bytes=storage_bytes(parameters),
         flops_per_image=work / len(images),
+        noisy=noisy,
     )
 
 
-def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device) -> float:
-    """Median rate over a few segments of several runs each."""
+def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device, beat: Beat) -> tuple[float, bool]:
+    """Median rate over a few segments of several runs each, and whether most of them were disturbed."""
     start = clock.now(device)
     run()
     once = max(1e-6, clock.now(device) - start)
     repeats = max(1, round(SEGMENT_SECONDS / once))
 
     def rate() -> float:
+        beat()
         start = clock.now(device)
         for _ in range(repeats):
             run()
         return batch * repeats / (clock.now(device) - start)
 
-    return statistics.median(quietest(rate)[0] for _ in range(SEGMENTS))
+    segments = [quietest(rate) for _ in range(SEGMENTS)]
+    disturbed = sum(noise.noisy for _, noise in segments)
+    return statistics.median(rate for rate, _ in segments), disturbed > SEGMENTS / 2
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
-def _tensors(state: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor))

@@ -35,7 +35,13 @@ class Race:
         return statistics.median(ratios), quartiles[2] - quartiles[0]
 
 
-def run(steps: Sequence[Callable[[], Any]], device: torch.device, rounds: int = ROUNDS) -> Race:
+def run(
+    steps: Sequence[Callable[[], Any]],
+    device: torch.device,
+    rounds: int = ROUNDS,
+    *,
+    beat: Callable[[], object] = lambda: None,
+) -> Race:
     """Let steps take turns: A B C, C B A, A B C, ... so that no one is always first.
 
     Each segment begins with an untimed step, as the one before has filled the caches with other tensors. A race that
@@ -45,6 +51,7 @@ def run(steps: Sequence[Callable[[], Any]], device: torch.device, rounds: int = 
         steps: what each contestant does; all have run before.
         device: synchronised before and after each segment.
         rounds: at least two.
+        beat: called before each segment.
     """
     repeats = [max(1, round(SEGMENT_SECONDS / _seconds(step, 1, device))) for step in steps]
 
@@ -53,6 +60,7 @@ def run(steps: Sequence[Callable[[], Any]], device: torch.device, rounds: int = 
         for number in range(rounds):
             order = range(len(steps)) if number % 2 == 0 else reversed(range(len(steps)))
             for index in order:
+                beat()
                 steps[index]()
                 rates[index].append(repeats[index] / _seconds(steps[index], repeats[index], device))
         return rates

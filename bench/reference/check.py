@@ -2,7 +2,7 @@
 
 golden     what the learner was given, the losses of its first steps and its final accuracies, seed by seed: to the
            bit where processor, threads and torch are those of the reference, else the losses within 1 %
-accuracy   the suite's own seeds against the stored values of other seeds: ``bench.reference.statistics``
+accuracy   the suite's own seeds against the stored values of other seeds: ``bench.reference.significance``
 memory     peak live bytes, which repeat exactly
 speed      beside the suite's yardstick, where the machine is that of the reference and was quiet
 """
@@ -11,41 +11,36 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.records import CellSpec, Record
-from bench.reference import costs, golden
-from bench.reference import statistics as tests
+from bench.reference import costs, golden, significance
 from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured, Row
 from bench.reference.verdicts import Check, What
 
 
 def check(
-    expected: Sequence[tuple[CellSpec, tuple[str, ...]]],
-    records: Sequence[Record],
-    measured: Measured | None,
-    fingerprint: str = "",
+    expected: Sequence[tuple[CellSpec, tuple[str, ...]]], counted: Sequence[Record], measured: Measured | None
 ) -> list[Check]:
     """All verdicts on a suite, method by method.
 
     Args:
         expected: the suite's cells with their own seeds, each with its method's strategies.
-        records: what was measured; records of other experiments or seeds are left aside.
+        counted: one record per own seed, see ``counted``.
         measured: the suite's references, if there are any.
-        fingerprint: of the code whose records are preferred where a seed has several.
     """
     strategies = {cell.experiment: (cell.task, cell.method, names) for cell, names in expected}
     raced = {cell.experiment for cell, _ in expected if cell.yardstick is not None}
-    own = {key: sorted({c.seed for c, _ in expected if c.experiment == key}) for key in strategies}
     rows = sum(len(names) for *_, names in strategies.values())
     checks = []
     for experiment, (task, method, names) in strategies.items():
+        own = [cell.seed for cell, _ in expected if cell.experiment == experiment]
         whole = blank(task, method, experiment)
-        mine = _counted(records, experiment, own[experiment], fingerprint)
-        problem = _problem(whole, mine, own[experiment], measured)
-        stored = _Stored.of(measured, experiment)
-        good = [record for record in mine.values() if record.status == "ok"]
+        mine = [record for record in counted if record.cell.experiment == experiment]
+        problem = _problem(whole, mine, own, measured)
+        stored = _Stored.of(measured, experiment, own)
+        good = [record for record in mine if record.status == "ok"]
         checks.append(problem or golden.check(whole, [golden.Opening.of(r) for r in good], stored.goldens))
         for name in names:
             row = stored.rows.get(name)
@@ -56,6 +51,22 @@ def check(
             if experiment in raced:
                 checks.append(costs.speed(replace(whole, what="speed"), good, stored.cost, len(raced)))
     return checks
+
+
+def counted(
+    expected: Sequence[tuple[CellSpec, tuple[str, ...]]], records: Sequence[Record], made_here: Callable[[Record], bool]
+) -> list[Record]:
+    """One record for each of the suite's own seeds that has one: a good one before a bad one, a newer before an older.
+
+    Args:
+        expected: the suite's cells with their own seeds.
+        records: what was measured; those of other experiments or seeds are left aside.
+        made_here: whether a record was made by the code and torch that are here now; others do not count.
+    """
+    own = {(cell.experiment, cell.seed) for cell, _ in expected}
+    mine = [record for record in records if (record.cell.experiment, record.cell.seed) in own and made_here(record)]
+    ranked = sorted(mine, key=lambda record: (record.status == "ok", record.created))
+    return list({(record.cell.experiment, record.cell.seed): record for record in ranked}.values())
 
 
 def blank(task: str, method: str, experiment: str, strategy: str = "") -> Check:
@@ -73,37 +84,31 @@ class _Stored:
     cost: Cost | None
 
     @classmethod
-    def of(cls, measured: Measured | None, experiment: str) -> _Stored:
+    def of(cls, measured: Measured | None, experiment: str, own: Sequence[int]) -> _Stored:
+        """What is stored, without values of the suite's own seeds: it may have got more of them since."""
         if measured is None:
             return cls({}, {}, None)
+        rows = [row for row in measured.rows if row.experiment == experiment]
+        others = {row.strategy: [value for value in row.values if value.seed not in own] for row in rows}
         return cls(
             goldens={part.seed: part for part in measured.goldens if part.experiment == experiment},
-            rows={row.strategy: row for row in measured.rows if row.experiment == experiment},
+            rows={row.strategy: row.model_copy(update={"values": others[row.strategy]}) for row in rows},
             cost=next((cost for cost in measured.costs if cost.experiment == experiment), None),
         )
 
 
-def _counted(records: Sequence[Record], experiment: str, seeds: Sequence[int], fingerprint: str) -> dict[int, Record]:
-    """One record per seed: of this code before others, a good one before a bad one, a newer one before an older."""
-
-    def rank(record: Record) -> tuple[bool, bool, str]:
-        return record.code.fingerprint == fingerprint, record.status == "ok", record.created
-
-    mine = [record for record in records if record.cell.experiment == experiment and record.cell.seed in seeds]
-    return {record.cell.seed: record for record in sorted(mine, key=rank)}
-
-
-def _problem(empty: Check, mine: Mapping[int, Record], own: Sequence[int], measured: Measured | None) -> Check | None:
+def _problem(empty: Check, mine: Sequence[Record], own: Sequence[int], measured: Measured | None) -> Check | None:
     """Why nothing can be said of an experiment, if so."""
-    failed = [record for record in mine.values() if record.status != "ok"]
+    failed = [record for record in mine if record.status != "ok"]
     if failed:
         note = f"seed {failed[0].cell.seed}: {failed[0].status}: {failed[0].error}"
         return replace(empty, verdict="failed", note=note)
-    missing = [seed for seed in own if seed not in mine]
-    if len(missing) == len(own):
-        return replace(empty, verdict="not measured", note="no record with the suite's settings")
+    missing = sorted(set(own) - {record.cell.seed for record in mine})
     if missing:
-        return replace(empty, verdict="not measured", note=f"no record of seed {', '.join(map(str, missing))}")
+        seeds = "any seed" if len(missing) == len(own) else f"seed {', '.join(map(str, missing))}"
+        return replace(
+            empty, verdict="not measured", note=f"no record of {seeds} with the suite's settings, by this code"
+        )
     if measured is None:
         return replace(empty, verdict="no reference", note="no stored values for these settings")
     return None
@@ -133,12 +138,15 @@ def accuracy(empty: Check, good: Sequence[Record], row: Row | None, rows: int) -
         rows: how many rows are tested together.
     """
     new, stored = _accuracies(good, empty.strategy), _stored_accuracies(row)
+    if len(new) < len(good):
+        return replace(empty, verdict="not measured", note="a record has no such strategy")
     if row is None or len(stored) < FEWEST_SEEDS:
         return replace(empty, verdict="no reference", note="no stored values for these settings")
-    levels = tests.Levels.of(rows, len(new))
+    levels = significance.Levels.of(rows, len(new))
     least = binomial_deviation(statistics.fmean(stored), row.samples)
     center, mean = statistics.fmean(stored), statistics.fmean(new)
-    margin = tests.mean_margin(stored, new, levels.mean, least)
+    margin = significance.mean_margin(stored, new, levels.mean, least)
+    drop = significance.detectable(len(stored), len(new), rows)
     known = replace(
         empty,
         value=mean,
@@ -146,9 +154,9 @@ def accuracy(empty: Check, good: Sequence[Record], row: Row | None, rows: int) -
         reference=center,
         reference_seeds=len(stored),
         limit=center - margin,
-        detects=tests.detectable(len(stored), len(new), rows) * tests.deviation(stored, least),
+        detects=None if math.isinf(drop) else drop * significance.deviation(stored, least),
     )
-    single = tests.single_margin(stored, levels.single, least)
+    single = significance.single_margin(stored, levels.single, least)
     if mean < center - margin:
         return replace(known, verdict="regression", note=f"{center - mean:.2f} points below")
     if min(new) < center - single:

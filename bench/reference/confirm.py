@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.records import CellSpec, Record
-from bench.reference import statistics as tests
+from bench.reference import significance
 from bench.reference.check import binomial_deviation
 from bench.reference.measured import Measured, Row
 from bench.reference.verdicts import Check
@@ -19,14 +19,21 @@ def alarms(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.what == "accuracy" and check.verdict == "regression"]
 
 
-def fresh_cells(alarming: Sequence[Check], records: Sequence[Record], measured: Measured) -> list[CellSpec]:
-    """The cells to run for a decision: as the alarming ones, with as many seeds that nobody has used yet."""
+def fresh_cells(alarming: Sequence[Check], counted: Sequence[Record], measured: Measured) -> list[CellSpec]:
+    """The cells to run for a decision: as the alarming ones, with as many seeds of nobody's.
+
+    Which seeds depends on suite and reference alone: asked again, the same alarm is decided by the same seeds.
+
+    Args:
+        alarming: the rows that raised an alarm.
+        counted: the records, one per own seed, that they were raised on.
+        measured: the suite's references.
+    """
     cells = []
     for experiment in dict.fromkeys(check.experiment for check in alarming):
-        seeds = next(check.seeds for check in alarming if check.experiment == experiment)
-        specs = [record.cell for record in records if record.cell.experiment == experiment]
-        used = {spec.seed for spec in specs} | _stored_seeds(measured, experiment)
-        fresh = itertools.islice((seed for seed in itertools.count() if seed not in used), seeds)
+        specs = [record.cell for record in counted if record.cell.experiment == experiment]
+        taken = {spec.seed for spec in specs} | _stored_seeds(measured, experiment)
+        fresh = itertools.islice((seed for seed in itertools.count() if seed not in taken), len(specs))
         cells += [specs[0].model_copy(update={"seed": seed}) for seed in fresh]
     return cells
 
@@ -36,21 +43,32 @@ def _stored_seeds(measured: Measured, experiment: str) -> set[int]:
     return values | {golden.seed for golden in measured.goldens if golden.experiment == experiment}
 
 
-def decide(checks: Sequence[Check], fresh: Sequence[Record], measured: Measured) -> list[Check]:
-    """The checks, with each alarm either confirmed by the fresh records or taken back."""
+def decide(
+    checks: Sequence[Check], fresh: Sequence[Record], measured: Measured, problem: str = "they were not run"
+) -> list[Check]:
+    """The checks, with each alarm either confirmed by the fresh records or taken back.
+
+    An alarm is taken back only if every fresh seed of it is ok: those that died may have been the low ones.
+
+    Args:
+        checks: with alarms.
+        fresh: records of the cells that ``fresh_cells`` named.
+        measured: the suite's references.
+        problem: why a record may be missing.
+    """
     rows = {(row.experiment, row.strategy): row for row in measured.rows}
     alarming = alarms(checks)
     return [
-        _decided(check, fresh, rows[check.experiment, check.strategy]) if check in alarming else check
+        _decided(check, fresh, rows[check.experiment, check.strategy], problem) if check in alarming else check
         for check in checks
     ]
 
 
-def _decided(check: Check, fresh: Sequence[Record], row: Row) -> Check:
+def _decided(check: Check, fresh: Sequence[Record], row: Row, problem: str) -> Check:
     mine = [record for record in fresh if record.cell.experiment == check.experiment]
     bad = [record for record in mine if record.status != "ok"]
-    if bad or not mine:
-        reason = f"{bad[0].status}: {bad[0].error}" if bad else "they could not be run"
+    if bad or len(mine) < check.seeds:
+        reason = f"seed {bad[0].cell.seed} {bad[0].status}: {bad[0].error}" if bad else problem
         return replace(check, note=f"{check.note}; not confirmed by fresh seeds: {reason}")
     new = [part.accuracy for record in mine for part in record.strategies if part.strategy == check.strategy]
     seeds = ", ".join(str(record.cell.seed) for record in mine)
@@ -64,6 +82,8 @@ def _decided(check: Check, fresh: Sequence[Record], row: Row) -> Check:
 def confirms(stored: Sequence[float], fresh: Sequence[float], least: float) -> bool:
     """Whether fresh values lie below the stored ones, at the level of a confirmation: their mean, or any of them."""
     center = statistics.fmean(stored)
-    below = center - tests.mean_margin(stored, fresh, tests.CONFIRMATION, least)
-    single = center - tests.single_margin(stored, tests.sidak(tests.CONFIRMATION, len(fresh)), least)
+    below = center - significance.mean_margin(stored, fresh, significance.CONFIRMATION, least)
+    single = center - significance.single_margin(
+        stored, significance.sidak(significance.CONFIRMATION, len(fresh)), least
+    )
     return statistics.fmean(fresh) < below or min(fresh) < single

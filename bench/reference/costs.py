@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.records import Record
-from bench.reference import statistics as tests
+from bench.reference import significance
 from bench.reference.measured import FEWEST_SEEDS, Cost, Machine
 from bench.reference.verdicts import Check
 
@@ -22,6 +22,8 @@ def memory(blank: Check, good: Sequence[Record], cost: Cost | None) -> Check:
     """Live bytes of a training step and of each strategy's prediction, against the stored ones."""
     if cost is None:
         return replace(blank, verdict="no reference", note="no stored values for these settings")
+    if any(record.environment.gpu != cost.machine.gpu for record in good):
+        return replace(blank, verdict="not compared", note="the stored bytes are another device's")
     new = {"training": max(record.training.peak_live_bytes for record in good if record.training)}
     for record in good:
         for part in record.strategies:
@@ -53,8 +55,10 @@ def speed(blank: Check, good: Sequence[Record], cost: Cost | None, cells: int) -
     known = replace(
         blank, seeds=len(races), reference=math.exp(_mean_log(cost.speeds)), reference_seeds=len(cost.speeds)
     )
-    if len(races) < len(good) or any(record.cell.yardstick != cost.yardstick for record in good):
+    if any(record.cell.yardstick != cost.yardstick for record in good):
         return replace(known, verdict="not compared", note="the stored speeds are beside another yardstick")
+    if len(races) < len(good):
+        return replace(known, verdict="not compared", note="a record has no race")
     known = replace(known, value=math.exp(_mean_log([race.ratio for race in races])))
     if any(Machine.of(record.environment) != cost.machine for record in good):
         return replace(known, verdict="not compared", note="the stored speeds are another machine's")
@@ -63,7 +67,7 @@ def speed(blank: Check, good: Sequence[Record], cost: Cost | None, cells: int) -
     stored, new = [math.log(ratio) for ratio in cost.speeds], [math.log(race.ratio) for race in races]
     # Two equal learners differ by this much here and now: no smaller difference means anything.
     least = max(abs(math.log(race.same)) for race in races)
-    margin = tests.mean_margin(stored, new, tests.Levels.of(cells, len(new)).mean, least)
+    margin = significance.mean_margin(stored, new, significance.Levels.of(cells, len(new)).mean, least)
     center, mean = statistics.fmean(stored), statistics.fmean(new)
     margin = max(margin, -math.log(1 - SLOWER_BY))
     known = replace(known, limit=math.exp(center - margin), note=f"beside {cost.yardstick.method}")

@@ -39,15 +39,15 @@ class Opening:
 
 def check(blank: Check, openings: Sequence[Opening], goldens: Mapping[int, Golden]) -> Check:
     """Compare what some of the suite's own seeds gave with the golden numbers by seed."""
-    if not goldens:
-        return replace(blank, verdict="no reference", note="no stored values for these settings")
-    exact = 0
+    missing = [opening.seed for opening in openings if opening.seed not in goldens]
+    if missing:
+        note = f"no golden numbers of seed {', '.join(map(str, missing))} for these settings"
+        return replace(blank, verdict="no reference", note=note)
+    exact = True
     for opening in openings:
-        golden = goldens.get(opening.seed)
-        if golden is None:
-            continue
+        golden = goldens[opening.seed]
         equal = golden.machine == opening.machine
-        exact += equal
+        exact &= equal
         differences: dict[Verdict, str | None] = {
             "inputs differ": inputs_difference(opening.inputs, golden.inputs),
             "losses differ": loss_difference(opening.losses, golden.losses, exact=equal),
@@ -57,7 +57,7 @@ def check(blank: Check, openings: Sequence[Opening], goldens: Mapping[int, Golde
             if difference:
                 return replace(blank, verdict=verdict, note=f"seed {opening.seed}: {difference}")
     elsewhere = f"losses within {LOSS_TOLERANCE:.0%}: the stored ones are another machine's"
-    return replace(blank, note="to the bit" if exact == len(openings) else elsewhere, seeds=len(openings))
+    return replace(blank, note="to the bit" if exact else elsewhere, seeds=len(openings))
 
 
 def inputs_difference(new: Mapping[str, str], stored: Mapping[str, str]) -> str | None:
@@ -72,8 +72,10 @@ def loss_difference(
     """The first loss of the opening steps that is not the stored one, in words; None if all are."""
     if set(new) != set(stored):
         return f"losses are {', '.join(sorted(new))}, stored are {', '.join(sorted(stored))}"
-    steps = min(len(values) for values in (*new.values(), *stored.values()))
-    for step in range(steps):
+    shorter = [name for name, values in stored.items() if len(new[name]) < len(values)]
+    if shorter:
+        return f"loss {shorter[0]} has {len(new[shorter[0]])} steps, stored are {len(stored[shorter[0]])}"
+    for step in range(min((len(values) for values in stored.values()), default=0)):
         for name, values in stored.items():
             here, there = new[name][step], values[step]
             allowed = 0.0 if exact else max(LOSS_FLOOR, LOSS_TOLERANCE * abs(there))

@@ -142,7 +142,10 @@ def load(suite: str) -> Measured | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path} is not a file of measured references: {where} {first['msg']}") from None
+        raise UserError(
+            f"{path} is not a file of measured references ({where} {first['msg']}); "
+            "move it away to go without, or to make it anew"
+        ) from None
 
 
 def golden(record: Record) -> Golden:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from bench import records
 from bench.errors import UserError
+from bench.measure import environment
 from bench.records import CellSpec, Record
 from bench.reference.measured import (
     FEWEST_SEEDS,
@@ -26,7 +27,12 @@ from bench.reference.measured import (
 
 
 def update(
-    suite: str, expected: Sequence[tuple[CellSpec, tuple[str, ...]]], found: Sequence[Record], reason: str
+    suite: str,
+    expected: Sequence[tuple[CellSpec, tuple[str, ...]]],
+    found: Sequence[Record],
+    reason: str,
+    *,
+    any_code: bool = False,
 ) -> Change:
     """Write the references of a suite anew from its finished records; the file's history goes on.
 
@@ -38,12 +44,13 @@ def update(
         expected: the suite's cells, each with its method's strategies.
         found: records; those of other experiments are left aside.
         reason: why, for the history.
+        any_code: also take records that other code than that which is here has made, if it is all the same code.
 
     Returns:
         What changed.
 
     Raises:
-        UserError: if a row of the suite has too few seeds, or if the records were made by different code.
+        UserError: if a row of the suite has too few seeds or speeds, or if code or machine differ between the records.
     """
     wanted = {(c.task, c.method, strategy, c.experiment) for c, strategies in expected for strategy in strategies}
     own = {(cell.experiment, cell.seed) for cell, _ in expected}
@@ -57,11 +64,14 @@ def update(
     others = [record for key, record in newest.items() if key not in own]
     mine = [record for key, record in newest.items() if key in own]
     _check_enough(suite, wanted, own, mine, others)
-    makers = {record.code.fingerprint for record in done}
-    if len(makers) > 1:
-        raise UserError(
-            f"the records of {suite} were made by {len(makers)} versions of the code; --force makes them anew"
-        )
+    _check_makers(suite, done, any_code=any_code)
+    costs = list(_costs(done))
+    for cost in costs:
+        if cost.yardstick is not None and len(cost.speeds) < FEWEST_SEEDS:
+            raise UserError(
+                f"{cost.task} {cost.method} has fewer than {FEWEST_SEEDS} races that nothing disturbed; "
+                f"run {suite} again with --force while the machine is quiet, or with more seeds"
+            )
     old = load(suite)
     rows = list(_rows(others))
     change = Change(
@@ -79,7 +89,7 @@ def update(
         history=[*(old.history if old else []), change],
         rows=rows,
         goldens=[golden(record) for record in mine],
-        costs=list(_costs(done)),
+        costs=costs,
     )
     records.write(path, measured)
     return change
@@ -107,6 +117,20 @@ def _check_enough(
             raise UserError(f"{task} {method} has no finished seed {missing[0]}; `bench run {suite}` makes it")
 
 
+def _check_makers(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
+    """One reference, one code, one kind of machine: that which is here now, or another on request."""
+    makers = {record.code.fingerprint for record in done}
+    machines = {Machine.of(record.environment).model_dump_json() for record in done}
+    if len(makers) > 1 or len(machines) > 1:
+        what = f"{len(makers)} versions of the code" if len(makers) > 1 else f"{len(machines)} kinds of machine"
+        raise UserError(f"the records of {suite} were made by {what}; --force makes them anew")
+    if not any_code and makers != {environment.code().fingerprint}:
+        raise UserError(
+            f"the records of {suite} were made by other code than is here now; "
+            f"`bench run {suite} --force` makes them anew, --any-code takes them as they are"
+        )
+
+
 def _row_changes(old: Sequence[Row], new: Sequence[Row]) -> list[RowChange]:
     before = {(row.task, row.method, row.strategy): [value.accuracy for value in row.values] for row in old}
     changes = []
@@ -131,17 +155,12 @@ def _costs(done: Iterable[Record]) -> Iterable[Cost]:
     for members in by_experiment.values():
         last = members[-1]
         training = [(record, record.training) for record in members if record.training is not None]
-        here = Machine.of(last.environment)
-        comparable = [
-            part.relative
-            for record, part in training
-            if record.cell.yardstick == last.cell.yardstick and Machine.of(record.environment) == here
-        ]
+        comparable = [part.relative for record, part in training if record.cell.yardstick == last.cell.yardstick]
         yield Cost(
             task=last.cell.task,
             method=last.cell.method,
             experiment=last.cell.experiment,
-            machine=here,
+            machine=Machine.of(last.environment),
             live_bytes=max(part.peak_live_bytes for _, part in training),
             predict_live_bytes={
                 part.strategy: max(

@@ -34,7 +34,7 @@ class Check:
         strategy: empty where the verdict is on the whole cell.
         value: the mean of the new values.
         limit: what the value must not fall below (memory: rise above).
-        detects: the drop (points; speed: ratio) that this check finds with probability 80 %.
+        detects: the drop, in points, that a check of accuracy finds and confirms with probability 80 %.
     """
 
     task: str

@@ -151,8 +151,8 @@ def golden(*, seed=0, cpu="c", **changes):
     )
 
 
-def measured(values, *, samples=10000, goldens=None, live=2**19, torch="2", speeds=(), cpu="c"):
-    """References of one row, asge/last, with values of seeds from 100 on."""
+def measured(values, *, samples=10000, goldens=None, live=2**19, torch="2", speeds=(), cpu="c", first=100):
+    """References of one row, asge/last, with values of seeds from ``first`` on."""
     template = record()
     spec = template.cell
     row = Row(
@@ -161,7 +161,7 @@ def measured(values, *, samples=10000, goldens=None, live=2**19, torch="2", spee
         strategy="last",
         experiment=spec.experiment,
         samples=samples,
-        values=[Value(seed=100 + index, accuracy=value, commit=None) for index, value in enumerate(values)],
+        values=[Value(seed=first + index, accuracy=value, commit=None) for index, value in enumerate(values)],
     )
     cost = Cost(
         task=spec.task,

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
-from bench import compare, comparing, records
+from bench import records
+from bench.compare import command as comparing
+from bench.compare import table as compare
 from bench.errors import ExitStatus, UserError
 from bench.records import Found, Unreadable
 
 NO_OPTIONS = {
-    "suite": None, "methods": None, "seeds": 1, "epochs": None, "threads": 1, "data_dir": None, "out": None,
+    "suite": None, "methods": None, "seeds": None, "epochs": None, "threads": None, "data_dir": None, "out": None,
 }  # fmt: skip
 
 
@@ -109,9 +111,9 @@ def test_changing_sides_changes_signs(a, b):
         ([90.0, 91.0], [90.0, 91.0], "identical"),
         ([90.0], [90.0], "identical"),
         ([91.0, 90.0], [90.0, 91.0], "no difference seen"),  # the same values, of other seeds
-        ([90.0, 90.0], [90.0], "too few seeds"),  # what seed 1 of B would give is not known
+        ([90.0, 90.0], [90.0], "no difference seen"),  # the binomial deviation serves
         ([90.0], [95.0], "too few seeds"),
-        ([90.0, 90.0], [95.0, 95.0], "too few seeds"),
+        ([90.0, 90.0], [95.0, 95.0], "better"),
     ],
 )
 def test_the_verdict_on_accuracies(a, b, verdict):
@@ -350,3 +352,18 @@ def test_a_difference_that_many_rows_show_by_chance_is_not_believed():
     assert compare.together([row, *others])[0].verdict == "no difference seen"
     certain = replace(row, probability=0.001)
     assert compare.together([certain, *others])[0].verdict == "worse"
+
+
+def test_a_collapse_to_one_value_is_seen_though_nothing_deviates():
+    a, b = [99.0] * 5, [10.0] * 5
+    assert compare.difference(a, b) is None
+    found = compare.difference(a, b, least=1.0)
+    assert (found.estimate, found.probability) == (-89.0, pytest.approx(0.0, abs=1e-9))
+    assert found.high < 0
+
+
+def test_a_row_that_b_has_lost_is_not_all_well():
+    lost = replace(three_rows()[0], verdict="only in A", failed_a=0, failed_b=0)
+    kept = replace(lost, verdict="no difference seen")
+    assert comparing.exit_status([kept, lost], failed=False, what="x") == ExitStatus.NOTHING_MEASURED
+    assert comparing.exit_status([kept, replace(lost, verdict="only in B")], failed=False, what="x") == ExitStatus.OK

@@ -125,7 +125,7 @@ def verdict(what, strategy, name):
 
 @pytest.mark.parametrize(
     ("accuracy", "golden", "shown"),
-    [("ok", "ok", "ok"), ("ok", "losses differ", "losses differ"), ("regression", "losses differ", "regression")],
+    [("ok", "ok", "ok"), ("ok", "losses differ", "losses differ"), ("regression", "losses differ", "alarm")],
 )
 def test_a_row_shows_its_own_verdict_or_that_of_its_cell(accuracy, golden, shown):
     checks = [verdict("golden", "", golden), verdict("accuracy", "last", accuracy)]

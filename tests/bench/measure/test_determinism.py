@@ -25,6 +25,14 @@ def test_on_cuda_operations_without_a_deterministic_algorithm_are_listed_once_an
     assert warnings.showwarning is before
 
 
+def test_what_a_user_has_silenced_is_listed_all_the_same():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with deterministic(torch.device("cuda")) as found:
+            warnings.warn("something is not deterministic here", stacklevel=1)
+    assert found == ["something is not deterministic here"]
+
+
 def test_the_setting_is_put_back_after_an_error():
     with pytest.raises(ValueError, match="training"), deterministic(torch.device("cuda")):
         raise ValueError("training")

@@ -27,6 +27,12 @@ def reading(pressure):
     return Noise(cpu_pressure=pressure, steal=0.0, noisy=pressure > 20)
 
 
+def test_a_quiet_run_is_kept_before_a_noisy_one_with_less_of_one_disturbance(monkeypatch):
+    readings = iter([Noise(cpu_pressure=21.0, steal=0.0, noisy=True), Noise(cpu_pressure=18.0, steal=4.9, noisy=False)])
+    monkeypatch.setattr(noise.NoiseMeter, "read", lambda self: next(readings))
+    assert not noise.quietest(lambda: None)[1].noisy
+
+
 @pytest.mark.parametrize(
     ("pressures", "expected", "runs"), [([5.0], 0, 1), ([50.0, 10.0], 1, 2), ([90.0, 40.0, 60.0, 1.0], 1, 3)]
 )

@@ -6,10 +6,14 @@ from factories import cell, golden, measured, record, relative
 from bench.records import Yardstick
 from bench.reference import check as checking
 from bench.reference import costs as costing
-from bench.reference import statistics as tests
+from bench.reference import significance
 
 EXPECTED = [(cell(seed=0), ("last",))]
 THREE = [(cell(seed=seed), ("last",)) for seed in range(3)]
+
+
+def check_of(expected, records, stored):
+    return checking.check(expected, checking.counted(expected, records, lambda _: True), stored)
 
 
 def by_what(checks):
@@ -17,12 +21,12 @@ def by_what(checks):
 
 
 def accuracy(value, values, **kwargs):
-    checks = checking.check(EXPECTED, [record(accuracies={"last": value})], measured(values, **kwargs))
+    checks = check_of(EXPECTED, [record(accuracies={"last": value})], measured(values, **kwargs))
     return by_what(checks)["accuracy"]
 
 
 def of(what, new, stored):
-    return by_what(checking.check(EXPECTED, [new], stored))[what]
+    return by_what(check_of(EXPECTED, [new], stored))[what]
 
 
 @pytest.mark.parametrize(("value", "expected"), [(90.0, "ok"), (89.0, "ok"), (87.0, "regression"), (95.0, "too good")])
@@ -36,21 +40,21 @@ def test_verdicts_on_accuracy(value, expected):
 def test_limit_and_power_by_the_formula():
     stored = [89.0, 90.0, 91.0]
     row = accuracy(90.0, stored)
-    level = tests.Levels.of(1, 1).mean
-    assert row.limit == pytest.approx(90 - tests.mean_margin(stored, [90.0], level))
-    assert row.detects == pytest.approx(tests.detectable(3, 1, 1))  # the deviation is 1
+    level = significance.Levels.of(1, 1).mean
+    assert row.limit == pytest.approx(90 - significance.mean_margin(stored, [90.0], level))
+    assert row.detects == pytest.approx(significance.detectable(3, 1, 1))  # the deviation is 1
 
 
 def test_a_deviation_below_the_binomial_one_is_not_believed():
     row = accuracy(89.0, [90.0, 90.0, 90.0], samples=500)
     binomial = 100 * math.sqrt(0.9 * 0.1 / 500)
     assert row.verdict == "ok"
-    assert row.detects == pytest.approx(tests.detectable(3, 1, 1) * binomial)
+    assert row.detects == pytest.approx(significance.detectable(3, 1, 1) * binomial)
 
 
 def test_a_single_seed_that_collapses_is_named():
     new = [record(seed=seed, accuracies={"last": value}) for seed, value in enumerate([90.0, 90.1, 10.0])]
-    row = by_what(checking.check(THREE, new, measured([89.9, 90.0, 90.1, 90.2, 89.8, 90.0])))["accuracy"]
+    row = by_what(check_of(THREE, new, measured([89.9, 90.0, 90.1, 90.2, 89.8, 90.0])))["accuracy"]
     assert row.verdict == "regression"
     assert row.note == "seed 2 is 80.00 points below, 10.00"
 
@@ -61,47 +65,57 @@ def test_one_stored_seed_gives_no_deviation_and_no_verdict():
 
 def test_other_settings_do_not_compare():
     other = record(accuracies={"last": 10.0}, epochs=9)
-    checks = checking.check(EXPECTED, [other], measured([90.0, 90.1]))
+    checks = check_of(EXPECTED, [other], measured([90.0, 90.1]))
     assert {check.verdict for check in checks} == {"not measured"}
 
 
 def test_seeds_of_the_reference_are_not_the_suites_own():
     others = [record(seed=seed, accuracies={"last": 10.0}) for seed in (1, 2)]
-    checks = checking.check(EXPECTED, [record(), *others], measured([89.9, 90.0, 90.1]))
+    checks = check_of(EXPECTED, [record(), *others], measured([89.9, 90.0, 90.1]))
     assert (by_what(checks)["accuracy"].verdict, by_what(checks)["accuracy"].seeds) == ("ok", 1)
 
 
 def test_a_missing_seed_is_not_a_pass():
-    checks = checking.check(THREE, [record(seed=0), record(seed=1)], measured([90.0, 90.1, 89.9]))
+    checks = check_of(THREE, [record(seed=0), record(seed=1)], measured([90.0, 90.1, 89.9]))
     assert {check.verdict for check in checks} == {"not measured"}
     assert "seed 2" in checks[0].note
     assert by_what(checks)["accuracy"].value == 90.0
 
 
 def test_a_failed_seed_fails_its_rows():
-    checks = checking.check(EXPECTED, [record(status="diverged")], measured([90.0, 90.1]))
+    checks = check_of(EXPECTED, [record(status="diverged")], measured([90.0, 90.1]))
     assert {check.verdict for check in checks} == {"failed"}
     assert "it broke" in checks[0].note
 
 
 def test_no_references_at_all():
-    assert {check.verdict for check in checking.check(EXPECTED, [record()], None)} == {"no reference"}
+    assert {check.verdict for check in check_of(EXPECTED, [record()], None)} == {"no reference"}
 
 
-def test_a_record_of_this_code_counts_before_a_newer_one_and_a_newer_before_an_older():
+def test_a_record_of_other_code_does_not_count_and_a_newer_counts_before_an_older():
     old = record(accuracies={"last": 10.0}, created="2026-01-01T00:00:00+00:00", loader="memory")
     new = record(accuracies={"last": 90.0}, created="2026-01-02T00:00:00+00:00", loader="ffcv")
-    stored = measured([90.0, 90.1, 89.9])
-    assert by_what(checking.check(EXPECTED, [new, old], stored, "f"))["accuracy"].value == 90.0
-    mine = old.model_copy(update={"code": old.code.model_copy(update={"fingerprint": "mine"})})
-    assert by_what(checking.check(EXPECTED, [new, mine], stored, "mine"))["accuracy"].value == 10.0
+    assert checking.counted(EXPECTED, [new, old], lambda _: True) == [new]
+    assert checking.counted(EXPECTED, [new, old], lambda record: record.cell.loader == "memory") == [old]
+    assert checking.counted(EXPECTED, [new, old], lambda _: False) == []
+
+
+def test_a_strategy_that_a_record_does_not_have_is_not_measured():
+    expected = [(cell(seed=0), ("last", "best"))]
+    rows = [check for check in check_of(expected, [record()], measured([90.0, 90.1])) if check.what == "accuracy"]
+    assert [row.verdict for row in rows] == ["ok", "not measured"]
+
+
+def test_values_of_seeds_that_have_become_the_suites_own_do_not_count():
+    stored = measured([10.0, 89.9, 90.0, 90.1, 90.0], first=0)
+    assert by_what(check_of(EXPECTED, [record()], stored))["accuracy"].reference_seeds == 4
 
 
 def test_a_failed_or_replaced_record_beside_a_good_one_does_not_count():
     failed = record(status="failed", threads=1)
     replaced = record(accuracies={"last": 10.0}, threads=4, created="2025-01-01T00:00:00+00:00")
     good = record(accuracies={"last": 90.0})
-    checks = checking.check(EXPECTED, [failed, good, replaced], measured([89.9, 90.0, 90.1]))
+    checks = check_of(EXPECTED, [failed, good, replaced], measured([89.9, 90.0, 90.1]))
     assert by_what(checks)["accuracy"].verdict == "ok"
 
 
@@ -116,6 +130,8 @@ def test_a_failed_or_replaced_record_beside_a_good_one_does_not_count():
         ({"loss": [2.019, 1.486, 1.2]}, "losses differ", "ok"),  # within 1 %
         ({"loss": [2.0, 1.5, 1.22]}, "losses differ", "losses differ"),
         ({"loss": [2.0, 1.5]}, "ok", "ok"),  # fewer steps stored
+        ({"loss": [2.0, 1.5, 1.2, 1.0]}, "losses differ", "losses differ"),  # fewer steps taken
+        ({}, "losses differ", "losses differ"),
         ({"other": [2.0, 1.5, 1.2]}, "losses differ", "losses differ"),
     ],
 )
@@ -125,6 +141,12 @@ def test_first_losses_are_equal_to_the_bit_on_an_equal_machine(stored, exact, el
     assert here.verdict == exact
     there = of("golden", record(), measured(values, goldens=[golden(losses=stored, cpu="another")]))
     assert there.verdict == elsewhere
+
+
+def test_an_own_seed_without_golden_numbers_has_no_reference():
+    new = [record(seed=seed) for seed in range(3)]
+    row = by_what(check_of(THREE, new, measured([90.0, 90.1, 89.9])))["golden"]
+    assert (row.verdict, row.note) == ("no reference", "no golden numbers of seed 1, 2 for these settings")
 
 
 def test_the_note_names_loss_step_and_values():
@@ -162,6 +184,12 @@ def test_live_bytes_repeat_exactly_with_the_same_torch(live, torch, expected):
     assert of("memory", record(), with_costs(live=live, torch=torch)).verdict == expected
 
 
+def test_bytes_of_another_device_are_not_compared():
+    there = record()
+    there = there.model_copy(update={"environment": there.environment.model_copy(update={"gpu": "a GPU"})})
+    assert of("memory", there, with_costs(live=1)).verdict == "not compared"
+
+
 def test_memory_of_a_prediction_counts_too():
     stored = with_costs()
     [cost] = stored.costs
@@ -193,5 +221,6 @@ def test_speeds_that_do_not_compare_are_not_compared():
     assert speed(0.5, with_costs(cpu="another")).verdict == "not compared"
     assert speed(0.5, with_costs(), noisy=True).verdict == "not compared"
     assert of("speed", record(), with_costs(speeds=())).verdict == "no reference"
+    assert of("speed", record(), with_costs()).note == "a record has no race"
     other = record(relative=relative(2.0), yardstick=Yardstick(method="ff", settings={}))
     assert of("speed", other, with_costs()).verdict == "not compared"

@@ -41,6 +41,9 @@ def test_fresh_seeds_decide(value, verdict, words):
 
 def test_an_alarm_that_cannot_be_confirmed_stands():
     assert decided([]).verdict == "regression"
-    row = decided([record(seed=20, status="failed")])
-    assert row.verdict == "regression"
-    assert "it broke" in row.note
+    high = [record(seed=seed, accuracies={"last": 90.1}) for seed in (20, 21)]
+    for dead in ([], [record(seed=22, status="failed")]):
+        row = decided([*high, *dead])
+        assert row.verdict == "regression"
+        assert "not confirmed by fresh seeds" in row.note
+        assert not dead or "it broke" in row.note

@@ -17,12 +17,15 @@ EXPECTED = [(cell(seed=0), ("last", "best"))]
 
 def records(*values):
     """Seed 0 is the suite's own; the reference's values begin with seed 1."""
-    return [record(seed=seed, accuracies={"last": last, "best": best}) for seed, (last, best) in enumerate(values)]
+    return [
+        record(seed=seed, accuracies={"last": last, "best": best}, relative=relative(2.0))
+        for seed, (last, best) in enumerate(values)
+    ]
 
 
 def test_values_of_other_seeds_golden_numbers_of_the_own_and_a_history_that_goes_on():
-    update("mine", EXPECTED, records((99.0, 99.0), (90.0, 93.0), (91.0, 92.0)), "first")
-    update("mine", EXPECTED, records((99.0, 98.0), (80.0, 83.0), (81.0, 82.0), (82.0, 81.0)), "second")
+    update("mine", EXPECTED, records((99.0, 99.0), (90.0, 93.0), (91.0, 92.0)), "first", any_code=True)
+    update("mine", EXPECTED, records((99.0, 98.0), (80.0, 83.0), (81.0, 82.0), (82.0, 81.0)), "second", any_code=True)
     stored = measured.load("mine")
     assert [(row.strategy, [value.accuracy for value in row.values]) for row in stored.rows] == [
         ("last", [80.0, 81.0, 82.0]),
@@ -42,20 +45,38 @@ def test_values_of_other_seeds_golden_numbers_of_the_own_and_a_history_that_goes
 def test_costs_are_the_most_of_all_records_and_the_speeds_of_undisturbed_races():
     both = {"last": 90.0, "best": 91.0}
     races = [relative(2.0), relative(2.2), relative(0.1, noisy=True), None]
-    update("mine", EXPECTED, [record(seed=s, accuracies=both, relative=r) for s, r in enumerate(races)], "first")
+    update(
+        "mine",
+        EXPECTED,
+        [record(seed=s, accuracies=both, relative=r) for s, r in enumerate(races)],
+        "first",
+        any_code=True,
+    )
     [cost] = measured.load("mine").costs
     assert cost.speeds == [2.0, 2.2]
     assert (cost.live_bytes, cost.predict_live_bytes) == (2**19, {"last": 1000, "best": 1000})
     assert cost.yardstick.method == "backprop"
 
 
-def test_speeds_of_another_machine_are_left_out():
+def test_a_reference_is_of_one_kind_of_machine():
     both = {"last": 90.0, "best": 91.0}
-    there = record(seed=0, accuracies=both, relative=relative(9.0), threads=1)
+    there = record(seed=0, accuracies=both)
     there = there.model_copy(update={"environment": there.environment.model_copy(update={"threads": 1})})
-    here = [record(seed=s, accuracies=both, relative=relative(2.0)) for s in (1, 2)]
-    update("mine", EXPECTED, [there, *here], "first")
-    assert measured.load("mine").costs[0].speeds == [2.0, 2.0]
+    here = [record(seed=s, accuracies=both) for s in (1, 2)]
+    with pytest.raises(UserError, match="2 kinds of machine"):
+        update("mine", EXPECTED, [there, *here], "first", any_code=True)
+
+
+def test_races_that_were_all_disturbed_make_no_reference():
+    both = {"last": 90.0, "best": 91.0}
+    found = [record(seed=s, accuracies=both, relative=relative(2.0, noisy=True)) for s in range(3)]
+    with pytest.raises(UserError, match="fewer than 2 races that nothing disturbed"):
+        update("mine", EXPECTED, found, "first", any_code=True)
+
+
+def test_other_code_makes_a_reference_only_where_that_is_wanted():
+    with pytest.raises(UserError, match="other code than is here now"):
+        update("mine", EXPECTED, records((90.0, 93.0), (90.0, 93.0), (91.0, 92.0)), "why not")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +92,7 @@ def test_speeds_of_another_machine_are_left_out():
 )
 def test_a_reference_needs_every_row_two_seeds_and_the_suites_own(found, message):
     with pytest.raises(UserError, match=message):
-        update("mine", EXPECTED, found, "why not")
+        update("mine", EXPECTED, found, "why not", any_code=True)
     assert measured.load("mine") is None
 
 
@@ -79,7 +100,7 @@ def test_records_of_two_versions_of_the_code_make_no_reference():
     own, one, two = records((90.0, 93.0), (90.0, 93.0), (91.0, 92.0))
     two = two.model_copy(update={"code": two.code.model_copy(update={"fingerprint": "other"})})
     with pytest.raises(UserError, match="2 versions of the code"):
-        update("mine", EXPECTED, [own, one, two], "why not")
+        update("mine", EXPECTED, [own, one, two], "why not", any_code=True)
 
 
 def test_no_file_is_no_reference_and_a_broken_one_an_error(folder):

@@ -24,11 +24,12 @@ from typing import Any, Literal
 
 from scipy import stats
 
-from bench import sides
+from bench.compare import sides
+from bench.compare.sides import Side
 from bench.records import Found, Record
-from bench.reference.statistics import sidak
+from bench.reference.check import binomial_deviation
+from bench.reference.significance import sidak
 from bench.rows import labels
-from bench.sides import Side
 
 CONFIDENCE = 0.95
 
@@ -132,18 +133,28 @@ def together(table: Sequence[Comparison]) -> list[Comparison]:
     return [believed(row) for row in table]
 
 
-def difference(a: Sequence[float], b: Sequence[float]) -> Difference | None:
+def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Difference | None:
     """Mean of ``b`` minus mean of ``a``, see the top of this file.
 
-    None if there is nothing to judge the spread by: fewer than three values in all, or only equal ones on each side,
-    as accuracies on a small test set are by chance.
+    Args:
+        a: values of one side.
+        b: values of the other.
+        least: the deviation where all values of each side are equal, as accuracies on a small test set are by chance,
+            and as those of a network that has collapsed are.
+
+    Returns:
+        None if there is nothing to judge the spread by: fewer than three values in all, or no deviation at all.
     """
     freedom = len(a) + len(b) - 2
-    if not a or not b or freedom < 1 or (len(set(a)) == 1 and len(set(b)) == 1):
+    if not a or not b or freedom < 1:
         return None
     estimate = statistics.fmean(b) - statistics.fmean(a)
     squares = sum((x - statistics.fmean(side)) ** 2 for side in (a, b) for x in side)
-    error = math.sqrt(squares / freedom * (1 / len(a) + 1 / len(b)))
+    constant = len(set(a)) == 1 and len(set(b)) == 1
+    deviation = least if constant else math.sqrt(squares / freedom)
+    if deviation == 0:
+        return None
+    error = deviation * math.sqrt(1 / len(a) + 1 / len(b))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
     return Difference(estimate, estimate - half, estimate + half, float(stats.t.cdf(estimate / error, freedom)))
 
@@ -198,7 +209,8 @@ def _row(
     notes = sides.problems(one, other)
     verdict: Verdict
     if a and b:
-        found = difference(list(a.values()), list(b.values()))
+        least = binomial_deviation(statistics.fmean([*a.values(), *b.values()]), one.samples(strategy))
+        found = difference(list(a.values()), list(b.values()), least)
         verdict = accuracy_verdict(a, b, found)
         figures = {"difference": statistics.fmean(b.values()) - statistics.fmean(a.values()), **speed}
         if verdict == "identical":  # the two sides are one sample: an interval around 0 would say nothing

@@ -31,6 +31,8 @@ SINGLE_SHARE = 0.2
 """The part of that which is spent on single values; the rest is for the means."""
 CONFIRMATION = 0.05
 """Level, per row, at which fresh seeds confirm an alarm: the alarm itself has limited the false ones already."""
+LARGEST_DROP = 1e3
+"""In deviations; no accuracy falls by more."""
 POWER = 0.8
 """What "can detect" means: probability that a drop is found and confirmed."""
 
@@ -101,7 +103,8 @@ def power(drop: float, m: int, n: int, level: float) -> float:
 def detectable(m: int, n: int, rows: int, *, confirmed: bool = True) -> float:
     """The drop, in deviations, that is found with probability 80 % at least, and confirmed by n fresh values.
 
-    P(found and confirmed) >= P(found) + P(confirmed) - 1, so that no independence is needed.
+    P(found and confirmed) >= P(found) + P(confirmed) - 1, so that no independence is needed. Infinite where so few
+    values are tested at so strict a level that no drop of reasonable size would do.
 
     >>> round(detectable(10, 3, 1, confirmed=False), 2)
     2.47
@@ -112,4 +115,6 @@ def detectable(m: int, n: int, rows: int, *, confirmed: bool = True) -> float:
         found = power(drop, m, n, level)
         return found + (power(drop, m, n, CONFIRMATION) - 1 if confirmed else 0.0) - POWER
 
-    return float(optimize.brentq(missing, 1e-6, 1e3))
+    if not missing(LARGEST_DROP) > 0:
+        return math.inf
+    return float(optimize.brentq(missing, 1e-6, LARGEST_DROP))

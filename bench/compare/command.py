@@ -12,15 +12,16 @@ from typing import get_args
 
 from rich.console import Console
 
-from bench import compare as comparison
 from bench import records, report
-from bench.compare import Comparison, Verdict
+from bench.compare import table as comparison
+from bench.compare.table import Comparison, Verdict
 from bench.errors import ExitStatus, UserError
 from bench.execution import revisions, worktrees
 from bench.records import Found
 
 DEFAULT_OUT = Path("results/runs/compare")
 DEFAULT_SUITE = "smoke"
+DEFAULT_SEEDS = 3
 _HEADER = [
     "task\n",
     "method\n",
@@ -42,7 +43,7 @@ def compare(
     *,
     suite: str | None,
     methods: tuple[str, ...] | None,
-    seeds: int,
+    seeds: int | None,
     epochs: int | None,
     threads: int | None,
     data_dir: Path | None,
@@ -58,7 +59,8 @@ def compare(
     """
     failed = False
     if Path(a).is_dir() and Path(b).is_dir():
-        given = {"--suite": suite, "--methods": methods, "--epochs": epochs, "--data-dir": data_dir, "--out": out}
+        given = {"--suite": suite, "--methods": methods, "--seeds": seeds, "--epochs": epochs, "--threads": threads,
+                 "--data-dir": data_dir, "--out": out}  # fmt: skip
         for option, value in given.items():
             if value is not None:
                 raise UserError(f"{option} is for running two revisions; {a!r} and {b!r} are folders of records")
@@ -75,7 +77,7 @@ def compare(
             b,
             suite=suite or DEFAULT_SUITE,
             methods=methods,
-            seeds=seeds,
+            seeds=DEFAULT_SEEDS if seeds is None else seeds,
             out=target,
             options=_options(epochs, threads, data_dir),
             say=_say,
@@ -122,6 +124,10 @@ def exit_status(table: Sequence[Comparison], *, failed: bool, what: str) -> int:
         return ExitStatus.CELL_FAILED
     if all(row.verdict in ("only in A", "only in B") for row in table):
         _say(f"error: nothing can be compared: {what} have no task, method and strategy in common")
+        return ExitStatus.NOTHING_MEASURED
+    lost = [f"{row.method}/{row.strategy}" for row in table if row.verdict == "only in A"]
+    if lost:
+        _say(f"error: B has no {', '.join(lost)}, which A has")
         return ExitStatus.NOTHING_MEASURED
     return ExitStatus.OK
 

@@ -38,6 +38,11 @@ class Side:
         parts = [(seed, part) for seed, record in self.counted.items() for part in record.strategies]
         return {seed: part.accuracy for seed, part in parts if part.strategy == strategy}
 
+    def samples(self, strategy: str) -> int:
+        """Test images behind an accuracy."""
+        parts = [part for record in self.counted.values() for part in record.strategies]
+        return next(part.samples for part in parts if part.strategy == strategy)
+
     def speeds(self) -> dict[int, float]:
         """Images per second of training, loader included, by seed."""
         return {seed: record.training.images_per_second for seed, record in self.counted.items() if record.training}
