@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from factories import record
 
-from bench import comparing, records
+from bench import records
+from bench.compare import command as comparing
 from bench.errors import ExitStatus, UserError
 from bench.execution import revisions, worktrees
 
@@ -202,7 +203,7 @@ def test_two_revisions_of_this_checkout(tmp_path, monkeypatch, capsys):
 
     folders = [str(tmp_path / "out" / side) for side in ("a", "b")]
     status = comparing.compare(
-        *folders, suite=None, methods=None, seeds=1, epochs=None, threads=1, data_dir=None, out=None, form="markdown"
+        *folders, suite=None, methods=None, seeds=None, epochs=None, threads=None, data_dir=None, out=None, form="markdown"
     )
     assert status == ExitStatus.OK
     assert "0.0625 in B" in capsys.readouterr().out
