@@ -95,7 +95,7 @@ def _outcome(
         environment=here,
         epochs=measured.history.epochs,
         opening_losses=measured.history.opening if status == "ok" else {},
-        inputs=measured.inputs if status == "ok" else {},
+        inputs=measured.history.inputs if status == "ok" else {},
         nondeterministic=measured.nondeterministic,
         training=measured.training,
         strategies=measured.strategies,
@@ -113,7 +113,6 @@ class _Measured:
     """What training and measuring have given so far."""
 
     history: training.History = field(default_factory=training.History)
-    inputs: dict[str, str] = field(default_factory=dict)
     nondeterministic: list[str] = field(default_factory=list)
     training: TrainingRecord | None = None
     strategies: list[StrategyRecord] = field(default_factory=list)
@@ -134,7 +133,6 @@ def _measure(
     """Train, test and probe, and fill ``measured`` step by step."""
     progress({"event": "data"})
     with parts.data(spec, data_dir) as data:
-        measured.inputs = data.inputs
         steps = len(data.train)
         learner, generator = parts.learner(spec, steps)
         training.train(
@@ -207,6 +205,7 @@ def _test(
 
     Leaves the learner in whichever state was tested last.
     """
+    history.inputs["test"] = loader.digest
     last = training.accuracies(training.strategy_predictors(learner), loader, progress)
     images, _ = training.cached_batch(loader)
     probed = {strategy: probe.prediction(learner, strategy, images, _beat(progress)) for strategy in learner.strategies}

@@ -29,6 +29,7 @@ def take(spec: CellSpec, data_dir: Path | None) -> Opening:
             steps = [learner.train_step(*batch) for batch in islice(data.train.epoch(0), training.OPENING_STEPS)]
             losses = {name: [float(step[name]) for step in steps] for name in steps[0]}
             machine = Machine.of(environment.environment(torch.device(spec.device)))
-            return Opening(spec.seed, machine, data.inputs, losses)
+            inputs = {"train": data.train.digest, "validation": data.validation.digest, "test": data.test.digest}
+            return Opening(spec.seed, machine, inputs, losses)
     finally:
         torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bench import methods, settings
-from bench.data import digest, loaders, seeds, splits, tasks
+from bench.data import loaders, seeds, splits, tasks
 from bench.errors import UserError
 from bench.methods import Learner
 from bench.records import CellSpec
@@ -20,12 +20,11 @@ EVALUATION_BATCH = 500
 
 @dataclass(frozen=True)
 class Data:
-    """Loaders of the three splits, and the digest of what each gives."""
+    """Loaders of the three splits."""
 
     train: loaders.Loader
     validation: loaders.Loader
     test: loaders.Loader
-    inputs: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -54,12 +53,7 @@ def data(spec: CellSpec, data_dir: Path | None) -> Iterator[Data]:
         train = stack.enter_context(contextlib.closing(loader(parts.train, train=True)))
         validation = stack.enter_context(contextlib.closing(loader(parts.validation, train=False)))
         test = stack.enter_context(contextlib.closing(loader(parts.test, train=False)))
-        inputs = {
-            "train": digest.inputs(parts.train, train),
-            "validation": digest.inputs(parts.validation, validation),
-            "test": digest.inputs(parts.test, test),
-        }
-        yield Data(train, validation, test, inputs)
+        yield Data(train, validation, test)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class History:
         epochs: one record per finished epoch.
         opening: losses of the first steps of training, by name.
         first_batch_seconds: from asking for the first batch to the end of its step; in no epoch's seconds.
+        inputs: digests of what was trained and validated on; not saved, since whoever goes on has them too.
         best_epoch: by strategy, the epoch (from 1) that was best on validation data; the earlier of equals.
     """
 
@@ -53,6 +54,7 @@ class History:
     opening: dict[str, list[float]] = field(default_factory=dict)
     first_batch_seconds: float = 0.0
     best_epoch: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 def train(
@@ -89,6 +91,7 @@ def train(
         Diverged: if a loss is not finite or has exploded; names epoch and loss.
         UserError: if a saved state is damaged.
     """
+    history.inputs = {"train": train_loader.digest, "validation": validation_loader.digest}
     _resume(learner, generator, history, folder, device)
     meters = Meters(device)
     first = len(history.epochs)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.data import digest
 from bench.data.batches import Batch, Preparation, augmentation_stream, batch_count, epoch_order
 from bench.data.errors import LoaderError
+from bench.data.splits import Split
 from bench.data.threads import threads_kept
 
 if TYPE_CHECKING:
@@ -20,8 +23,8 @@ class FFCVLoader:
 
     Args:
         path: holds exactly the split, in its order.
+        split: the samples.
         preparation: augmentation, device, normalisation.
-        samples: in the file.
         batch_size: the last batch may be smaller.
         seed: order and augmentation are functions of this and the epoch.
         shuffle: False keeps the file's order.
@@ -33,9 +36,10 @@ class FFCVLoader:
     kind = "ffcv"
 
     def __init__(
-        self, path: Path, preparation: Preparation, *, samples: int, batch_size: int, seed: int, shuffle: bool
+        self, path: Path, split: Split, preparation: Preparation, *, batch_size: int, seed: int, shuffle: bool
     ) -> None:
-        self.samples = samples
+        self.samples = len(split)
+        self._split = split
         self._prepare = preparation
         self._batch_size = batch_size
         self._seed = seed
@@ -51,6 +55,11 @@ class FFCVLoader:
 
     def __len__(self) -> int:
         return batch_count(self.samples, self._batch_size)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the split and of what is made of it."""
+        return digest.of_batches(self._split, self.epoch(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, the same whenever it is asked for.

@@ -31,6 +31,7 @@ class Loader(Protocol):
     Attributes:
         kind: ``"memory"`` or ``"ffcv"``.
         samples: samples per epoch.
+        digest: see ``bench.data.digest``.
     """
 
     @property
@@ -38,6 +39,9 @@ class Loader(Protocol):
 
     @property
     def samples(self) -> int: ...  # noqa: D102 -- described by the class
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102 -- described by the class
 
     def __len__(self) -> int:
         """Batches per epoch, the last, smaller one included."""
@@ -135,4 +139,4 @@ def make_loader(
     from bench.data.ffcv_loader import FFCVLoader
 
     beton = ensure_beton(task, split, cache_dir)
-    return FFCVLoader(beton, preparation, samples=len(split), batch_size=batch_size, seed=seed, shuffle=shuffle)
+    return FFCVLoader(beton, split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 
+from bench.data import digest
 from bench.data.batches import Batch, Preparation, augmentation_stream, batch_count, epoch_order
 from bench.data.splits import Split
 from bench.data.threads import one_thread
@@ -26,6 +28,11 @@ class MemoryLoader:
 
     def __len__(self) -> int:
         return batch_count(self.samples, self._batch_size)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the split and of what is made of it."""
+        return digest.of_batches(self._split, self.epoch(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, the same whenever it is asked for."""

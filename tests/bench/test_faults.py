@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -121,11 +122,14 @@ def test_two_harnesses_on_one_folder_do_not_disturb_each_other(bench):
     for line in first.stderr:
         if "epoch 1/" in line:
             break
+    [cell] = children(first.pid)
+    os.kill(cell, signal.SIGSTOP)  # so that it does not end before the others have looked
     [row, *_] = json.loads(bench("table", "--format", "json").stdout)
     assert row["status"] == "running"
     second = run_mine(bench, "--epochs", "40", "--methods", "asge")
     assert second.returncode == 2
     assert "is being run by another process" in second.stderr
+    os.kill(cell, signal.SIGCONT)
     out, _ = first.communicate(timeout=200)
     assert first.returncode == 0
     assert {row["status"] for row in json.loads(out)} == {"ok"}
@@ -141,7 +145,7 @@ def test_a_killed_process_leaves_a_row_that_says_so(bench):
         if "epoch 1/" in line:
             break
     [cell] = children(harness.pid)
-    os.kill(cell, 9)
+    os.kill(cell, signal.SIGKILL)
     harness.communicate(timeout=60)
     assert harness.returncode == 3
     [row, *_] = json.loads(bench("table", "--format", "json").stdout)

@@ -16,6 +16,7 @@ def shown(request):
     out = io.StringIO()
     console = Console(file=out, force_terminal=request.param, width=160, force_interactive=request.param)
     good, dead = cell(seed=0), cell(seed=1)
+    lost = record(seed=1, status="interrupted")
     with progress.watcher(console, "mine", 2) as watcher:
         assert isinstance(watcher, progress.LiveWatcher if request.param else progress.PlainWatcher)
         watcher.cell_started(good, 0, 2)
@@ -23,7 +24,7 @@ def shown(request):
             watcher.cell_event(good, event)
         watcher.cell_finished(good, Outcome(good, record(), reused=False, problem=None))
         watcher.cell_started(dead, 1, 2)
-        watcher.cell_finished(dead, Outcome(dead, None, reused=False, problem="killed [by] signal 9"))
+        watcher.cell_finished(dead, Outcome(dead, lost, reused=False, problem="killed [by] signal 9"))
     return out.getvalue()
 
 

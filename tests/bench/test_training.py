@@ -13,6 +13,7 @@ class Batches:
 
     kind = "memory"
     samples = 6
+    digest = "of two batches"
 
     def __len__(self):
         return 2
@@ -177,6 +178,16 @@ def test_an_epoch_of_one_batch_is_timed_whole(tmp_path):
           history=history, progress=print)  # fmt: skip
     assert history.epochs[0].images == 4
     assert history.epochs[0].seconds >= history.first_batch_seconds
+
+
+def test_the_history_tells_what_was_really_trained_and_validated_on(tmp_path):
+    other = Batches()
+    other.digest = "of others"
+    history = training.History()
+    for _ in range(2):  # the second goes on where the first has ended
+        train(Counter(), Batches(), other, epochs=1, generator=torch.Generator(), device=torch.device("cpu"),
+              folder=tmp_path, history=history, progress=print)  # fmt: skip
+        assert history.inputs == {"train": "of two batches", "validation": "of others"}
 
 
 def test_the_history_until_a_divergence_is_kept(tmp_path):

@@ -203,7 +203,15 @@ def test_two_revisions_of_this_checkout(tmp_path, monkeypatch, capsys):
 
     folders = [str(tmp_path / "out" / side) for side in ("a", "b")]
     status = comparing.compare(
-        *folders, suite=None, methods=None, seeds=None, epochs=None, threads=None, data_dir=None, out=None, form="markdown"
+        *folders,
+        suite=None,
+        methods=None,
+        seeds=None,
+        epochs=None,
+        threads=None,
+        data_dir=None,
+        out=None,
+        form="markdown",
     )
     assert status == ExitStatus.OK
     assert "0.0625 in B" in capsys.readouterr().out
