@@ -15,6 +15,7 @@ import random
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from planting import ROOT
@@ -22,7 +23,7 @@ from planting import ROOT
 from bench import commands, records, suites
 from bench.records import CellSpec, Record
 from bench.reference import check as checking
-from bench.reference import confirm, measured
+from bench.reference import confirm, costs, measured
 from bench.reference.measured import Measured
 
 SUITE = "ci"
@@ -71,14 +72,16 @@ def count(runs: Path) -> None:
 def draw(
     expected: list[tuple[CellSpec, tuple[str, ...]]], fresh: list[Record], stored: Measured, draws: int = DRAWS
 ) -> dict[str, object]:
-    """Alarms and failures of many drawn suites, and alarms by row."""
+    """Alarms and failures of many drawn suites, and alarms by row; alarms of memory and speed, which none confirms."""
     chance = random.Random(SEED)
     strategies = {cell.experiment: names for cell, names in expected}
     own = len(expected) // len(strategies)
     pools = {key: [record for record in fresh if record.cell.experiment == key] for key in strategies}
     rows = {(row.experiment, row.strategy): row for row in stored.rows}
+    cost = {cost.experiment: cost for cost in stored.costs}
     alarms = failures = 0
-    by_row: dict[str, int] = {}
+    by_row: Counter[str] = Counter()
+    of_costs: Counter[str] = Counter()
     for _ in range(draws):
         alarm = failure = False
         for key, names in strategies.items():
@@ -90,14 +93,19 @@ def draw(
                     continue
                 alarm = True
                 label = f"{row.method}/{name}"
-                by_row[label] = by_row.get(label, 0) + 1
+                by_row[label] += 1
                 reference = [value.accuracy for value in row.values]
                 others = [p.accuracy for r in drawn[own:] for p in r.strategies if p.strategy == name]
                 least = checking.binomial_deviation(statistics.fmean(reference), row.samples)
                 failure |= confirm.confirms(reference, others, least)
+            blank = checking.blank(drawn[0].cell.task, drawn[0].cell.method, key)
+            of_costs[costs.memory(blank, drawn[:own], cost.get(key)).verdict] += 1
+            if drawn[0].cell.yardstick is not None:
+                of_costs[costs.speed(blank, drawn[:own], cost.get(key), len(strategies)).verdict] += 1
         alarms += alarm
         failures += failure
-    return {"suites": draws, "alarms": alarms, "failures": failures, "alarms by row": by_row}
+    found = {"suites": draws, "alarms": alarms, "failures": failures, "alarms by row": dict(by_row)}
+    return {**found, "memory and speed": dict(of_costs)}
 
 
 def values(fresh: list[Record]) -> dict[str, dict[int, float]]:

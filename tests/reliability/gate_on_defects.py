@@ -3,11 +3,12 @@
     python tests/reliability/gate_on_defects.py run            plant and train; goes on where it was stopped
     python tests/reliability/gate_on_defects.py judge          compare with the references, write the results
 
-Four ways to be caught are told apart, from the most to the least dependent on the machine:
+Five ways to be caught are told apart, from the most to the least dependent on the machine:
 
     golden, same machine      `bench golden`: inputs and first losses to the bit
     golden, another machine   the same with the stored numbers marked as another machine's: losses within 1 %
-    results, same machine     final accuracies of the suite's own seeds to the bit
+    results, same machine     `bench check`: the data really used too, and final accuracies to the bit
+    results, another machine  the same, as above, without the final accuracies
     accuracy                  the statistics alone, alarm and confirmation by fresh seeds; memory and speed beside it
 """
 
@@ -63,6 +64,7 @@ def judge(keys: list[str]) -> None:
             "golden, same machine": verdicts(bench(tree, "golden", SUITE, "--format", "json")),
             "golden, another machine": verdicts(bench(tree, "golden", SUITE, "--format", "json", reference=elsewhere)),
             "results, same machine": verdicts(check(defect, tree, "--no-confirm"), "golden"),
+            "results, another machine": verdicts(check(defect, tree, "--no-confirm", reference=elsewhere), "golden"),
             "accuracy": verdicts(check(defect, tree, reference=blind), "accuracy"),
             "memory": verdicts(check(defect, tree, "--no-confirm", reference=blind), "memory"),
             "speed": verdicts(check(defect, tree, "--no-confirm", reference=blind), "speed"),

@@ -15,14 +15,21 @@ def test_a_defect_counts_as_caught_if_it_is_in_every_method_that_has_it():
         "two": {"title": "Two", "methods": {"asge": found(golden_same_machine="losses differ"), "ff": found()}},
     }
     text = defects_table(results)
-    assert "| One | asge, ff | - | - | - | all | yes |" in text
-    assert "| Two | asge, ff | asge | - | - | - | asge |" in text
+    assert "| One | asge, ff | - | - | - | - | all | yes |" in text
+    assert "| Two | asge, ff | asge | - | - | - | - | asge |" in text
     assert "1 of 2 defects** on a machine like the references', 1 of 2 on any other." in text
 
 
 def test_alarms_are_counted_beside_the_promise():
     text = alarms_table(
-        {"suites": 1000, "alarms": 20, "failures": 1, "alarms by row": {"asge/last": 5, "ff/softmax": 15}}
+        {
+            "suites": 1000,
+            "alarms": 20,
+            "failures": 1,
+            "alarms by row": {"asge/last": 5, "ff/softmax": 15},
+            "memory and speed": {"ok": 5000, "slower": 2, "not compared": 7},
+        }
     )
     assert "| 1,000 | 20 (2.00 %) | 1 (0.10 %) | 1 % |" in text
     assert "Alarms by row: ff/softmax 15, asge/last 5." in text
+    assert "compared 5,002 times, with 2 alarms; 7 times the speed was not compared" in text
