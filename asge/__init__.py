@@ -6,6 +6,7 @@ activations, in the one forward pass; no gradient leaves a block.
     goodness    spatial goodness encoding and the number of patches per side
     pooling     RMSPool
     block       one block: convolution, the branch that feeds the next block, the branch that learns
+    step        one block's local step: by autograd, and the same written out
     network     channel plans and the stack of blocks
     strategies  how a trained network predicts: last, fusion, best
     learner     training: one local step per block and batch

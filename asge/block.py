@@ -19,25 +19,42 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from asge.goodness import Reduction, spatial_goodness
-from asge.pooling import rms_pool2d
+from asge.pooling import Pooling, pool2d
 
 Projection = Literal["signs", "gaussian"]
 LAYER_NORM_EPS = 1e-5
 
 
 class ConvUnit(nn.Module):
-    """Convolution, ReLU, RMSPool, LayerNorm: what ASGE and backprop on ASGE's topology share.
+    """Convolution, ReLU, pooling, LayerNorm: what ASGE and backprop on ASGE's topology share.
 
     LayerNorm runs over the channels of every pixel; its gamma and beta are the constants 1 and 0, since in ASGE no
     gradient of their own block reaches them.
+
+    Args:
+        in_channels, out_channels: of the 3x3 convolution (padding 1).
+        pool: side of the pooling window after the convolution; 1 for none.
+        stride: of the convolution.
+        pooling: kind of pooling, see ``asge.pooling.pool2d``.
+        generator: draws the convolution's first weights.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, pool: int, *, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        pool: int,
+        *,
+        stride: int = 1,
+        pooling: Pooling = "rms",
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
         self.conv.bias = nn.Parameter(torch.zeros(out_channels))
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu", generator=generator)
         self.pool = pool
+        self.pooling: Pooling = pooling
 
     def activate(self, x: Tensor) -> Tensor:
         """Y = ReLU(Conv(X)): (B, C, H, W) -> (B, C', H, W)."""
@@ -45,9 +62,13 @@ class ConvUnit(nn.Module):
 
     def propagate(self, y: Tensor) -> Tensor:
         """X of the next block: (B, C', H, W) -> (B, C', H // pool, W // pool)."""
-        pooled = rms_pool2d(y, self.pool) if self.pool > 1 else y
-        by_pixel = pooled.permute(0, 2, 3, 1)
-        return F.layer_norm(by_pixel, by_pixel.shape[-1:], eps=LAYER_NORM_EPS).permute(0, 3, 1, 2)
+        return normalize(pool2d(y, self.pool, self.pooling) if self.pool > 1 else y)
+
+
+def normalize(pooled: Tensor) -> Tensor:
+    """LayerNorm over the channels of every pixel, (B, C, H, W)."""
+    by_pixel = pooled.permute(0, 2, 3, 1)
+    return F.layer_norm(by_pixel, by_pixel.shape[-1:], eps=LAYER_NORM_EPS).permute(0, 3, 1, 2)
 
 
 class ASGEBlock(nn.Module):
@@ -57,7 +78,8 @@ class ASGEBlock(nn.Module):
         in_channels, out_channels: of the 3x3 convolution (padding 1).
         patches: patches per side of the encoding.
         classes: N.
-        pool: side of the RMSPool window after the convolution; 1 for none.
+        pool, stride, pooling: see ``ConvUnit``.
+        affine: gamma and beta of the LayerNorm before this block, which are trained by it, with its own loss.
         reduction: "mean" or "sum" of squares in a patch.
         projection: "signs" (equally likely +1 and -1) or "gaussian", for the fixed W_l.
         scale: W_l is divided by sqrt(C * P * P) and multiplied by this: the temperature of the local softmax.
@@ -75,13 +97,18 @@ class ASGEBlock(nn.Module):
         patches: int,
         classes: int,
         pool: int = 1,
+        stride: int = 1,
+        pooling: Pooling = "rms",
+        affine: bool = False,
         reduction: Reduction = "mean",
         projection: Projection = "signs",
         scale: float = 1.0,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.unit = ConvUnit(in_channels, out_channels, pool, generator=generator)
+        self.unit = ConvUnit(in_channels, out_channels, pool, stride=stride, pooling=pooling, generator=generator)
+        self.gamma = nn.Parameter(torch.ones(in_channels, 1, 1)) if affine else None
+        self.beta = nn.Parameter(torch.zeros(in_channels, 1, 1)) if affine else None
         self.patches = patches
         self.reduction: Reduction = reduction
         dimension = out_channels * patches * patches
@@ -95,7 +122,13 @@ class ASGEBlock(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """Y_l: (B, C, H, W) -> (B, C', H, W)."""
-        return self.unit.activate(x)
+        return self.unit.activate(self.rescale(x))
+
+    def rescale(self, x: Tensor) -> Tensor:
+        """X_l with gamma and beta of the LayerNorm that it comes from."""
+        if self.gamma is None or self.beta is None:
+            return x
+        return torch.addcmul(self.beta, x, self.gamma)
 
     def propagate(self, y: Tensor) -> Tensor:
         """Branch 1, X_{l+1}: (B, C', H, W) -> (B, C', H', W')."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cache
 from typing import Literal
 
 import torch
@@ -45,17 +46,44 @@ def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean") -> 
         raise ValueError(
             f"patches must be from 1 to {min(height, width)} for maps of {height} x {width}, got {patches}"
         )
-    energy = y.square()
+    return patch_energy(y.square(), patches, reduction).flatten(1)
+
+
+def patch_energy(energy: Tensor, patches: int, reduction: Reduction) -> Tensor:
+    """Mean or sum of squared activations ``energy`` (B, C, H, W) in every patch: (B, C, P, P)."""
+    height, width = energy.shape[2:]
     if height % patches == 0 and width % patches == 0:
         window = (height // patches, width // patches)
-        g = F.avg_pool2d(energy, window)
-        if reduction == "sum":
-            g = g * (window[0] * window[1])
-    else:
-        rows = _patch_membership(height, patches, reduction, y)
-        columns = _patch_membership(width, patches, reduction, y)
-        g = rows @ energy @ columns.T
-    return g.flatten(1)
+        mean: Tensor = F.avg_pool2d(energy, window)
+        return mean * (window[0] * window[1]) if reduction == "sum" else mean
+    # As matrix products over rows, then columns; nothing is copied if the map is channels_last.
+    rows = membership(height, patches, energy) @ energy.permute(0, 2, 3, 1).flatten(2)
+    by_patch = membership(width, patches, energy) @ rows.unflatten(2, (width, -1))
+    total: Tensor = by_patch.permute(0, 3, 1, 2)
+    return total if reduction == "sum" else total / areas(height, width, patches, total)
+
+
+def cuts(length: int, patches: int) -> list[tuple[int, int]]:
+    """First pixel of every patch along one side, and the first after it: floor(i length / P)."""
+    return list(itertools.pairwise(i * length // patches for i in range(patches + 1)))
+
+
+def membership(length: int, patches: int, like: Tensor) -> Tensor:
+    """(P, length): row i is 1 on the pixels of patch i, else 0; dtype and device of ``like``. Shared: read only."""
+    return _membership(length, patches, like.dtype, like.device)
+
+
+@cache
+def _membership(length: int, patches: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    member = torch.zeros(patches, length, dtype=dtype)
+    for patch, (start, end) in enumerate(cuts(length, patches)):
+        member[patch, start:end] = 1
+    return member.to(device)
+
+
+def areas(height: int, width: int, patches: int, like: Tensor) -> Tensor:
+    """Pixels in every patch: (P, P), dtype and device of ``like``."""
+    return torch.outer(membership(height, patches, like).sum(1), membership(width, patches, like).sum(1))
 
 
 def patches_per_side(
@@ -93,12 +121,3 @@ def patches_per_side(
     else:
         raise ValueError(f"rule must be 'power' or 'linear', got {rule!r}")
     return max(1, min(size, math.floor(patches + 0.5)))
-
-
-def _patch_membership(length: int, patches: int, reduction: Reduction, like: Tensor) -> Tensor:
-    """(P, length): row i is 1 (or 1/size, for a mean) on the pixels of patch i, 0 elsewhere."""
-    edges = [i * length // patches for i in range(patches + 1)]
-    sizes = torch.tensor([end - start for start, end in itertools.pairwise(edges)], device=like.device)
-    owner = torch.repeat_interleave(torch.arange(patches, device=like.device), sizes, output_size=length)
-    member = F.one_hot(owner, patches).T.to(like.dtype)
-    return member / sizes[:, None].to(like.dtype) if reduction == "mean" else member

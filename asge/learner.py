@@ -16,6 +16,8 @@ from asge.block import Projection
 from asge.goodness import Reduction, Rule
 from asge.network import ASGENetwork
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.pooling import Pooling
+from asge.step import StepName, autograd_step, fast_step
 from asge.types import TaskShape, TrainingBudget
 
 
@@ -28,6 +30,9 @@ class ASGESettings:
         alpha, rule: patches per side, see ``asge.goodness.patches_per_side``.
         reduction: goodness of a patch, mean or sum of squares.
         projection, scale: the fixed W_l, see ``asge.block.ASGEBlock``.
+        pooling: in branch 1, see ``asge.pooling.pool2d``.
+        affine: whether LayerNorm's gamma and beta are trained, by the block after it.
+        step: the local step written out, or by autograd; they give the same, see ``asge.step``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
 
@@ -37,11 +42,17 @@ class ASGESettings:
     reduction: Reduction = "mean"
     projection: Projection = "signs"
     scale: Annotated[float, Gt(0)] = 1.0
+    pooling: Pooling = "rms"
+    affine: bool = False
+    step: StepName = "fast"
     optimiser: OptimiserName = "adamw"
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 1e-4
     momentum: Momentum = 0.9
     schedule: ScheduleName = "one-cycle"
+
+
+STEPS = {"fast": fast_step, "autograd": autograd_step}
 
 
 class ASGELearner:
@@ -67,6 +78,8 @@ class ASGELearner:
             plan=settings.plan,
             alpha=settings.alpha,
             rule=settings.rule,
+            pooling=settings.pooling,
+            affine=settings.affine,
             reduction=settings.reduction,
             projection=settings.projection,
             scale=settings.scale,
@@ -74,9 +87,14 @@ class ASGELearner:
         )
         self.network.to(device).to(memory_format=torch.channels_last)
         self.on_layer: Callable[[], None] | None = None
-        self._optimiser = ScheduledOptimiser(
-            self.network.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
-        )
+        self._local_step = STEPS[settings.step]
+        total_steps = budget.epochs * budget.steps_per_epoch
+        # One per block: its gradients are gone before the next block runs.
+        self._optimisers = [
+            ScheduledOptimiser(block.parameters(), settings, total_steps) for block in self.network.blocks
+        ]
+        classifiers = [*self.network.last.parameters(), *self.network.fusion.parameters()]
+        self._classifier_optimiser = ScheduledOptimiser(classifiers, settings, total_steps)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedule counts steps."""
@@ -91,19 +109,17 @@ class ASGELearner:
         Returns:
             Detached scalar losses: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
         """
-        self._optimiser.zero_grad()
         losses: dict[str, Tensor] = {}
         features: list[Tensor] = []
         x = images.contiguous(memory_format=torch.channels_last)
-        for index, block in enumerate(self.network.blocks, start=1):
-            y = block.activate(x)
-            loss = F.cross_entropy(block.local_logits(y), labels)
-            loss.backward()
-            losses[f"layer{index}"] = loss.detach()
-            y = y.detach()
-            features.append(strategies.pooled(y))
-            if index < len(self.network.blocks):
-                x = block.propagate(y)
+        for index, (block, optimiser) in enumerate(zip(self.network.blocks, self._optimisers, strict=True), start=1):
+            outcome = self._local_step(block, x, labels, propagate=index < len(self.network.blocks))
+            optimiser.step()
+            optimiser.zero_grad()
+            losses[f"layer{index}"] = outcome.loss
+            features.append(outcome.features)
+            if outcome.next_input is not None:
+                x = outcome.next_input
             if self.on_layer is not None:
                 self.on_layer()
         for name, logits in (
@@ -113,7 +129,8 @@ class ASGELearner:
             loss = F.cross_entropy(logits, labels)
             loss.backward()
             losses[name] = loss.detach()
-        self._optimiser.step()
+        self._classifier_optimiser.step()
+        self._classifier_optimiser.zero_grad()
         return losses
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -146,18 +163,22 @@ class ASGELearner:
         else:
             yield from strategies.parameters(self.network, strategy)
 
+    def _every_optimiser(self) -> list[ScheduledOptimiser]:
+        return [*self._optimisers, self._classifier_optimiser]
+
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, schedule and l*."""
         return {
             "network": self.network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._every_optimiser()],
             "best_layer": self.network.best_layer,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        for optimiser, of_optimiser in zip(self._every_optimiser(), state["optimisers"], strict=True):
+            optimiser.load_state_dict(of_optimiser)
         self.network.best_layer = state["best_layer"]
 
 

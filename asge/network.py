@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from asge.block import ASGEBlock, Projection
 from asge.goodness import Reduction, Rule, patches_per_side
+from asge.pooling import Pooling
 
 PLANS = {
     "tiny": "16,M,32,M,64",
     "small": "32,M,64,M,128,M,256",
     "vgg8": "128,256,M,256,512,M,512,M,512,M",
 }
-"""Plans by name. Numbers are the channels of 3x3 convolutions, M halves height and width."""
+"""Plans by name. Numbers are the channels of 3x3 convolutions, an s after one gives it stride 2, M pools by 2."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Layer:
 
     in_channels: int
     channels: int
+    stride: int
     pool: int
     height: int
     width: int
@@ -34,7 +36,7 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
     """The layers of a plan for images of a given shape.
 
     Args:
-        plan: a name in PLANS, or a list such as "32,M,64,M,128": channels, with M for pooling by 2.
+        plan: a name in PLANS, or a list such as "32,M,64s,128": channels, with M for pooling by 2, s for stride 2.
         shape: (C, H, W) of the images.
 
     Raises:
@@ -47,19 +49,21 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
         if token == "M":  # noqa: S105
             if not layers:
                 raise ValueError(f"plan {plan!r} pools before its first convolution")
-            last = layers[-1]
-            layers[-1] = Layer(last.in_channels, last.channels, last.pool * 2, last.height, last.width)
-            height, width = last.height // layers[-1].pool, last.width // layers[-1].pool
-            if min(height, width) < 1:
-                raise ValueError(f"plan {plan!r} pools images of {shape[1]} x {shape[2]} pixels to nothing")
-        elif token.isdigit() and int(token) > 0:
-            layers.append(Layer(channels, int(token), 1, height, width))
-            channels = int(token)
+            layers[-1] = replace(layers[-1], pool=layers[-1].pool * 2)
+        elif (number := token.removesuffix("s")).isdigit() and int(number) > 0:
+            stride = 1 if token == number else 2
+            # padding 1: a strided convolution rounds up
+            height, width = -(-height // stride), -(-width // stride)
+            layers.append(Layer(channels, int(number), stride, 1, height, width))
+            channels = int(number)
         else:
             raise ValueError(
-                f"plan {plan!r} is neither one of {', '.join(PLANS)} nor a list such as '32,M,64,M,128' "
+                f"plan {plan!r} is neither one of {', '.join(PLANS)} nor a list such as '32,M,64s,128' "
                 f"({token!r} is not a number of channels or M)"
             )
+        height, width = layers[-1].height // layers[-1].pool, layers[-1].width // layers[-1].pool
+        if min(height, width) < 1:
+            raise ValueError(f"plan {plan!r} pools images of {shape[1]} x {shape[2]} pixels to nothing")
     if len(layers) < 2:
         raise ValueError(f"plan {plan!r} needs at least two convolutions")
     return layers
@@ -73,7 +77,7 @@ class ASGENetwork(nn.Module):
         classes: N.
         plan: see ``parse_plan``.
         alpha, rule: see ``asge.goodness.patches_per_side``.
-        reduction, projection, scale: see ``ASGEBlock``.
+        pooling, affine, reduction, projection, scale: see ``ASGEBlock``; no block is affine on the images.
         generator: draws everything random, on the CPU.
 
     Attributes:
@@ -91,6 +95,8 @@ class ASGENetwork(nn.Module):
         plan: str = "small",
         alpha: float = 1.0,
         rule: Rule = "power",
+        pooling: Pooling = "rms",
+        affine: bool = False,
         reduction: Reduction = "mean",
         projection: Projection = "signs",
         scale: float = 1.0,
@@ -108,6 +114,9 @@ class ASGENetwork(nn.Module):
                 patches=patches_per_side(layer.channels, last_channels, alpha, size=size, rule=rule),
                 classes=classes,
                 pool=layer.pool,
+                stride=layer.stride,
+                pooling=pooling,
+                affine=affine and bool(self.blocks),
                 reduction=reduction,
                 projection=projection,
                 scale=scale,

@@ -57,8 +57,7 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
 class ScheduledOptimiser:
     """A PyTorch optimiser whose learning rate follows a schedule over a known number of steps.
 
-    Its updates work parameter by parameter, so one instance over the parameters of many blocks is the same as one
-    per block, and faster. A parameter without a gradient is left alone.
+    A parameter without a gradient is left alone.
     """
 
     def __init__(self, parameters: Iterable[Tensor], settings: OptimiserSettings, total_steps: int) -> None:

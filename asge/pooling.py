@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+Pooling = Literal["rms", "max", "avg"]
+
+
+def pool2d(y: Tensor, kernel_size: int, kind: Pooling) -> Tensor:
+    """Pooling by name over square windows side by side: (B, C, H, W) -> (B, C, H // kernel_size, W // kernel_size).
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
+    if kind == "rms":
+        return rms_pool2d(y, kernel_size)
+    if kind == "max":
+        return F.max_pool2d(y, kernel_size)
+    if kind == "avg":
+        return F.avg_pool2d(y, kernel_size)
+    raise ValueError(f"pooling must be 'rms', 'max' or 'avg', got {kind!r}")
 
 
 def rms_pool2d(y: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
@@ -22,6 +41,9 @@ def rms_pool2d(y: Tensor, kernel_size: int, stride: int | None = None) -> Tensor
     Returns:
         (B, C, H', W'), same dtype.
     """
-    mean_square = F.avg_pool2d(y.square(), kernel_size, stride)
-    # sqrt has an infinite slope at 0; the clamp is far below any float32 activation's square and passes no gradient.
-    return mean_square.clamp_min(torch.finfo(y.dtype).tiny).sqrt()
+    return root(F.avg_pool2d(y.square(), kernel_size, stride))
+
+
+def root(mean_square: Tensor) -> Tensor:
+    """Square root with a finite slope at 0: below any float32 activation's square the gradient is 0."""
+    return mean_square.clamp_min(torch.finfo(mean_square.dtype).tiny).sqrt()

@@ -7,16 +7,18 @@ that of ASGE's strategy `last`: a linear layer on the globally average-pooled la
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from annotated_types import Ge
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge.block import ConvUnit
 from asge.network import parse_plan
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.pooling import Pooling
 from asge.types import TaskShape, TrainingBudget
 
 
@@ -26,10 +28,15 @@ class BackpropSettings:
 
     Attributes:
         plan: channel plan, see ``asge.network.parse_plan``.
+        pooling: see ``asge.pooling.pool2d``.
+        accumulate: parts into which a batch is cut, one after the other; their gradients are added up. The step is the
+            same, its memory is not.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
 
     plan: str = "small"
+    pooling: Pooling = "rms"
+    accumulate: Annotated[int, Ge(1)] = 1
     optimiser: OptimiserName = "adamw"
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 1e-4
@@ -40,10 +47,23 @@ class BackpropSettings:
 class BackpropNetwork(nn.Module):
     """ASGE's stack of convolution, ReLU, RMSPool and LayerNorm, with one classifier at its end."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, plan: str, *, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        plan: str,
+        *,
+        pooling: Pooling = "rms",
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
         layers = parse_plan(plan, shape)
-        self.units = [ConvUnit(layer.in_channels, layer.channels, layer.pool, generator=generator) for layer in layers]
+        self.units = [
+            ConvUnit(
+                layer.in_channels, layer.channels, layer.pool, stride=layer.stride, pooling=pooling, generator=generator
+            )
+            for layer in layers
+        ]
         self._units = nn.ModuleList(self.units)
         self.classifier = nn.Linear(layers[-1].channels, classes)
         nn.init.zeros_(self.classifier.weight)
@@ -71,7 +91,10 @@ class BackpropLearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        self.network = BackpropNetwork(task.shape, task.classes, settings.plan, generator=generator)
+        self.network = BackpropNetwork(
+            task.shape, task.classes, settings.plan, pooling=settings.pooling, generator=generator
+        )
+        self._parts = settings.accumulate
         self.network.to(device).to(memory_format=torch.channels_last)
         self._optimiser = ScheduledOptimiser(
             self.network.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
@@ -83,10 +106,14 @@ class BackpropLearner:
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of backprop on images (B, C, H, W) float and labels (B,) int64."""
         self._optimiser.zero_grad()
-        loss = F.cross_entropy(self.network(images.contiguous(memory_format=torch.channels_last)), labels)
-        loss.backward()
+        images = images.contiguous(memory_format=torch.channels_last)
+        total = torch.zeros((), device=images.device)
+        for part, of_part in zip(images.chunk(self._parts), labels.chunk(self._parts), strict=True):
+            loss = F.cross_entropy(self.network(part), of_part, reduction="sum") / len(labels)
+            loss.backward()
+            total += loss.detach()
         self._optimiser.step()
-        return {"loss": loss.detach()}
+        return {"loss": total}
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Nothing to choose."""

@@ -157,7 +157,7 @@ class TrainingRecord(Model):
             epochs stand on memory that evaluation has left behind.
         peak_reserved_bytes: CUDA only, peak reserved by the allocator.
         peak_live_bytes: peak of all tensor storages alive at once within one step.
-        live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: shares of that, by owner, at most.
+        live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: shares of that, by owner, after the step.
         parameter_bytes, state_bytes: all trained parameters; everything that a checkpoint holds.
         energy_joules, energy_note: over training, from a counter where one can be read; else null and why.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,17 +58,14 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
     loader = loaders.resolve_kind(overrides.loader or suite.loader)
     measured_with = () if suite.yardstick is None else (suite.yardstick,)
-    canonical = {
-        method: settings.canonical(method, {**suite.methods[method], **overrides.settings.get(method, {})})
-        for method in (*chosen, *measured_with)
-    }
+    variants = {method: _variants(suite, method, overrides) for method in (*chosen, *measured_with)}
     yardstick = (
-        None if suite.yardstick is None else Yardstick(method=suite.yardstick, settings=canonical[suite.yardstick])
+        None if suite.yardstick is None else Yardstick(method=suite.yardstick, settings=variants[suite.yardstick][0])
     )
     return [
         CellSpec(
             method=method,
-            settings=canonical[method],
+            settings=variant,
             task=task,
             seed=seed,
             epochs=epochs,
@@ -82,7 +80,16 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
         for task in task_names
         for seed in range(seeds)
         for method in chosen
+        for variant in variants[method]
     ]
+
+
+def _variants(suite: Suite, method: str, overrides: Overrides) -> list[dict[str, Any]]:
+    """A method's settings in full, once for each combination that the suite sweeps; what is overridden is not swept."""
+    given = {**suite.methods[method], **overrides.settings.get(method, {})}
+    swept = {key: values for key, values in suite.sweep.get(method, {}).items() if key not in given}
+    combinations = itertools.product(*swept.values())
+    return [settings.canonical(method, {**given, **dict(zip(swept, values, strict=True))}) for values in combinations]
 
 
 def _chosen(option: str, names: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:

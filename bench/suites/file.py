@@ -21,6 +21,7 @@ class Suite(BaseModel):
         name: taken from the file's name.
         description: one line for ``bench list``.
         methods: settings by method key; an empty table takes the method's defaults.
+        sweep: by method key, values to try of some settings: the method runs with every combination of them.
         tasks: task keys.
         seeds: how many seeds, counted from 0.
         epochs, batch_size: equal for all methods.
@@ -36,6 +37,7 @@ class Suite(BaseModel):
     name: str
     description: str = ""
     methods: Annotated[dict[str, dict[str, Any]], MinLen(1)]
+    sweep: dict[str, dict[str, Annotated[list[Any], MinLen(1)]]] = {}
     tasks: Annotated[tuple[str, ...], MinLen(1)]
     seeds: Annotated[int, Ge(1)] = 1
     epochs: Annotated[int, Ge(1)]
@@ -45,6 +47,16 @@ class Suite(BaseModel):
     yardstick: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
     loader: str = "auto"
+
+    @model_validator(mode="after")
+    def _sweep_is_of_its_methods(self) -> Suite:
+        for method, values in self.sweep.items():
+            if method not in self.methods:
+                raise ValueError(f"sweep of {method!r}, which is not one of its methods ({', '.join(self.methods)})")
+            both = sorted(set(values) & set(self.methods[method]))
+            if both:
+                raise ValueError(f"{method}.{both[0]} is both set and swept")
+        return self
 
     @model_validator(mode="after")
     def _yardstick_is_a_method(self) -> Suite:

@@ -18,6 +18,13 @@ def test_two_pools_in_a_row_make_one_of_four():
     assert [(x.pool, x.height) for x in layers] == [(4, 32), (1, 8)]
 
 
+def test_a_strided_convolution_halves_as_a_pool_does_but_rounds_up():
+    layers = parse_plan("8s,16s,M,32", (1, 28, 28))
+    assert [(x.stride, x.pool, x.height) for x in layers] == [(2, 1, 14), (2, 2, 7), (1, 1, 3)]
+    network = ASGENetwork((1, 28, 28), 10, plan="8s,16s,M,32", generator=torch.Generator().manual_seed(0))
+    assert [y.shape[2] for y in network.activations(torch.randn(2, 1, 28, 28))] == [14, 7, 3]
+
+
 def test_vgg8_at_32_pixels():
     layers = parse_plan("vgg8", (3, 32, 32))
     assert [(x.channels, x.pool, x.height) for x in layers] == [
@@ -59,6 +66,8 @@ def test_activations_have_the_sizes_of_the_plan():
         ("32", "at least two"),
         ("32,M,M,M,M,64", "to nothing"),
         ("32,0", "'0' is not a number"),
+        ("32,64ss", "'64ss' is not a number"),
+        ("s,64", "'s' is not a number"),
     ],
 )
 def test_wrong_plans_say_what_is_wrong(plan, message):

@@ -1,10 +1,11 @@
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asge.pooling import rms_pool2d
+from asge.pooling import pool2d, rms_pool2d
 
 
 @given(st.lists(st.floats(-100, 100), min_size=4, max_size=4))
@@ -23,6 +24,15 @@ def test_leaves_out_rows_that_fill_no_window():
     y = torch.randn(1, 1, 7, 7, dtype=torch.float64)
     assert rms_pool2d(y, 2).shape == (1, 1, 3, 3)
     torch.testing.assert_close(rms_pool2d(y, 2), rms_pool2d(y[:, :, :6, :6], 2))
+
+
+def test_pools_by_name():
+    y = torch.rand(2, 3, 6, 6)
+    assert torch.equal(pool2d(y, 2, "max"), y.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)))
+    torch.testing.assert_close(pool2d(y, 2, "avg"), y.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)))
+    assert torch.equal(pool2d(y, 2, "rms"), rms_pool2d(y, 2))
+    with pytest.raises(ValueError, match="'rms', 'max' or 'avg', got 'min'"):
+        pool2d(y, 2, "min")
 
 
 def test_overlapping_windows():

@@ -3,9 +3,11 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
+from asge.block import normalize
 from asge.network import ASGENetwork
 from baselines.backprop import BackpropLearner, BackpropSettings
 from bench.measure import flops
+from bench.measure.memory import live_bytes
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=4)
 BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
@@ -59,3 +61,20 @@ def test_a_step_costs_three_times_the_forward_less_the_first_input_gradient():
     images, labels = batch()
     first, rest, linear = 2 * 16 * 9 * 64 * 6, 2 * 16 * 9 * (16 * 8 * 6 + 16 * 12 * 8), 2 * 16 * 4 * 12
     assert flops.count(lambda: learner.train_step(images, labels)) == 2 * first + 3 * rest + 3 * linear
+
+
+def test_a_batch_in_parts_is_the_same_step_with_less_memory():
+    whole, parts = make(learning_rate=0.1), make(learning_rate=0.1, accumulate=4)
+    images, labels = batch(18)  # in parts of 5, 5, 5 and 3
+    losses = [learner.train_step(images, labels)["loss"] for learner in (whole, parts)]
+    torch.testing.assert_close(*losses)
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    peaks = [live_bytes(lambda made=made: made.train_step(images, labels)).peak for made in (whole, parts)]
+    assert peaks[1] < peaks[0] / 2
+
+
+def test_pooling_is_that_of_the_setting():
+    unit = make(pooling="max").network.units[0]
+    y = unit.activate(batch()[0])
+    torch.testing.assert_close(unit.propagate(y), normalize(F.max_pool2d(y, 2)))

@@ -39,6 +39,37 @@ def test_expansion_by_hand(tmp_path):
     assert cells[0].settings["alpha"] == 1.0
 
 
+SWEEP = (
+    MINE
+    + """
+[sweep.asge]
+alpha = [0.0, 2]
+reduction = ["mean", "sum"]
+"""
+)
+
+
+def test_a_sweep_runs_every_combination(tmp_path):
+    suite = suites.load(write(tmp_path, SWEEP + "\n"))
+    cells = expand(suite, seeds=1)
+    assert [(c.method, c.settings.get("alpha"), c.settings.get("reduction")) for c in cells] == [
+        ("asge", 0.0, "mean"),
+        ("asge", 0.0, "sum"),
+        ("asge", 2.0, "mean"),
+        ("asge", 2.0, "sum"),
+        ("ff", None, None),
+    ]
+    assert {c.settings["plan"] for c in cells if c.method == "asge"} == {"tiny"}
+    assert len({c.id for c in cells}) == 5
+    chosen = expand(suite, seeds=1, methods=("asge",), settings={"asge": {"alpha": 2.0}})
+    assert [c.id for c in chosen] == [cells[2].id, cells[3].id]
+
+
+def test_a_swept_yardstick_is_its_first_variant(tmp_path):
+    cells = expand(suites.load(write(tmp_path, 'yardstick = "asge"' + SWEEP)))
+    assert {(c.yardstick.settings["alpha"], c.yardstick.settings["reduction"]) for c in cells} == {(0.0, "mean")}
+
+
 def test_overrides(tmp_path):
     suite = suites.load(write(tmp_path, MINE))
     cells = expand(
@@ -90,6 +121,10 @@ def test_overrides_that_are_not_valid(tmp_path, overrides, message):
         (MINE.replace("epochs = 3", "epochs = 0"), "epochs is not valid"),
         (MINE.replace('"digits"', ""), "tasks is not valid"),
         (MINE.split("[methods", maxsplit=1)[0], "methods is not valid"),
+        (MINE + "[sweep.cwc]", r"sweep of 'cwc', which is not one of its methods \(asge, ff\)"),
+        (MINE + '[sweep.asge]\nplan = ["tiny", "small"]', r"asge\.plan is both set and swept"),
+        (MINE + "[sweep.asge]\nalpha = []", r"sweep\.asge\.alpha is not valid"),
+        (MINE + "[sweep.asge]\nalpha = 2", r"sweep\.asge\.alpha is not valid"),
     ],
 )
 def test_files_that_are_not_suites(tmp_path, text, message):

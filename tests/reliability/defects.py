@@ -36,6 +36,9 @@ class Defect:
     edits: tuple[Edit, ...]
 
 
+BY_AUTOGRAD = Edit("asge/learner.py", '{"fast": fast_step,', '{"fast": autograd_step,')
+"""ASGE's written-out step has no place for mistakes of differentiation; these are planted in the one by autograd."""
+
 DEFECTS = (
     Defect(
         "detach",
@@ -43,15 +46,18 @@ DEFECTS = (
         ("asge", "ff", "cwc"),
         (
             # The graph of a layer is needed again by the next one: without the second edit an error would tell.
+            BY_AUTOGRAD,
             Edit(
-                "asge/learner.py",
-                "            y = y.detach()\n            features.append(strategies.pooled(y))",
-                "            features.append(strategies.pooled(y.detach()))",
+                "asge/step.py",
+                "    y = y.detach()\n    return Outcome(loss.detach(), y.mean((2, 3)),",
+                "    return Outcome(loss.detach(), y.detach().mean((2, 3)),",
             ),
+            Edit("asge/step.py", "loss.backward()", "loss.backward(retain_graph=True)"),
+            Edit("asge/learner.py", "            optimiser.step()\n            optimiser.zero_grad()\n", ""),
             Edit(
                 "asge/learner.py",
-                'backward()\n            losses[f"',
-                'backward(retain_graph=True)\n            losses[f"',
+                "        self._classifier_optimiser.step()\n",
+                "        for each in self._every_optimiser():\n            each.step()\n            each.zero_grad()\n",
             ),
             Edit("baselines/cwc.py", "x = out.detach()", "x = out"),
             Edit(
@@ -72,6 +78,7 @@ DEFECTS = (
         "fixed projection trained by mistake",
         ("asge",),
         (
+            BY_AUTOGRAD,
             Edit(
                 "asge/block.py",
                 'self.register_buffer("weight", draw * (scale / math.sqrt(dimension)))',
@@ -89,7 +96,10 @@ DEFECTS = (
         "after-pool",
         "goodness read after pooling and normalisation",
         ("asge",),
-        (Edit("asge/block.py", "F.linear(spatial_goodness(y,", "F.linear(spatial_goodness(self.propagate(y),"),),
+        (
+            BY_AUTOGRAD,
+            Edit("asge/block.py", "F.linear(spatial_goodness(y,", "F.linear(spatial_goodness(self.propagate(y),"),
+        ),
     ),
     Defect(
         "labels",

@@ -1,0 +1,145 @@
+"""One block's local step on one batch: the loss of the block, and the gradient of its convolution.
+
+Both functions do the same:
+
+    Y = ReLU(Z),  Z = Conv(X)
+    g = mean of Y^2 in every patch
+    a = W g + b
+    L = CE(a, label)
+
+``autograd_step`` says just that and lets autograd differentiate it. ``fast_step`` has the derivative written out:
+
+    dL/da = (softmax(a) - onehot(label)) / B
+    dL/dg = dL/da W
+    dL/dY = 2 Y * dL/dg of the patch / pixels of the patch
+    dL/dZ = dL/dY                          since Y = 0 wherever ReLU is closed
+    dL/dConv                               the convolution's weight gradient; that of its input is not needed
+
+So nothing has to be kept for a backward pass: dL/dZ is written over Y, the squares are made a few images at a time, and
+RMSPool's windows serve the patches too where these are made of whole windows.
+
+Shapes: B images, C channels, H x W pixels, P patches per side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from asge import goodness
+from asge.block import ASGEBlock, normalize
+from asge.pooling import root
+
+StepName = Literal["fast", "autograd"]
+SLICE_BYTES = 2**20
+"""About as much of Y is squared at a time as a core's own cache holds."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a block's step gives.
+
+    Attributes:
+        loss: scalar, detached.
+        features: global average pool of Y, (B, C), detached.
+        next_input: X of the next block, detached; None if it was not asked for.
+    """
+
+    loss: Tensor
+    features: Tensor
+    next_input: Tensor | None
+
+
+def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
+    """Set the gradient of the block's convolution, by autograd.
+
+    Args:
+        block: its convolution's ``grad`` is set.
+        x: detached input (B, C, H, W).
+        labels: (B,) int64.
+        propagate: whether there is a next block.
+    """
+    with torch.enable_grad():
+        y = block.activate(x)
+        loss = F.cross_entropy(block.local_logits(y), labels)
+        loss.backward()
+    y = y.detach()
+    return Outcome(loss.detach(), y.mean((2, 3)), block.propagate(y) if propagate else None)
+
+
+@torch.no_grad()
+def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
+    """The same as ``autograd_step``, without autograd."""
+    y = block.activate(x)
+    features = y.mean((2, 3))
+    next_input, g = _branches(block, y, propagate=propagate)
+    logits = F.linear(g.flatten(1), block.weight, block.bias)
+    loss = F.cross_entropy(logits, labels)
+    by_logit = logits.softmax(1)
+    by_logit[torch.arange(len(labels), device=labels.device), labels] -= 1
+    by_goodness = ((by_logit / len(labels)) @ block.weight).view_as(g)
+    if block.reduction == "mean":
+        by_goodness /= goodness.areas(y.shape[2], y.shape[3], block.patches, g)
+    _multiply_patches(y, 2 * by_goodness)
+    _set_gradients(block, x, y)
+    return Outcome(loss, features, next_input)
+
+
+def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor | None, Tensor]:
+    """X of the next block and the goodness (B, C, P, P); where it can be, both from one pass over the squares of Y."""
+    pool, patches, reduction = block.unit.pool, block.patches, block.reduction
+    if not (propagate and pool > 1 and block.unit.pooling == "rms"):
+        g = torch.cat([goodness.patch_energy(part.square(), patches, reduction) for part in _slices(y)])
+        return block.propagate(y) if propagate else None, g
+    whole = all(side % (pool * patches) == 0 for side in y.shape[2:])
+    mean_squares, energies = [], []
+    for part in _slices(y):
+        squares = part.square()
+        mean_squares.append(F.avg_pool2d(squares, pool))
+        if not whole:
+            energies.append(goodness.patch_energy(squares, patches, reduction))
+    pooled = torch.cat(mean_squares)
+    if whole:
+        energies.append(goodness.patch_energy(pooled, patches, reduction) * (pool * pool if reduction == "sum" else 1))
+    return normalize(root(pooled)), torch.cat(energies)
+
+
+def _slices(y: Tensor) -> tuple[Tensor, ...]:
+    """A few images at a time on the CPU, where the squares then stay in the cache; all at once elsewhere."""
+    if y.device.type != "cpu":
+        return (y,)
+    count = max(1, SLICE_BYTES // max(1, y[0].numel() * y.element_size()))
+    return tuple(y[start : start + count] for start in range(0, len(y), count))
+
+
+def _multiply_patches(y: Tensor, factors: Tensor) -> None:
+    """Multiply every activation (B, C, H, W), in place, by the factor (B, C, P, P) of its patch."""
+    height, width = y.shape[2:]
+    patches = factors.shape[-1]
+    if height % patches == 0 and width % patches == 0:
+        # (B, C, P, H/P, P, W/P), a view in either memory format
+        by_patch = y.unflatten(3, (patches, width // patches)).unflatten(2, (patches, height // patches))
+        by_patch *= factors[:, :, :, None, :, None]
+        return
+    by_column = (goodness.membership(width, patches, y).T @ factors.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    for row, (start, end) in enumerate(goodness.cuts(height, patches)):
+        y[:, :, start:end] *= by_column[:, :, row : row + 1]
+
+
+def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
+    """Gradients of what a block trains, from that of its convolution's output."""
+    conv, affine = block.unit.conv, block.gamma is not None
+    by_input, by_weight, by_bias = torch.ops.aten.convolution_backward(
+        gradient, block.rescale(x), conv.weight, [conv.out_channels], conv.stride, conv.padding, conv.dilation, False,
+        (0, 0), 1, (affine, True, True),
+    )  # fmt: skip
+    for parameter, grad in ((conv.weight, by_weight), (conv.bias, by_bias)):
+        if parameter is not None:
+            parameter.grad = grad
+    if block.gamma is not None and block.beta is not None:
+        block.gamma.grad = (by_input * x).sum((0, 2, 3)).view_as(block.gamma)
+        block.beta.grad = by_input.sum((0, 2, 3)).view_as(block.beta)

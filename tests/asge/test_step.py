@@ -1,0 +1,134 @@
+"""The step that is written out equals autograd's, and lets go of what it no longer needs."""
+
+import weakref
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from asge import ASGELearner, ASGESettings
+from asge.block import ASGEBlock
+from asge.step import autograd_step, fast_step
+
+
+def block(**options):
+    made = ASGEBlock(
+        3, 5, classes=4, scale=2.0, **{"patches": 2} | options, generator=torch.Generator().manual_seed(0)
+    ).double()
+    if made.gamma is not None:
+        torch.nn.init.normal_(made.gamma, generator=torch.Generator().manual_seed(1))
+        torch.nn.init.normal_(made.beta, generator=torch.Generator().manual_seed(2))
+    return made
+
+
+def both(made, size, *, propagate=True, memory_format=torch.channels_last):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(7, 3, *size, dtype=torch.float64, generator=generator).to(memory_format=memory_format)
+    labels = torch.randint(4, (7,), generator=generator)
+    for step in (autograd_step, fast_step):
+        made.zero_grad()
+        outcome = step(made, x.clone(memory_format=torch.preserve_format), labels, propagate=propagate)
+        yield outcome, [parameter.grad for parameter in made.parameters()]
+
+
+def close(a, b):
+    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("size", "patches"), [((8, 8), 1), ((8, 8), 2), ((8, 8), 4), ((8, 12), 4), ((7, 9), 1), ((7, 9), 2), ((14, 10), 6)]
+)
+@pytest.mark.parametrize("pool", [1, 2, 4])
+@pytest.mark.parametrize("pooling", ["rms", "max", "avg"])
+def test_the_fast_step_equals_autograd(size, patches, pool, pooling, reduction):
+    made = block(patches=patches, pool=pool, pooling=pooling, reduction=reduction)
+    (plain, plain_gradients), (fast, fast_gradients) = both(made, size)
+    close(fast.loss, plain.loss)
+    close(fast.features, plain.features)
+    close(fast.next_input, plain.next_input)
+    assert not fast.next_input.requires_grad
+    assert len(plain_gradients) == 2
+    for gradient, expected in zip(fast_gradients, plain_gradients, strict=True):
+        assert float(expected.abs().max()) > 1e-6
+        close(gradient, expected)
+
+
+@pytest.mark.parametrize("options", [{"affine": True}, {"stride": 2}, {"affine": True, "stride": 2, "pool": 2}])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_so_it_does_with_what_is_seldom_used(options, memory_format):
+    made = block(**options)
+    (plain, plain_gradients), (fast, fast_gradients) = both(made, (16, 16), memory_format=memory_format)
+    assert len(plain_gradients) == len(list(made.parameters()))
+    for value, expected in zip(
+        [fast.loss, fast.next_input, *fast_gradients], [plain.loss, plain.next_input, *plain_gradients], strict=True
+    ):
+        close(value, expected)
+
+
+def test_the_last_block_makes_no_input():
+    for outcome, _ in both(block(pool=2), (8, 8), propagate=False):
+        assert outcome.next_input is None
+
+
+def test_many_images_are_squared_in_parts(monkeypatch):
+    monkeypatch.setattr("asge.step.SLICE_BYTES", 5 * 64 * 8 * 3)  # three images, then one more
+    (plain, plain_gradients), (fast, fast_gradients) = both(block(pool=2), (8, 8))
+    close(fast.next_input, plain.next_input)
+    for gradient, expected in zip(fast_gradients, plain_gradients, strict=True):
+        close(gradient, expected)
+
+
+def learner(**settings):
+    return ASGELearner(
+        SimpleNamespace(shape=(1, 8, 8), classes=4),
+        ASGESettings(plan="6,8,M,8,12", **settings),
+        SimpleNamespace(epochs=1, steps_per_epoch=10),
+        torch.device("cpu"),
+        torch.Generator().manual_seed(0),
+    )
+
+
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(16, 1, 8, 8, generator=generator), torch.randint(4, (16,), generator=generator)
+
+
+def test_training_is_the_same_with_either():
+    first, second = learner(step="fast", optimiser="sgd"), learner(step="autograd", optimiser="sgd")
+    for _ in range(5):
+        for made in (first, second):
+            made.train_step(*batch())
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", ["fast", "autograd"])
+def test_activations_are_gone_before_the_next_but_one_block_runs(step, monkeypatch):
+    made = learner(step=step)
+    alive, seen = [], []
+    activate = ASGEBlock.activate
+
+    def watched(self, x):
+        seen.append(sum(reference() is not None for reference in alive))
+        y = activate(self, x)
+        alive.append(weakref.ref(y.untyped_storage()))
+        return y
+
+    monkeypatch.setattr(ASGEBlock, "activate", watched)
+    made.train_step(*batch())
+    assert len(seen) == 4
+    assert all(count <= 1 for count in seen)
+
+
+@pytest.mark.parametrize("step", ["fast", "autograd"])
+def test_gradients_are_gone_when_the_next_block_runs(step, monkeypatch):
+    made = learner(step=step)
+    activate = ASGEBlock.activate
+
+    def watched(self, x):
+        assert all(parameter.grad is None for parameter in made.parameters())
+        return activate(self, x)
+
+    monkeypatch.setattr(ASGEBlock, "activate", watched)
+    made.train_step(*batch())
