@@ -53,6 +53,10 @@ class ASGESettings:
 
 
 STEPS = {"fast": fast_step, "autograd": autograd_step}
+GROUP_BYTES = 2**20
+"""Blocks in a row with less than this in parameters are updated together: many small updates cost time, gradients that
+wait for a large one cost memory."""
+CLASSIFIERS = 0
 
 
 class ASGELearner:
@@ -89,12 +93,8 @@ class ASGELearner:
         self.on_layer: Callable[[], None] | None = None
         self._local_step = STEPS[settings.step]
         total_steps = budget.epochs * budget.steps_per_epoch
-        # One per block: its gradients are gone before the next block runs.
-        self._optimisers = [
-            ScheduledOptimiser(block.parameters(), settings, total_steps) for block in self.network.blocks
-        ]
-        classifiers = [*self.network.last.parameters(), *self.network.fusion.parameters()]
-        self._classifier_optimiser = ScheduledOptimiser(classifiers, settings, total_steps)
+        self._groups = _groups(self.network)
+        self._optimisers = [ScheduledOptimiser(group, settings, total_steps) for group in self._groups.values()]
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedule counts steps."""
@@ -112,10 +112,12 @@ class ASGELearner:
         losses: dict[str, Tensor] = {}
         features: list[Tensor] = []
         x = images.contiguous(memory_format=torch.channels_last)
-        for index, (block, optimiser) in enumerate(zip(self.network.blocks, self._optimisers, strict=True), start=1):
+        optimisers = dict(zip(self._groups, self._optimisers, strict=True))
+        for index, block in enumerate(self.network.blocks, start=1):
             outcome = self._local_step(block, x, labels, propagate=index < len(self.network.blocks))
-            optimiser.step()
-            optimiser.zero_grad()
+            if index in optimisers:
+                optimisers[index].step()
+                optimisers[index].zero_grad()
             losses[f"layer{index}"] = outcome.loss
             features.append(outcome.features)
             if outcome.next_input is not None:
@@ -129,8 +131,8 @@ class ASGELearner:
             loss = F.cross_entropy(logits, labels)
             loss.backward()
             losses[name] = loss.detach()
-        self._classifier_optimiser.step()
-        self._classifier_optimiser.zero_grad()
+        optimisers[CLASSIFIERS].step()
+        optimisers[CLASSIFIERS].zero_grad()
         return losses
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -163,23 +165,36 @@ class ASGELearner:
         else:
             yield from strategies.parameters(self.network, strategy)
 
-    def _every_optimiser(self) -> list[ScheduledOptimiser]:
-        return [*self._optimisers, self._classifier_optimiser]
-
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, schedule and l*."""
         return {
             "network": self.network.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self._every_optimiser()],
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "best_layer": self.network.best_layer,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self.network.load_state_dict(state["network"])
-        for optimiser, of_optimiser in zip(self._every_optimiser(), state["optimisers"], strict=True):
+        for optimiser, of_optimiser in zip(self._optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(of_optimiser)
         self.network.best_layer = state["best_layer"]
+
+
+def _groups(network: ASGENetwork) -> dict[int, list[Tensor]]:
+    """Parameters that are updated together, by the number of the block after which they are.
+
+    Those of the last blocks are updated with the classifiers, after all blocks: their number is ``CLASSIFIERS``.
+    """
+    groups: dict[int, list[Tensor]] = {}
+    waiting: list[Tensor] = []
+    for number, block in enumerate(network.blocks, start=1):
+        waiting += block.parameters()
+        if sum(parameter.nbytes for parameter in waiting) >= GROUP_BYTES:
+            groups[number] = waiting
+            waiting = []
+    groups[CLASSIFIERS] = [*waiting, *network.last.parameters(), *network.fusion.parameters()]
+    return groups
 
 
 class ASGE:

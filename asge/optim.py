@@ -57,7 +57,8 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
 class ScheduledOptimiser:
     """A PyTorch optimiser whose learning rate follows a schedule over a known number of steps.
 
-    A parameter without a gradient is left alone.
+    Its updates work parameter by parameter: one instance over the parameters of many blocks is the same as one per
+    block. A parameter without a gradient is left alone.
     """
 
     def __init__(self, parameters: Iterable[Tensor], settings: OptimiserSettings, total_steps: int) -> None:

@@ -35,7 +35,7 @@ from asge.block import ASGEBlock, normalize
 from asge.pooling import root
 
 StepName = Literal["fast", "autograd"]
-SLICE_BYTES = 2**20
+SLICE_BYTES = 2**21
 """About as much of Y is squared at a time as a core's own cache holds."""
 
 

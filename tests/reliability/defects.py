@@ -53,12 +53,6 @@ DEFECTS = (
                 "    return Outcome(loss.detach(), y.detach().mean((2, 3)),",
             ),
             Edit("asge/step.py", "loss.backward()", "loss.backward(retain_graph=True)"),
-            Edit("asge/learner.py", "            optimiser.step()\n            optimiser.zero_grad()\n", ""),
-            Edit(
-                "asge/learner.py",
-                "        self._classifier_optimiser.step()\n",
-                "        for each in self._every_optimiser():\n            each.step()\n            each.zero_grad()\n",
-            ),
             Edit("baselines/cwc.py", "x = out.detach()", "x = out"),
             Edit(
                 "baselines/cwc.py",
