@@ -4,7 +4,8 @@
     branch 1:  X_{l+1} = LayerNorm_C(RMSPool_s(Y_l))     feeds the next block
     branch 2:  g_l = encode(Y_l)                         spatial goodness
                a_l = W_l g_l + b_l                       W_l, b_l drawn once, never trained
-               L_l = CE(a_l, label)                      trains Conv's parameters, and nothing else
+               L_l = CE(a_l, label)                      trains Conv's parameters (and gamma and beta of the LayerNorm
+                                                         before it, if they are trained), and nothing else
 
 Shapes: B images, C channels, H x W pixels, N classes, P patches per side.
 """
@@ -28,7 +29,7 @@ LAYER_NORM_EPS = 1e-5
 class ConvUnit(nn.Module):
     """Convolution, ReLU, pooling, LayerNorm: what ASGE and backprop on ASGE's topology share.
 
-    LayerNorm runs over the channels of every pixel; its gamma and beta are the constants 1 and 0, since in ASGE no
+    LayerNorm runs over the channels of every pixel; its gamma and beta are the constants 1 and 0 here, since in ASGE no
     gradient of their own block reaches them.
 
     Args:

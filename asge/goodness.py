@@ -41,17 +41,20 @@ def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean") -> 
         raise ValueError(f"y must be (B, C, H, W), got {tuple(y.shape)}")
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
-    height, width = y.shape[2:]
-    if not 1 <= patches <= min(height, width):
-        raise ValueError(
-            f"patches must be from 1 to {min(height, width)} for maps of {height} x {width}, got {patches}"
-        )
     return patch_energy(y.square(), patches, reduction).flatten(1)
 
 
 def patch_energy(energy: Tensor, patches: int, reduction: Reduction) -> Tensor:
-    """Mean or sum of squared activations ``energy`` (B, C, H, W) in every patch: (B, C, P, P)."""
+    """Mean or sum of squared activations ``energy`` (B, C, H, W) in every patch: (B, C, P, P).
+
+    Raises:
+        ValueError: if P does not fit.
+    """
     height, width = energy.shape[2:]
+    if not 1 <= patches <= min(height, width):
+        raise ValueError(
+            f"patches must be from 1 to {min(height, width)} for maps of {height} x {width}, got {patches}"
+        )
     if height % patches == 0 and width % patches == 0:
         window = (height // patches, width // patches)
         mean: Tensor = F.avg_pool2d(energy, window)
@@ -75,10 +78,12 @@ def membership(length: int, patches: int, like: Tensor) -> Tensor:
 
 @cache
 def _membership(length: int, patches: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    member = torch.zeros(patches, length, dtype=dtype)
-    for patch, (start, end) in enumerate(cuts(length, patches)):
-        member[patch, start:end] = 1
-    return member.to(device)
+    # Kept for later calls, which may differentiate: an inference tensor could not serve them.
+    with torch.inference_mode(False):
+        member = torch.zeros(patches, length, dtype=dtype)
+        for patch, (start, end) in enumerate(cuts(length, patches)):
+            member[patch, start:end] = 1
+        return member.to(device)
 
 
 def areas(height: int, width: int, patches: int, like: Tensor) -> Tensor:

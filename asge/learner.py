@@ -93,8 +93,9 @@ class ASGELearner:
         self.on_layer: Callable[[], None] | None = None
         self._local_step = STEPS[settings.step]
         total_steps = budget.epochs * budget.steps_per_epoch
-        self._groups = _groups(self.network)
-        self._optimisers = [ScheduledOptimiser(group, settings, total_steps) for group in self._groups.values()]
+        self._optimisers = {
+            number: ScheduledOptimiser(group, settings, total_steps) for number, group in _groups(self.network).items()
+        }
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedule counts steps."""
@@ -112,12 +113,12 @@ class ASGELearner:
         losses: dict[str, Tensor] = {}
         features: list[Tensor] = []
         x = images.contiguous(memory_format=torch.channels_last)
-        optimisers = dict(zip(self._groups, self._optimisers, strict=True))
+        self._forget_gradients()  # those of a step that was interrupted
         for index, block in enumerate(self.network.blocks, start=1):
             outcome = self._local_step(block, x, labels, propagate=index < len(self.network.blocks))
-            if index in optimisers:
-                optimisers[index].step()
-                optimisers[index].zero_grad()
+            if index in self._optimisers:
+                self._optimisers[index].step()
+                self._optimisers[index].zero_grad()
             losses[f"layer{index}"] = outcome.loss
             features.append(outcome.features)
             if outcome.next_input is not None:
@@ -131,9 +132,13 @@ class ASGELearner:
             loss = F.cross_entropy(logits, labels)
             loss.backward()
             losses[name] = loss.detach()
-        optimisers[CLASSIFIERS].step()
-        optimisers[CLASSIFIERS].zero_grad()
+        self._optimisers[CLASSIFIERS].step()
+        self._forget_gradients()
         return losses
+
+    def _forget_gradients(self) -> None:
+        for optimiser in self._optimisers.values():
+            optimiser.zero_grad()
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose l*, the layer whose own logits are most accurate on validation data (the deepest of equals)."""
@@ -169,15 +174,15 @@ class ASGELearner:
         """Network, optimiser, schedule and l*."""
         return {
             "network": self.network.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
+            "optimisers": {str(number): each.state_dict() for number, each in self._optimisers.items()},
             "best_layer": self.network.best_layer,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self.network.load_state_dict(state["network"])
-        for optimiser, of_optimiser in zip(self._optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(of_optimiser)
+        for number, optimiser in self._optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][str(number)])
         self.network.best_layer = state["best_layer"]
 
 

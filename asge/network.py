@@ -50,7 +50,7 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
             if not layers:
                 raise ValueError(f"plan {plan!r} pools before its first convolution")
             layers[-1] = replace(layers[-1], pool=layers[-1].pool * 2)
-        elif (number := token.removesuffix("s")).isdigit() and int(number) > 0:
+        elif (number := token.removesuffix("s")).isdecimal() and int(number) > 0:
             stride = 1 if token == number else 2
             # padding 1: a strided convolution rounds up
             height, width = -(-height // stride), -(-width // stride)
@@ -59,7 +59,7 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
         else:
             raise ValueError(
                 f"plan {plan!r} is neither one of {', '.join(PLANS)} nor a list such as '32,M,64s,128' "
-                f"({token!r} is not a number of channels or M)"
+                f"({token!r} is not a number of channels, one with an s for stride 2, or M)"
             )
         height, width = layers[-1].height // layers[-1].pool, layers[-1].width // layers[-1].pool
         if min(height, width) < 1:

@@ -1,4 +1,4 @@
-"""Pooling that keeps activation energy."""
+"""RMSPool, which keeps activation energy, and other pools under the same interface."""
 
 from __future__ import annotations
 
@@ -45,5 +45,10 @@ def rms_pool2d(y: Tensor, kernel_size: int, stride: int | None = None) -> Tensor
 
 
 def root(mean_square: Tensor) -> Tensor:
-    """Square root with a finite slope at 0: below any float32 activation's square the gradient is 0."""
+    """Square root with a finite slope everywhere: below the smallest normal number its value and slope are constant."""
     return mean_square.clamp_min(torch.finfo(mean_square.dtype).tiny).sqrt()
+
+
+def root_(mean_square: Tensor) -> Tensor:
+    """``root`` in place, without a gradient."""
+    return mean_square.clamp_min_(torch.finfo(mean_square.dtype).tiny).sqrt_()

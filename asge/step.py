@@ -1,9 +1,9 @@
-"""One block's local step on one batch: the loss of the block, and the gradient of its convolution.
+"""One block's local step on one batch: the loss of the block, and the gradient of what it trains, its convolution.
 
 Both functions do the same:
 
     Y = ReLU(Z),  Z = Conv(X)
-    g = mean of Y^2 in every patch
+    g = mean of Y^2 in every patch          (or the sum; then nothing is divided by the pixels below)
     a = W g + b
     L = CE(a, label)
 
@@ -32,7 +32,8 @@ from torch import Tensor
 
 from asge import goodness
 from asge.block import ASGEBlock, normalize
-from asge.pooling import root
+from asge.pooling import root_
+from asge.strategies import pooled
 
 StepName = Literal["fast", "autograd"]
 SLICE_BYTES = 2**21
@@ -55,10 +56,10 @@ class Outcome:
 
 
 def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
-    """Set the gradient of the block's convolution, by autograd.
+    """Make the gradient of what the block trains, by autograd.
 
     Args:
-        block: its convolution's ``grad`` is set.
+        block: its parameters' ``grad``, None before, is set.
         x: detached input (B, C, H, W).
         labels: (B,) int64.
         propagate: whether there is a next block.
@@ -68,14 +69,14 @@ def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: boo
         loss = F.cross_entropy(block.local_logits(y), labels)
         loss.backward()
     y = y.detach()
-    return Outcome(loss.detach(), y.mean((2, 3)), block.propagate(y) if propagate else None)
+    return Outcome(loss.detach(), pooled(y), block.propagate(y) if propagate else None)
 
 
 @torch.no_grad()
 def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
     """The same as ``autograd_step``, without autograd."""
     y = block.activate(x)
-    features = y.mean((2, 3))
+    features = pooled(y)
     next_input, g = _branches(block, y, propagate=propagate)
     logits = F.linear(g.flatten(1), block.weight, block.bias)
     loss = F.cross_entropy(logits, labels)
@@ -93,27 +94,31 @@ def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor |
     """X of the next block and the goodness (B, C, P, P); where it can be, both from one pass over the squares of Y."""
     pool, patches, reduction = block.unit.pool, block.patches, block.reduction
     if not (propagate and pool > 1 and block.unit.pooling == "rms"):
-        g = torch.cat([goodness.patch_energy(part.square(), patches, reduction) for part in _slices(y)])
+        g = torch.cat([goodness.patch_energy(y[part].square(), patches, reduction) for part in _slices(y)])
         return block.propagate(y) if propagate else None, g
     whole = all(side % (pool * patches) == 0 for side in y.shape[2:])
-    mean_squares, energies = [], []
+    channels, height, width = y.shape[1:]
+    shape = (len(y), channels, height // pool, width // pool)
+    mean_squares = torch.empty(shape, dtype=y.dtype, device=y.device, memory_format=torch.channels_last)
+    energies = []
     for part in _slices(y):
-        squares = part.square()
-        mean_squares.append(F.avg_pool2d(squares, pool))
+        squares = y[part].square()
+        mean_squares[part] = F.avg_pool2d(squares, pool)
         if not whole:
             energies.append(goodness.patch_energy(squares, patches, reduction))
-    pooled = torch.cat(mean_squares)
     if whole:
-        energies.append(goodness.patch_energy(pooled, patches, reduction) * (pool * pool if reduction == "sum" else 1))
-    return normalize(root(pooled)), torch.cat(energies)
+        energies = [goodness.patch_energy(mean_squares, patches, "mean")]
+        if reduction == "sum":
+            energies[0] *= goodness.areas(height, width, patches, y)
+    return normalize(root_(mean_squares)), torch.cat(energies)
 
 
-def _slices(y: Tensor) -> tuple[Tensor, ...]:
+def _slices(y: Tensor) -> list[slice]:
     """A few images at a time on the CPU, where the squares then stay in the cache; all at once elsewhere."""
     if y.device.type != "cpu":
-        return (y,)
-    count = max(1, SLICE_BYTES // max(1, y[0].numel() * y.element_size()))
-    return tuple(y[start : start + count] for start in range(0, len(y), count))
+        return [slice(None)]
+    count = max(1, SLICE_BYTES // y[:1].nbytes)
+    return [slice(start, start + count) for start in range(0, len(y), count)]
 
 
 def _multiply_patches(y: Tensor, factors: Tensor) -> None:
@@ -131,15 +136,22 @@ def _multiply_patches(y: Tensor, factors: Tensor) -> None:
 
 
 def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
-    """Gradients of what a block trains, from that of its convolution's output."""
+    """Gradients of what a block trains, from that of its convolution's output, whose dtype may be autocast's."""
     conv, affine = block.unit.conv, block.gamma is not None
     by_input, by_weight, by_bias = torch.ops.aten.convolution_backward(
-        gradient, block.rescale(x), conv.weight, [conv.out_channels], conv.stride, conv.padding, conv.dilation, False,
-        (0, 0), 1, (affine, True, True),
+        gradient, block.rescale(x).to(gradient.dtype), conv.weight.to(gradient.dtype), [conv.out_channels], conv.stride,
+        conv.padding, conv.dilation, False, (0, 0), 1, (affine, True, True),
     )  # fmt: skip
-    for parameter, grad in ((conv.weight, by_weight), (conv.bias, by_bias)):
-        if parameter is not None:
-            parameter.grad = grad
-    if block.gamma is not None and block.beta is not None:
-        block.gamma.grad = (by_input * x).sum((0, 2, 3)).view_as(block.gamma)
-        block.beta.grad = by_input.sum((0, 2, 3)).view_as(block.beta)
+    _assign(conv.weight, by_weight)
+    _assign(conv.bias, by_bias)
+    if affine:
+        _assign(block.gamma, (by_input * x).sum((0, 2, 3)))
+        _assign(block.beta, by_input.sum((0, 2, 3)))
+
+
+def _assign(parameter: Tensor | None, gradient: Tensor) -> None:
+    """Set a gradient in dtype and memory layout of its parameter: fused optimisers take both for granted."""
+    if parameter is not None:
+        gradient = gradient.view(parameter.shape)
+        equal = gradient.dtype == parameter.dtype and gradient.stride() == parameter.stride()
+        parameter.grad = gradient if equal else torch.empty_like(parameter).copy_(gradient)

@@ -64,7 +64,7 @@ def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:
     """The tensors that a strategy predicts with, the fixed projection of `best` included."""
     depth = network.best_layer + 1 if strategy == "best" else len(network.blocks)
     for block in network.blocks[:depth]:
-        yield from block.unit.parameters()
+        yield from block.parameters()
     if strategy == "best":
         yield from (network.blocks[depth - 1].weight, network.blocks[depth - 1].bias)
     else:

@@ -1,7 +1,7 @@
-"""Backprop on ASGE's topology: the same convolutions, RMSPool and LayerNorm, trained end to end.
+"""Backprop on ASGE's topology: the same convolutions, pooling and LayerNorm, trained end to end.
 
-The only differences from ASGE are the loss (one, at the end) and the gradient (through all layers). The classifier is
-that of ASGE's strategy `last`: a linear layer on the globally average-pooled last activation.
+With equal plan and pooling the only differences from ASGE are the loss (one, at the end) and the gradient (through all
+layers). The classifier is that of ASGE's strategy `last`: a linear layer on the globally pooled last activation.
 """
 
 from __future__ import annotations

@@ -134,17 +134,22 @@ def live_bytes(
 
     Args:
         step: what to run.
-        held: tensors that are alive throughout.
+        held: tensors that are alive at the beginning. Those that the step lets go, such as old gradients, have to come
+            from an iterator: a list would keep them alive.
         owners: called after the step; tensors by owner, to report their bytes.
     """
     mode = LiveStorages()
-    for tensor in held:
-        mode.add(tensor)
+    _add_all(mode, held)
     with mode:
         kept = step()
     owned = {name: storage_bytes(tensors) for name, tensors in owners().items()}
     del kept
     return LiveBytes(mode.peak, owned)
+
+
+def _add_all(mode: LiveStorages, tensors: Iterable[Tensor]) -> None:
+    for tensor in tensors:
+        mode.add(tensor)
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,14 +77,14 @@ def training(
     step()
     work = flops.count(step)
     parameters = list(learner.parameters())
-    held = [*parameters, *_gradients(parameters), *tensors_of(learner.state_dict())]
+    held = itertools.chain(parameters, _gradients(parameters), tensors_of(learner.state_dict()), (images, labels))
 
     def owners() -> Mapping[str, list[Tensor]]:
         known = {tensor.untyped_storage()._cdata for tensor in parameters}  # noqa: SLF001
         others = [t for t in tensors_of(learner.state_dict()) if t.untyped_storage()._cdata not in known]  # noqa: SLF001
-        return {"parameters": parameters, "gradients": _gradients(parameters), "optimiser": others}
+        return {"parameters": parameters, "gradients": list(_gradients(parameters)), "optimiser": others}
 
-    live = live_bytes(step, [*held, images, labels], owners)
+    live = live_bytes(step, held, owners)
     run = race.run([step, *_rivals(yardstick, images, labels)], images.device, beat=beat)
     return TrainingProbe(
         images_per_second_compute=len(images) * run.rate(0),
@@ -166,5 +167,6 @@ def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device,
     return statistics.median(rate for rate, _ in segments), disturbed > SEGMENTS / 2
 
 
-def _gradients(parameters: list[Tensor]) -> list[Tensor]:
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+def _gradients(parameters: list[Tensor]) -> Iterator[Tensor]:
+    """Those that are there, one by one, so that a step can let them go."""
+    return (parameter.grad for parameter in parameters if parameter.grad is not None)

@@ -75,7 +75,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             loader=loader,
             device=device,
             threads=threads,
-            yardstick=yardstick or None,
+            yardstick=yardstick,
         )
         for task in task_names
         for seed in range(seeds)
@@ -89,7 +89,10 @@ def _variants(suite: Suite, method: str, overrides: Overrides) -> list[dict[str,
     given = {**suite.methods[method], **overrides.settings.get(method, {})}
     swept = {key: values for key, values in suite.sweep.get(method, {}).items() if key not in given}
     combinations = itertools.product(*swept.values())
-    return [settings.canonical(method, {**given, **dict(zip(swept, values, strict=True))}) for values in combinations]
+    variants = [
+        settings.canonical(method, {**given, **dict(zip(swept, values, strict=True))}) for values in combinations
+    ]
+    return [variant for index, variant in enumerate(variants) if variant not in variants[:index]]
 
 
 def _chosen(option: str, names: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:

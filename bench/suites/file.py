@@ -27,7 +27,7 @@ class Suite(BaseModel):
         epochs, batch_size: equal for all methods.
         augmentation: names of ``bench.data.augment``, in order of application; equal for all methods.
         train_samples: how many training images to use, stratified by class; all by default.
-        yardstick: the method of the suite whose speed all others' is compared with.
+        yardstick: the method of the suite whose speed all others' is compared with; if it is swept, its first variant.
         threads: CPU threads, where the command line names none; all by default. One is slower, but the same everywhere.
         loader: "auto" (FFCV where it is installed), "memory" or "ffcv".
     """

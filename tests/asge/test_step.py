@@ -66,9 +66,47 @@ def test_so_it_does_with_what_is_seldom_used(options, memory_format):
         close(value, expected)
 
 
-def test_the_last_block_makes_no_input():
-    for outcome, _ in both(block(pool=2), (8, 8), propagate=False):
-        assert outcome.next_input is None
+@pytest.mark.parametrize("pool", [1, 2])
+def test_the_last_block_makes_no_input_and_the_same_gradients(pool):
+    (plain, plain_gradients), (fast, fast_gradients) = both(block(pool=pool), (8, 8), propagate=False)
+    assert plain.next_input is fast.next_input is None
+    for gradient, expected in zip(fast_gradients, plain_gradients, strict=True):
+        close(gradient, expected)
+
+
+def test_a_map_smaller_than_its_patches_is_refused_by_both():
+    for step in (autograd_step, fast_step):
+        with pytest.raises(ValueError, match="patches must be from 1 to 4 for maps of 4 x 4, got 8"):
+            step(block(patches=8).float(), torch.randn(2, 3, 4, 4), torch.tensor([0, 1]), propagate=True)
+
+
+@pytest.mark.parametrize("images", [1, 9])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_in_float32_gradients_have_the_layout_of_their_parameters(images, memory_format):
+    made = block(pool=2).float().to(memory_format=memory_format)
+    x, labels = torch.randn(images, 3, 8, 8), torch.randint(4, (images,))
+    found = []
+    for step in (autograd_step, fast_step):
+        made.zero_grad()
+        step(made, x.contiguous(memory_format=torch.channels_last), labels, propagate=True)
+        found.append([parameter.grad for parameter in made.parameters()])
+        assert all(parameter.grad.stride() == parameter.stride() for parameter in made.parameters())
+    for gradient, expected in zip(*found, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_it_runs_in_mixed_precision():
+    made = block(pool=2, affine=True).float()
+    x, labels = torch.randn(6, 3, 8, 8), torch.randint(4, (6,))
+    found = []
+    for step in (autograd_step, fast_step):
+        made.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            step(made, x, labels, propagate=True)
+        found.append([parameter.grad for parameter in made.parameters()])
+        assert all(gradient.dtype == torch.float32 for gradient in found[-1])
+    for gradient, expected in zip(*found, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))
 
 
 def test_many_images_are_squared_in_parts(monkeypatch):
@@ -106,7 +144,14 @@ def batch():
     return torch.randn(16, 1, 8, 8, generator=generator), torch.randint(4, (16,), generator=generator)
 
 
-def test_training_is_the_same_with_either():
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
+@pytest.mark.parametrize("library", [True, False], ids=["oneDNN", "native"])
+def test_training_is_the_same_with_either(library):
+    with torch.backends.mkldnn.flags(enabled=library):
+        _train_both()
+
+
+def _train_both():
     first, second = learner(step="fast", optimiser="sgd"), learner(step="autograd", optimiser="sgd")
     for _ in range(5):
         for made in (first, second):

@@ -60,3 +60,13 @@ def test_parameters_of_a_strategy_are_those_it_runs(network):
 def test_unknown_strategy_names_the_valid_ones(network, images):
     with pytest.raises(ValueError, match="last, fusion, best"):
         strategies.predict(network, images, "first")
+
+
+def test_what_a_strategy_predicts_with_includes_a_trained_layer_norm():
+    generator = torch.Generator().manual_seed(0)
+    plain, affine = (
+        ASGENetwork((1, 8, 8), 4, plan="6,M,8", affine=trained, generator=generator) for trained in (False, True)
+    )
+    for strategy in strategies.STRATEGIES:
+        sizes = [sum(p.numel() for p in strategies.parameters(network, strategy)) for network in (plain, affine)]
+        assert sizes[1] == sizes[0] + 2 * 6

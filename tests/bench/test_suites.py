@@ -65,6 +65,11 @@ def test_a_sweep_runs_every_combination(tmp_path):
     assert [c.id for c in chosen] == [cells[2].id, cells[3].id]
 
 
+def test_equal_values_of_a_sweep_run_once(tmp_path):
+    suite = suites.load(write(tmp_path, MINE + "[sweep.asge]\nalpha = [1, 1.0, 2]"))
+    assert [c.settings["alpha"] for c in expand(suite, seeds=1, methods=("asge",))] == [1.0, 2.0]
+
+
 def test_a_swept_yardstick_is_its_first_variant(tmp_path):
     cells = expand(suites.load(write(tmp_path, 'yardstick = "asge"' + SWEEP)))
     assert {(c.yardstick.settings["alpha"], c.yardstick.settings["reduction"]) for c in cells} == {(0.0, "mean")}

@@ -37,7 +37,7 @@ class Defect:
 
 
 BY_AUTOGRAD = Edit("asge/learner.py", '{"fast": fast_step,', '{"fast": autograd_step,')
-"""ASGE's written-out step has no place for mistakes of differentiation; these are planted in the one by autograd."""
+"""What detach and a fixed projection prevent can only happen by autograd. That alone moves the losses' last bits."""
 
 DEFECTS = (
     Defect(
@@ -49,8 +49,8 @@ DEFECTS = (
             BY_AUTOGRAD,
             Edit(
                 "asge/step.py",
-                "    y = y.detach()\n    return Outcome(loss.detach(), y.mean((2, 3)),",
-                "    return Outcome(loss.detach(), y.detach().mean((2, 3)),",
+                "    y = y.detach()\n    return Outcome(loss.detach(), pooled(y),",
+                "    return Outcome(loss.detach(), pooled(y.detach()),",
             ),
             Edit("asge/step.py", "loss.backward()", "loss.backward(retain_graph=True)"),
             Edit("baselines/cwc.py", "x = out.detach()", "x = out"),
