@@ -113,12 +113,12 @@ class ASGELearner:
         losses: dict[str, Tensor] = {}
         features: list[Tensor] = []
         x = images.contiguous(memory_format=torch.channels_last)
-        self._forget_gradients()  # those of a step that was interrupted
+        for optimiser in self._optimisers.values():
+            optimiser.zero_grad()  # nothing is left, unless a step was interrupted
         for index, block in enumerate(self.network.blocks, start=1):
             outcome = self._local_step(block, x, labels, propagate=index < len(self.network.blocks))
             if index in self._optimisers:
-                self._optimisers[index].step()
-                self._optimisers[index].zero_grad()
+                self._update(index)
             losses[f"layer{index}"] = outcome.loss
             features.append(outcome.features)
             if outcome.next_input is not None:
@@ -132,13 +132,13 @@ class ASGELearner:
             loss = F.cross_entropy(logits, labels)
             loss.backward()
             losses[name] = loss.detach()
-        self._optimisers[CLASSIFIERS].step()
-        self._forget_gradients()
+        self._update(CLASSIFIERS)
         return losses
 
-    def _forget_gradients(self) -> None:
-        for optimiser in self._optimisers.values():
-            optimiser.zero_grad()
+    def _update(self, group: int) -> None:
+        """Use the gradients of a group of parameters, then let them go."""
+        self._optimisers[group].step()
+        self._optimisers[group].zero_grad()
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose l*, the layer whose own logits are most accurate on validation data (the deepest of equals)."""
