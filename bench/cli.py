@@ -317,11 +317,15 @@ def reference_update(
     reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
     any_code: AnyCodeOption = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep all values for settings that give the same golden numbers to the bit."),
+    ] = False,
 ) -> None:
     """Make a suite's measured references anew from its finished records."""
     from bench.commands import update_reference
 
-    update_reference(suite, runs, reason, any_code=any_code)
+    update_reference(suite, runs, reason, any_code=any_code, keep=keep)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

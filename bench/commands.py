@@ -18,6 +18,7 @@ from bench.execution.local import Outcome
 from bench.measure import environment
 from bench.records import CellSpec, Found, Record
 from bench.reference import check as checking
+from bench.reference import keep as keeping
 from bench.reference import measured, update
 from bench.reference.measured import Measured
 from bench.reference.verdicts import RED
@@ -77,13 +78,14 @@ def show_reference(name: str, form: report.Format) -> int:
     return ExitStatus.OK
 
 
-def update_reference(name: str, runs: Path, reason: str, *, any_code: bool) -> None:
+def update_reference(name: str, runs: Path, reason: str, *, any_code: bool, keep: bool) -> None:
     """Write a suite's measured references from its finished records, and print old and new means."""
     suite = suites.load(name)
     if name != suite.name and suite.name in suites.names():
         raise UserError(f"suite file {name!r} has the name of a suite that comes with bench; give it a name of its own")
     found = records.read_all(runs).records
-    change = update.update(suite.name, expected(suite), found, reason, any_code=any_code)
+    change_references = keeping.keep if keep else update.update
+    change = change_references(suite.name, expected(suite), found, reason, any_code=any_code)
     for row in change.rows:
         was = "none" if row.old is None else f"{row.old:.2f} (n = {row.old_seeds})"
         print(f"{row.row}: {was} -> {row.new:.2f} (n = {row.new_seeds})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.records import Record
@@ -48,16 +48,30 @@ def check(blank: Check, openings: Sequence[Opening], goldens: Mapping[int, Golde
         golden = goldens[opening.seed]
         equal = golden.machine == opening.machine
         exact &= equal
-        differences: dict[Verdict, str | None] = {
-            "inputs differ": inputs_difference(opening.inputs, golden.inputs),
-            "losses differ": loss_difference(opening.losses, golden.losses, exact=equal),
-            "results differ": results_difference(opening.accuracies, golden.accuracies) if equal else None,
-        }
-        for verdict, difference in differences.items():
-            if difference:
-                return replace(blank, verdict=verdict, note=f"seed {opening.seed}: {difference}")
+        for verdict, difference in _differences(opening, golden, exact=equal):
+            return replace(blank, verdict=verdict, note=difference)
     elsewhere = f"losses within {LOSS_TOLERANCE:.0%}: the stored ones are another machine's"
     return replace(blank, note="to the bit" if exact else elsewhere, seeds=len(openings))
+
+
+def exact_difference(opening: Opening, golden: Golden | None) -> str | None:
+    """What keeps a seed's numbers from being the stored ones to the bit, in words; None if nothing does."""
+    if golden is None:
+        return f"no golden numbers of seed {opening.seed}"
+    if golden.machine != opening.machine:
+        return f"those of seed {opening.seed} are another machine's"
+    return next((difference for _, difference in _differences(opening, golden, exact=True)), None)
+
+
+def _differences(opening: Opening, golden: Golden, *, exact: bool) -> Iterator[tuple[Verdict, str]]:
+    found: dict[Verdict, str | None] = {
+        "inputs differ": inputs_difference(opening.inputs, golden.inputs),
+        "losses differ": loss_difference(opening.losses, golden.losses, exact=exact),
+        "results differ": results_difference(opening.accuracies, golden.accuracies) if exact else None,
+    }
+    for verdict, difference in found.items():
+        if difference:
+            yield verdict, f"seed {opening.seed}: {difference}"
 
 
 def inputs_difference(new: Mapping[str, str], stored: Mapping[str, str]) -> str | None:

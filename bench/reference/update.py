@@ -1,4 +1,4 @@
-"""Making a suite's measured references anew, from its finished records: the only way they ever change."""
+"""Making a suite's measured references anew, from its finished records: the only way in which their values change."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def update(
     others = [record for key, record in newest.items() if key not in own]
     mine = [record for key, record in newest.items() if key in own]
     _check_enough(suite, wanted, own, mine, others)
-    _check_makers(suite, done, any_code=any_code)
+    check_makers(suite, done, any_code=any_code)
     costs = list(_costs(done))
     for cost in costs:
         if cost.yardstick is not None and len(cost.speeds) < FEWEST_SEEDS:
@@ -74,12 +74,7 @@ def update(
             )
     old = load(suite)
     rows = list(_rows(others))
-    change = Change(
-        when=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        who=_user(),
-        reason=reason,
-        rows=_row_changes(old.rows if old else [], rows),
-    )
+    change = change_now(reason, _row_changes(old.rows if old else [], rows))
     path = path_of(suite)
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = Measured(
@@ -93,6 +88,12 @@ def update(
     )
     records.write(path, measured)
     return change
+
+
+def change_now(reason: str, rows: list[RowChange]) -> Change:
+    """An entry of a reference's history."""
+    when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return Change(when=when, who=_user(), reason=reason, rows=rows)
 
 
 def _check_enough(
@@ -117,7 +118,7 @@ def _check_enough(
             raise UserError(f"{task} {method} has no finished seed {missing[0]}; `bench run {suite}` makes it")
 
 
-def _check_makers(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
+def check_makers(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
     """One reference, one code, one kind of machine: that which is here now, or another on request."""
     makers = {record.code.fingerprint for record in done}
     machines = {Machine.of(record.environment).model_dump_json() for record in done}
