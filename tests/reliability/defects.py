@@ -155,3 +155,6 @@ DEFECTS = (
         (Edit("bench/data/splits.py", "    remaining[validation] = False\n", ""),),
     ),
 )
+
+CONTROL = Defect("control", "none: ASGE's step taken by autograd", ("asge",), (BY_AUTOGRAD,))
+"""No defect. What an equal machine sees in it, it sees in ASGE's defects that need this edit too."""

@@ -19,7 +19,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from defects import DEFECTS, Defect
+from defects import CONTROL, DEFECTS, Defect
 from planting import ROOT, bench, plant
 
 from bench.reference.verdicts import RED
@@ -32,7 +32,7 @@ CAUGHT = RED | {"failed"}
 
 def run(keys: list[str]) -> None:
     """Plant and train, defect by defect; records that other code has made are made anew."""
-    for defect in DEFECTS:
+    for defect in (*DEFECTS, CONTROL):
         if keys and defect.key not in keys:
             continue
         tree = plant(defect, WORK / defect.key / "tree")
@@ -56,7 +56,7 @@ def judge(keys: list[str]) -> None:
     elsewhere = references(WORK / "references" / "elsewhere", as_of_another_machine)
     path = RESULTS / "defects.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
-    for defect in DEFECTS:
+    for defect in (*DEFECTS, CONTROL):
         if keys and defect.key not in keys:
             continue
         tree = plant(defect, WORK / defect.key / "tree")

@@ -1,11 +1,11 @@
 import ast
 
 import pytest
-from defects import ALL, DEFECTS
+from defects import ALL, CONTROL, DEFECTS
 from planting import PACKAGES, edited, plant
 
 
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.key)
+@pytest.mark.parametrize("defect", [*DEFECTS, CONTROL], ids=lambda defect: defect.key)
 def test_a_defect_fits_the_code_and_leaves_it_valid(defect):
     for text in edited(defect).values():
         ast.parse(text)

@@ -13,10 +13,12 @@ def test_a_defect_counts_as_caught_if_it_is_in_every_method_that_has_it():
     results = {
         "one": {"title": "One", "methods": {"asge": found(accuracy="regression"), "ff": found(accuracy="regression")}},
         "two": {"title": "Two", "methods": {"asge": found(golden_same_machine="losses differ"), "ff": found()}},
+        "control": {"title": "None", "methods": {"asge": found(golden_same_machine="losses differ")}},
     }
     text = defects_table(results)
     assert "| One | asge, ff | - | - | - | - | all | yes |" in text
     assert "| Two | asge, ff | asge | - | - | - | - | asge |" in text
+    assert "| None | asge | all | - | - | - | - | no defect |" in text
     assert "1 of 2 defects** on a machine like the references', 1 of 2 on any other." in text
 
 
