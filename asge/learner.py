@@ -17,7 +17,8 @@ from asge.goodness import Reduction, Rule
 from asge.network import ASGENetwork
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
 from asge.pooling import Pooling
-from asge.step import StepName, autograd_step, fast_step
+from asge.stage import Stage
+from asge.step import StepName
 from asge.types import TaskShape, TrainingBudget
 
 
@@ -32,6 +33,8 @@ class ASGESettings:
         projection, scale: the fixed W_l, see ``asge.block.ASGEBlock``.
         pooling: in branch 1, see ``asge.pooling.pool2d``.
         affine: whether LayerNorm's gamma and beta are trained, by the block after it.
+        classifier_epochs: 0 if the classifiers of `last` and `fusion` train along with the blocks, on detached features;
+            else they train in so many epochs at the end, with a schedule of their own, when the blocks are done.
         step: the local step written out, or by autograd; they give the same, see ``asge.step``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
@@ -44,6 +47,7 @@ class ASGESettings:
     scale: Annotated[float, Gt(0)] = 1.0
     pooling: Pooling = "rms"
     affine: bool = False
+    classifier_epochs: Annotated[int, Ge(0)] = 0
     step: StepName = "fast"
     optimiser: OptimiserName = "adamw"
     learning_rate: LearningRate = 3e-3
@@ -52,15 +56,8 @@ class ASGESettings:
     schedule: ScheduleName = "one-cycle"
 
 
-STEPS = {"fast": fast_step, "autograd": autograd_step}
-GROUP_BYTES = 2**20
-"""Blocks in a row with less than this in parameters are updated together: many small updates cost time, gradients that
-wait for a large one cost memory."""
-CLASSIFIERS = 0
-
-
 class ASGELearner:
-    """An ASGE network in training. The classifiers of `last` and `fusion` train along, on detached features.
+    """An ASGE network in training.
 
     Attributes:
         on_layer: None, or what ``train_step`` calls after each block's local step.
@@ -91,40 +88,48 @@ class ASGELearner:
         )
         self.network.to(device).to(memory_format=torch.channels_last)
         self.on_layer: Callable[[], None] | None = None
-        self._local_step = STEPS[settings.step]
-        total_steps = budget.epochs * budget.steps_per_epoch
-        self._optimisers = {
-            number: ScheduledOptimiser(group, settings, total_steps) for number, group in _groups(self.network).items()
-        }
+        if settings.classifier_epochs >= budget.epochs:
+            raise ValueError(
+                f"classifier_epochs must leave an epoch to the blocks: it is {settings.classifier_epochs}, "
+                f"of {budget.epochs} epochs"
+            )
+        self._block_epochs = budget.epochs - settings.classifier_epochs
+        block_steps = self._block_epochs * budget.steps_per_epoch
+        self._stage = Stage(self.network.blocks, settings, step=settings.step, total_steps=block_steps)
+        self._along = settings.classifier_epochs == 0
+        classifier_steps = (settings.classifier_epochs or budget.epochs) * budget.steps_per_epoch
+        self._classifiers = ScheduledOptimiser(
+            [*self.network.last.parameters(), *self.network.fusion.parameters()], settings, classifier_steps
+        )
+        self._epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
-        """Nothing to do: the schedule counts steps."""
+        """Note which epoch it is; the schedules count steps."""
+        self._epoch = epoch
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Train every block, then the classifiers, on one batch.
+        """Train every block, the classifiers, or both, on one batch.
 
         Args:
             images: (B, C, H, W) float.
             labels: (B,) int64.
 
         Returns:
-            Detached scalar losses: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
+            Detached scalar losses of what is trained: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
         """
-        losses: dict[str, Tensor] = {}
-        features: list[Tensor] = []
         x = images.contiguous(memory_format=torch.channels_last)
-        for optimiser in self._optimisers.values():
-            optimiser.zero_grad()  # nothing is left, unless a step was interrupted
-        for index, block in enumerate(self.network.blocks, start=1):
-            outcome = self._local_step(block, x, labels, propagate=index < len(self.network.blocks))
-            if index in self._optimisers:
-                self._update(index)
-            losses[f"layer{index}"] = outcome.loss
-            features.append(outcome.features)
-            if outcome.next_input is not None:
-                x = outcome.next_input
-            if self.on_layer is not None:
-                self.on_layer()
+        if self._epoch >= self._block_epochs:
+            with torch.no_grad():
+                features = [strategies.pooled(y) for y in self.network.activations(x)]
+            return self._train_classifiers(features, labels)
+        outcome = self._stage.train_step(x, labels, propagate=False, on_layer=self.on_layer)
+        losses = {f"layer{number}": loss for number, loss in enumerate(outcome.losses, start=1)}
+        return losses | (self._train_classifiers(outcome.features, labels) if self._along else {})
+
+    def _train_classifiers(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """One step of both classifiers on detached features (B, C_l)."""
+        losses = {}
+        self._classifiers.zero_grad()
         for name, logits in (
             ("last", strategies.last_logits(self.network, features)),
             ("fusion", strategies.fusion_logits(self.network, features)),
@@ -132,13 +137,9 @@ class ASGELearner:
             loss = F.cross_entropy(logits, labels)
             loss.backward()
             losses[name] = loss.detach()
-        self._update(CLASSIFIERS)
+        self._classifiers.step()
+        self._classifiers.zero_grad()
         return losses
-
-    def _update(self, group: int) -> None:
-        """Use the gradients of a group of parameters, then let them go."""
-        self._optimisers[group].step()
-        self._optimisers[group].zero_grad()
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose l*, the layer whose own logits are most accurate on validation data (the deepest of equals)."""
@@ -174,32 +175,17 @@ class ASGELearner:
         """Network, optimiser, schedule and l*."""
         return {
             "network": self.network.state_dict(),
-            "optimisers": {str(number): each.state_dict() for number, each in self._optimisers.items()},
+            "blocks": self._stage.state_dict(),
+            "classifiers": self._classifiers.state_dict(),
             "best_layer": self.network.best_layer,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self.network.load_state_dict(state["network"])
-        for number, optimiser in self._optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][str(number)])
+        self._stage.load_state_dict(state["blocks"])
+        self._classifiers.load_state_dict(state["classifiers"])
         self.network.best_layer = state["best_layer"]
-
-
-def _groups(network: ASGENetwork) -> dict[int, list[Tensor]]:
-    """Parameters that are updated together, by the number of the block after which they are.
-
-    Those of the last blocks are updated with the classifiers, after all blocks: their number is ``CLASSIFIERS``.
-    """
-    groups: dict[int, list[Tensor]] = {}
-    waiting: list[Tensor] = []
-    for number, block in enumerate(network.blocks, start=1):
-        waiting += block.parameters()
-        if sum(parameter.nbytes for parameter in waiting) >= GROUP_BYTES:
-            groups[number] = waiting
-            waiting = []
-    groups[CLASSIFIERS] = [*waiting, *network.last.parameters(), *network.fusion.parameters()]
-    return groups
 
 
 class ASGE:

@@ -44,6 +44,8 @@ def figures(learner: Learner, images: Tensor, labels: Tensor) -> LayerFigures | 
             learner.on_layer = lambda marks=marks: marks.append(clock.now(images.device))
             step()
             times.append([after - before for before, after in itertools.pairwise(marks)])
+        if not times[-1]:  # its layers have stopped learning
+            return None
         return LayerFigures(
             seconds=[statistics.median(layer) for layer in zip(*times, strict=True)],
             live_bytes=_live_bytes(learner, step, [*tensors_of(learner.state_dict()), images, labels]),

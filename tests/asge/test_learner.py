@@ -90,3 +90,32 @@ def test_a_step_costs_twice_the_forward_convolutions():
     linear = 2 * 16 * 4 * (12 + 20)
     # projections: forward and the gradient to goodness; classifiers: forward and the weight gradient
     assert flops.count(lambda: learner.train_step(images, labels)) == 2 * forward + 2 * projections + 2 * linear
+
+
+def test_classifiers_afterwards_learn_when_the_blocks_no_longer_do():
+    options = ASGESettings(plan="6,M,8,12", classifier_epochs=1)
+    budget = SimpleNamespace(epochs=3, steps_per_epoch=2)
+    learner = ASGELearner(TASK, options, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+    network = learner.network
+    for epoch in range(3):
+        blocks, classifiers = _copies(network.blocks), _copies([network.last, network.fusion])
+        learner.begin_epoch(epoch)
+        for _ in range(2):
+            losses = learner.train_step(*batch())
+        assert _equal(blocks, network.blocks) == (epoch == 2)
+        assert _equal(classifiers, [network.last, network.fusion]) == (epoch < 2)
+        assert list(losses) == (["last", "fusion"] if epoch == 2 else ["layer1", "layer2", "layer3"])
+    assert losses["last"] > float(F.cross_entropy(learner.predict(batch()[0], "last"), batch()[1]))
+
+
+def _copies(modules):
+    return [parameter.detach().clone() for module in modules for parameter in module.parameters()]
+
+
+def _equal(copies, modules):
+    return all(torch.equal(old, new) for old, new in zip(copies, _copies(modules), strict=True))
+
+
+def test_blocks_need_an_epoch_too():
+    with pytest.raises(ValueError, match="classifier_epochs must leave an epoch to the blocks: it is 1, of 1 epochs"):
+        make(classifier_epochs=1)

@@ -119,9 +119,9 @@ def test_many_images_are_squared_in_parts(monkeypatch):
 
 def test_blocks_updated_one_by_one_or_together_learn_the_same(monkeypatch):
     together = learner()
-    monkeypatch.setattr("asge.learner.GROUP_BYTES", 1000)
+    monkeypatch.setattr("asge.stage.GROUP_BYTES", 1000)
     apart = learner()
-    assert (len(together.state_dict()["optimisers"]), len(apart.state_dict()["optimisers"])) == (1, 4)
+    assert (len(together.state_dict()["blocks"]), len(apart.state_dict()["blocks"])) == (1, 3)
     for made in (together, apart):
         for _ in range(3):
             made.train_step(*batch())
@@ -180,7 +180,7 @@ def test_activations_are_gone_before_the_next_but_one_block_runs(step, monkeypat
 
 @pytest.mark.parametrize("step", ["fast", "autograd"])
 def test_gradients_of_large_blocks_are_gone_when_the_next_one_runs(step, monkeypatch):
-    monkeypatch.setattr("asge.learner.GROUP_BYTES", 1)
+    monkeypatch.setattr("asge.stage.GROUP_BYTES", 1)
     made = learner(step=step)
     activate = ASGEBlock.activate
 

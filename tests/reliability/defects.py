@@ -36,7 +36,7 @@ class Defect:
     edits: tuple[Edit, ...]
 
 
-BY_AUTOGRAD = Edit("asge/learner.py", '{"fast": fast_step,', '{"fast": autograd_step,')
+BY_AUTOGRAD = Edit("asge/stage.py", '{"fast": fast_step,', '{"fast": autograd_step,')
 """What detach and a fixed projection prevent can only happen by autograd. That alone moves the losses' last bits."""
 
 DEFECTS = (

@@ -36,6 +36,14 @@ def test_a_method_without_local_steps_is_not_watched():
     assert layers.goodness(build("backprop"), [(IMAGES, LABELS)]) is None
 
 
+def test_layers_that_have_stopped_learning_are_not_watched():
+    made = settings.make("asge", {"plan": "8,M,16", "classifier_epochs": 1})
+    budget = SimpleNamespace(epochs=2, steps_per_epoch=4)
+    learner = methods.get("asge").build(TASK, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+    learner.begin_epoch(1)
+    assert layers.figures(learner, IMAGES, LABELS) is None
+
+
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_goodness_is_the_mean_over_samples_whatever_the_batches(name):
     learner = build(name)

@@ -1,0 +1,104 @@
+"""Blocks in a row, and what trains them: all of a network, or the part of it that one process has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from asge.block import ASGEBlock
+from asge.optim import OptimiserSettings, ScheduledOptimiser
+from asge.step import StepName, autograd_step, fast_step
+
+STEPS = {"fast": fast_step, "autograd": autograd_step}
+GROUP_BYTES = 2**20
+"""Blocks in a row with less than this in parameters are updated together: many small updates cost time, gradients that
+wait for a large one cost memory."""
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """What a stage's step gives, all of it detached.
+
+    Attributes:
+        losses: a scalar per block.
+        features: global average pools of the Y_l, (B, C_l) each.
+        next_input: X of the block after the stage; None if it was not asked for.
+    """
+
+    losses: list[Tensor]
+    features: list[Tensor]
+    next_input: Tensor | None
+
+
+class Stage:
+    """Blocks in a row, each of which takes its local step as soon as its input is there.
+
+    Args:
+        blocks: at least one.
+        settings: of the optimisers.
+        step: the local step written out, or by autograd.
+        total_steps: training will have so many; the schedule needs it.
+    """
+
+    def __init__(
+        self, blocks: Sequence[ASGEBlock], settings: OptimiserSettings, *, step: StepName, total_steps: int
+    ) -> None:
+        self.blocks = blocks
+        self._local_step = STEPS[step]
+        self._optimisers = {
+            index: ScheduledOptimiser(group, settings, total_steps) for index, group in _groups(blocks).items()
+        }
+
+    def train_step(
+        self, x: Tensor, labels: Tensor, *, propagate: bool, on_layer: Callable[[], None] | None = None
+    ) -> StageOutcome:
+        """One local step of every block, on one batch.
+
+        Args:
+            x: detached input of the first block, (B, C, H, W).
+            labels: (B,) int64.
+            propagate: whether there is a block after the stage.
+            on_layer: called after each block's step.
+        """
+        losses: list[Tensor] = []
+        features: list[Tensor] = []
+        next_input: Tensor | None = x
+        for optimiser in self._optimisers.values():
+            optimiser.zero_grad()  # nothing is left, unless a step was interrupted
+        for index, block in enumerate(self.blocks):
+            outcome = self._local_step(block, x, labels, propagate=propagate or index + 1 < len(self.blocks))
+            if index in self._optimisers:  # the gradients of the group are used, then let go
+                self._optimisers[index].step()
+                self._optimisers[index].zero_grad()
+            losses.append(outcome.loss)
+            features.append(outcome.features)
+            next_input = outcome.next_input
+            if next_input is not None:
+                x = next_input
+            if on_layer is not None:
+                on_layer()
+        return StageOutcome(losses, features, next_input)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimisers and their schedule; the blocks' parameters are the network's."""
+        return {str(index): optimiser.state_dict() for index, optimiser in self._optimisers.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        for index, optimiser in self._optimisers.items():
+            optimiser.load_state_dict(state[str(index)])
+
+
+def _groups(blocks: Sequence[ASGEBlock]) -> dict[int, list[Tensor]]:
+    """Parameters that are updated together, by the index of the last of their blocks."""
+    groups: dict[int, list[Tensor]] = {}
+    waiting: list[Tensor] = []
+    for index, block in enumerate(blocks):
+        waiting += block.parameters()
+        if index + 1 == len(blocks) or sum(parameter.nbytes for parameter in waiting) >= GROUP_BYTES:
+            groups[index] = waiting
+            waiting = []
+    return groups
