@@ -33,8 +33,9 @@ class ASGESettings:
         projection, scale: the fixed W_l, see ``asge.block.ASGEBlock``.
         pooling: in branch 1, see ``asge.pooling.pool2d``.
         affine: whether LayerNorm's gamma and beta are trained, by the block after it.
-        classifier_epochs: 0 if the classifiers of `last` and `fusion` train along with the blocks, on detached features;
-            else they train in so many epochs at the end, with a schedule of their own, when the blocks are done.
+        classifier_epochs: 0 if the classifiers of `last` and `fusion` train along with the blocks, on features that pass
+            no gradient back; else they train in so many epochs at the end, with a schedule of their own, when the
+            blocks are done.
         step: the local step written out, or by autograd; they give the same, see ``asge.step``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
@@ -56,6 +57,55 @@ class ASGESettings:
     schedule: ScheduleName = "one-cycle"
 
 
+def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Generator) -> ASGENetwork:
+    """The network of some settings for a task, on the CPU; the generator draws everything random in it."""
+    return ASGENetwork(
+        task.shape,
+        task.classes,
+        plan=settings.plan,
+        alpha=settings.alpha,
+        rule=settings.rule,
+        pooling=settings.pooling,
+        affine=settings.affine,
+        reduction=settings.reduction,
+        projection=settings.projection,
+        scale=settings.scale,
+        generator=generator,
+    )
+
+
+class Classifiers:
+    """The linear classifiers of `last` and `fusion` in training."""
+
+    def __init__(self, network: ASGENetwork, settings: ASGESettings, total_steps: int) -> None:
+        self._network = network
+        parameters = [*network.last.parameters(), *network.fusion.parameters()]
+        self._optimiser = ScheduledOptimiser(parameters, settings, total_steps)
+
+    def train_step(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """One step of both, on the detached features (B, C_l) of all layers; their losses."""
+        losses = {}
+        self._optimiser.zero_grad()
+        for name, logits in (
+            ("last", strategies.last_logits(self._network, features)),
+            ("fusion", strategies.fusion_logits(self._network, features)),
+        ):
+            loss = F.cross_entropy(logits, labels)
+            loss.backward()
+            losses[name] = loss.detach()
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        return losses
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser and schedule; the classifiers' parameters are the network's."""
+        return self._optimiser.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        self._optimiser.load_state_dict(state)
+
+
 class ASGELearner:
     """An ASGE network in training.
 
@@ -73,19 +123,7 @@ class ASGELearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        self.network = ASGENetwork(
-            task.shape,
-            task.classes,
-            plan=settings.plan,
-            alpha=settings.alpha,
-            rule=settings.rule,
-            pooling=settings.pooling,
-            affine=settings.affine,
-            reduction=settings.reduction,
-            projection=settings.projection,
-            scale=settings.scale,
-            generator=generator,
-        )
+        self.network = build_network(task, settings, generator)
         self.network.to(device).to(memory_format=torch.channels_last)
         self.on_layer: Callable[[], None] | None = None
         if settings.classifier_epochs >= budget.epochs:
@@ -98,9 +136,7 @@ class ASGELearner:
         self._stage = Stage(self.network.blocks, settings, step=settings.step, total_steps=block_steps)
         self._along = settings.classifier_epochs == 0
         classifier_steps = (settings.classifier_epochs or budget.epochs) * budget.steps_per_epoch
-        self._classifiers = ScheduledOptimiser(
-            [*self.network.last.parameters(), *self.network.fusion.parameters()], settings, classifier_steps
-        )
+        self._classifiers = Classifiers(self.network, settings, classifier_steps)
         self._epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
@@ -121,25 +157,10 @@ class ASGELearner:
         if self._epoch >= self._block_epochs:
             with torch.no_grad():
                 features = [strategies.pooled(y) for y in self.network.activations(x)]
-            return self._train_classifiers(features, labels)
+            return self._classifiers.train_step(features, labels)
         outcome = self._stage.train_step(x, labels, propagate=False, on_layer=self.on_layer)
         losses = {f"layer{number}": loss for number, loss in enumerate(outcome.losses, start=1)}
-        return losses | (self._train_classifiers(outcome.features, labels) if self._along else {})
-
-    def _train_classifiers(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """One step of both classifiers on detached features (B, C_l)."""
-        losses = {}
-        self._classifiers.zero_grad()
-        for name, logits in (
-            ("last", strategies.last_logits(self.network, features)),
-            ("fusion", strategies.fusion_logits(self.network, features)),
-        ):
-            loss = F.cross_entropy(logits, labels)
-            loss.backward()
-            losses[name] = loss.detach()
-        self._classifiers.step()
-        self._classifiers.zero_grad()
-        return losses
+        return losses | (self._classifiers.train_step(outcome.features, labels) if self._along else {})
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose l*, the layer whose own logits are most accurate on validation data (the deepest of equals)."""

@@ -1,0 +1,179 @@
+"""Layer-parallel training: the blocks of a network in several processes, a stage of consecutive blocks in each.
+
+No block waits for a backward pass. As soon as a stage has handed its last X on, it takes the next batch:
+
+    rank 0    blocks 1 .. k        batch t + 1    images from the loader
+    rank 1    blocks k + 1 .. L    batch t        X, labels and the features of rank 0's blocks, from rank 0
+
+Every block sees the inputs that it sees in sequential training, in the same order, so that the trained network is the same.
+Run it under ``torchrun``, after ``torch.distributed.init_process_group`` ("gloo" on CPUs, "nccl" on GPUs).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from asge.learner import ASGESettings, Classifiers, build_network
+from asge.network import Layer, parse_plan
+from asge.stage import Stage
+from asge.types import TaskShape, TrainingBudget
+
+AHEAD = 2
+"""Batches that may be on their way from one stage to the next."""
+
+
+def balanced(layers: Sequence[Layer], stages: int) -> list[range]:
+    """Consecutive layers for every stage, so that the stage with the most multiplications has as few as can be.
+
+    Raises:
+        ValueError: if there are fewer layers than stages.
+    """
+    if not 1 <= stages <= len(layers):
+        raise ValueError(f"{len(layers)} layers make from 1 to {len(layers)} stages, not {stages}")
+    work = [layer.in_channels * layer.channels * layer.height * layer.width for layer in layers]
+
+    def slowest(bounds: tuple[int, ...]) -> int:
+        return max(sum(work[start:end]) for start, end in itertools.pairwise(bounds))
+
+    inner = itertools.combinations(range(1, len(layers)), stages - 1)
+    best = min(((0, *cuts, len(layers)) for cuts in inner), key=slowest)
+    return [range(start, end) for start, end in itertools.pairwise(best)]
+
+
+class LayerParallelTrainer:
+    """This process' stage of an ASGE network; every process of the group makes one with equal arguments.
+
+    Args:
+        task, settings, budget: as for ``asge.ASGELearner``; the classifiers train along.
+        device: of this process.
+        generator: in the same state in every process, so that all draw the same network.
+
+    Attributes:
+        network: the whole network; before ``gather`` only this stage's blocks are trained, or on ``device``.
+        numbers: which blocks are this stage's, counted from 0.
+
+    Raises:
+        ValueError: if there are more processes than blocks, or the classifiers are to train afterwards.
+    """
+
+    def __init__(
+        self,
+        task: TaskShape,
+        settings: ASGESettings,
+        budget: TrainingBudget,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> None:
+        if settings.classifier_epochs:
+            raise ValueError("layer-parallel training has its classifiers train along: classifier_epochs must be 0")
+        self._rank, self._stages = dist.get_rank(), dist.get_world_size()
+        self._device = device
+        self.network = build_network(task, settings, generator)
+        layers = parse_plan(settings.plan, task.shape)
+        self._parts = balanced(layers, self._stages)
+        self.numbers = self._parts[self._rank]
+        blocks = [self.network.blocks[number].to(device) for number in self.numbers]
+        for block in blocks:
+            block.to(memory_format=torch.channels_last)
+        total_steps = budget.epochs * budget.steps_per_epoch
+        self._stage = Stage(blocks, settings, step=settings.step, total_steps=total_steps)
+        self._is_last = self._rank == self._stages - 1
+        if self._is_last:
+            self.network.last.to(device)
+            self.network.fusion.to(device)
+            self._classifiers = Classifiers(self.network, settings, total_steps)
+        first = layers[self.numbers[0]]
+        before = layers[self.numbers[0] - 1] if self._rank else None
+        side = (before.height // before.pool, before.width // before.pool) if before else task.shape[1:]
+        self._input_shape = (first.in_channels, *side)
+        self._features_before = [layer.channels for layer in layers[: self.numbers[0]]]
+        self._sent: deque[tuple[list[dist.Work], list[Tensor]]] = deque()
+
+    def train_epoch(self, batches: Iterable[tuple[Tensor, Tensor]] | None = None) -> dict[str, float]:
+        """One epoch of this stage.
+
+        Args:
+            batches: images (B, C, H, W) and labels (B,), in the first process; None in all others.
+
+        Returns:
+            Mean losses of this stage's blocks (``layer1`` ..), and in the last process of the classifiers.
+        """
+        totals: dict[str, Tensor] = {}
+        steps = 0
+        for x, labels, before in self._received() if batches is None else self._loaded(batches):
+            outcome = self._stage.train_step(x, labels, propagate=not self._is_last)
+            features = [*before, *outcome.features]
+            losses = {
+                f"layer{number + 1}": loss for number, loss in zip(self.numbers, outcome.losses, strict=True)
+            }
+            if outcome.next_input is not None:
+                self._send(outcome.next_input, labels, features)
+            else:
+                losses |= self._classifiers.train_step(features, labels)
+            for name, loss in losses.items():
+                totals[name] = totals[name] + loss if name in totals else loss.clone()
+            steps += 1
+        self._end()
+        return {name: float(total) / steps for name, total in totals.items()}
+
+    def gather(self) -> None:
+        """Give every process the whole trained network, on its device."""
+        for rank, numbers in enumerate(self._parts):
+            for number in numbers:
+                self._share(self.network.blocks[number], rank)
+        for classifier in (self.network.last, self.network.fusion):
+            self._share(classifier, self._stages - 1)
+
+    def _share(self, module: torch.nn.Module, rank: int) -> None:
+        module.to(self._device)
+        for parameter in module.parameters():
+            values = parameter.detach().contiguous()
+            dist.broadcast(values, rank)
+            parameter.data.copy_(values)
+
+    def _loaded(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:
+        for images, labels in batches:
+            yield images.to(self._device, memory_format=torch.channels_last), labels.to(self._device), []
+
+    def _received(self) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:
+        """X, labels and the features of all blocks before, batch by batch, until the stage before says that it is done."""
+        size = torch.empty(1, dtype=torch.int64, device=self._device)
+        while True:
+            dist.recv(size, self._rank - 1)
+            count = int(size)
+            if count == 0:
+                return
+            channels, height, width = self._input_shape
+            # A contiguous tensor of pixels by channels is a channels_last one seen otherwise.
+            x = torch.empty(count, height, width, channels, device=self._device)
+            labels = torch.empty(count, dtype=torch.int64, device=self._device)
+            features = torch.empty(count, sum(self._features_before), device=self._device)
+            for tensor in (x, labels, features):
+                dist.recv(tensor, self._rank - 1)
+            yield x.permute(0, 3, 1, 2), labels, list(features.split(self._features_before, dim=1))
+
+    def _send(self, x: Tensor, labels: Tensor, features: list[Tensor]) -> None:
+        """Send to the next stage; wait only where it is ``AHEAD`` batches behind."""
+        size = torch.tensor([len(labels)], device=self._device)
+        tensors = [size, x.permute(0, 2, 3, 1).contiguous(), labels, torch.cat(features, dim=1)]
+        works = [dist.isend(tensor, self._rank + 1) for tensor in tensors]
+        self._sent.append(([work for work in works if work is not None], tensors))
+        while len(self._sent) > AHEAD:
+            self._arrived()
+
+    def _arrived(self) -> None:
+        works, _ = self._sent.popleft()
+        for work in works:
+            work.wait()
+
+    def _end(self) -> None:
+        if not self._is_last:
+            dist.send(torch.zeros(1, dtype=torch.int64, device=self._device), self._rank + 1)
+        while self._sent:
+            self._arrived()
