@@ -20,13 +20,15 @@ class Overrides:
     Attributes:
         methods: a subset of the suite's methods.
         tasks: replace the suite's tasks.
-        seeds: how many, counted from 0.
+        seeds: how many.
+        first_seed: the first of them.
         settings: by method, on top of the suite's.
     """
 
     methods: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
     seeds: int | None = None
+    first_seed: int = 0
     epochs: int | None = None
     loader: str | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -56,6 +58,8 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--threads", threads)):
         if not 1 <= value <= LARGEST:
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
+    if not 0 <= overrides.first_seed <= LARGEST:
+        raise UserError(f"--first-seed must be from 0 to {LARGEST:,}, got {overrides.first_seed}")
     loader = loaders.resolve_kind(overrides.loader or suite.loader)
     measured_with = () if suite.yardstick is None else (suite.yardstick,)
     variants = {method: _variants(suite, method, overrides) for method in (*chosen, *measured_with)}
@@ -78,7 +82,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             yardstick=yardstick,
         )
         for task in task_names
-        for seed in range(seeds)
+        for seed in range(overrides.first_seed, overrides.first_seed + seeds)
         for method in chosen
         for variant in variants[method]
     ]

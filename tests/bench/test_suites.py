@@ -49,6 +49,11 @@ reduction = ["mean", "sum"]
 )
 
 
+def test_seeds_can_begin_anywhere(tmp_path):
+    cells = expand(suites.load(write(tmp_path, SWEEP + "\n")), methods=("ff",), first_seed=14, seeds=3)
+    assert [c.seed for c in cells] == [14, 15, 16]
+
+
 def test_a_sweep_runs_every_combination(tmp_path):
     suite = suites.load(write(tmp_path, SWEEP + "\n"))
     cells = expand(suite, seeds=1)
@@ -107,6 +112,7 @@ def test_identity(tmp_path):
         ({"methods": ()}, "--methods names nothing; leave it out for asge, ff"),
         ({"tasks": ()}, "--tasks names nothing"),
         ({"seeds": 0}, "--seeds must be from 1 to 1,000,000, got 0"),
+        ({"first_seed": -1}, "--first-seed must be from 0 to 1,000,000, got -1"),
         ({"epochs": -1}, "--epochs must be from 1 to 1,000,000, got -1"),
         ({"loader": "fast"}, "unknown loader 'fast'"),
         ({"settings": {"cwc": {}}}, "unknown method in suite mine 'cwc'"),

@@ -49,9 +49,9 @@ def fresh_seeds(stored: Measured) -> range:
 
 
 def run(runs: Path) -> None:
-    """Train the fresh seeds; those before them are the suite's and the references', and are trained on the way."""
-    count = str(fresh_seeds(load())[-1] + 1)
-    command = [sys.executable, "-m", "bench", "run", SUITE, "--seeds", count, "--no-plots", "--out", str(runs)]
+    """Train the fresh seeds."""
+    seeds = ["--first-seed", str(fresh_seeds(load())[0]), "--seeds", str(FRESH)]
+    command = [sys.executable, "-m", "bench", "run", SUITE, *seeds, "--no-plots", "--out", str(runs)]
     subprocess.run(command, check=True)
 
 
