@@ -109,9 +109,7 @@ class LayerParallelTrainer:
         for x, labels, before in self._received() if batches is None else self._loaded(batches):
             outcome = self._stage.train_step(x, labels, propagate=not self._is_last)
             features = [*before, *outcome.features]
-            losses = {
-                f"layer{number + 1}": loss for number, loss in zip(self.numbers, outcome.losses, strict=True)
-            }
+            losses = {f"layer{number + 1}": loss for number, loss in zip(self.numbers, outcome.losses, strict=True)}
             if outcome.next_input is not None:
                 self._send(outcome.next_input, labels, features)
             else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 
 from bench.records import EpochRecord, Record
+from bench.report import half_width
 from bench.rows import conditions_of, labels
 
 mpl.use("Agg")
@@ -46,6 +48,28 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
                 plt.close(figure)
                 paths.append(path)
     return paths
+
+
+def accuracy_by_seed(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """Test accuracy of every seed, and the mean with its 95 % interval, per method or setting and strategy."""
+    by_line: dict[tuple[str, str], list[float]] = {}
+    for name, record in runs:
+        for part in record.strategies:
+            by_line.setdefault((name, part.strategy), []).append(part.accuracy)
+    strategies = sorted({strategy for _, strategy in by_line})
+    palette = dict(zip(strategies, sns.color_palette("colorblind", len(strategies)), strict=True))
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.28 * len(by_line)))
+    for place, ((_, strategy), values) in enumerate(by_line.items()):
+        color = palette[strategy]
+        axes.plot(values, [place] * len(values), ".", color=color, alpha=0.5)
+        width = half_width(values)
+        axes.errorbar(fmean(values), place, xerr=width, fmt="D", markersize=5, capsize=4, color=color)
+    axes.set_yticks(range(len(by_line)), [f"{name} / {strategy}" for name, strategy in by_line])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set(xlabel="test accuracy after the last epoch (%): seeds, mean, 95 % interval of the mean", ylabel="")
+    axes.set_title(_title(runs, "Accuracy"))
+    return figure
 
 
 def accuracy_by_layer(runs: Runs, colors: dict[str, Any]) -> Figure | None:
@@ -212,6 +236,7 @@ def _layer_quantities(epoch: EpochRecord) -> dict[str, Sequence[float]]:
 
 
 FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
+    "accuracy-by-seed": accuracy_by_seed,
     "accuracy-by-layer": accuracy_by_layer,
     "accuracy-against-time": accuracy_against_time,
     "throughput-and-memory": throughput_and_memory,

@@ -82,7 +82,7 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
         good = [row for row in members if row.status == "ok"]
         if good:
             accuracies = [row.accuracy for row in good]
-            width = _half_width(accuracies) if good[0].gap is not None else ""
+            width = _interval_text(accuracies) if good[0].gap is not None else ""
             figures = [
                 _mean(good, column, show) + (width if column == "gap" else "") for column, (_, show) in _COLUMNS.items()
             ]
@@ -97,15 +97,20 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
 def accuracy_text(values: Sequence[float | None]) -> str:
     """The mean, with the half width of its 95 % Student-t interval where there are several values."""
     known = [value for value in values if value is not None]
-    return f"{statistics.fmean(known):.2f}{_half_width(known)}" if known else ""
+    return f"{statistics.fmean(known):.2f}{_interval_text(known)}" if known else ""
 
 
-def _half_width(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return ""
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * statistics.stdev(known) / math.sqrt(len(known))
-    return f" ±{half:.2f}"
+def _interval_text(values: Sequence[float | None]) -> str:
+    width = half_width([value for value in values if value is not None])
+    return "" if width is None else f" ±{width:.2f}"
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Half the 95 % Student-t interval of the mean of some values; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _mean(good: Sequence[Row], name: str, show: Callable[[float], str]) -> str:

@@ -116,6 +116,15 @@ def _equal(copies, modules):
     return all(torch.equal(old, new) for old, new in zip(copies, _copies(modules), strict=True))
 
 
+def test_the_plan_for_imagenet_takes_a_step():
+    task, options = SimpleNamespace(shape=(3, 224, 224), classes=1000), ASGESettings(plan="imagenet")
+    learner = ASGELearner(task, options, BUDGET, torch.device("cpu"), torch.Generator().manual_seed(0))
+    losses = learner.train_step(torch.randn(2, 3, 224, 224), torch.tensor([0, 999]))
+    assert len(losses) == 9
+    assert all(loss.isfinite() for loss in losses.values())
+    assert learner.predict(torch.randn(2, 3, 224, 224), "fusion").shape == (2, 1000)
+
+
 def test_blocks_need_an_epoch_too():
     with pytest.raises(ValueError, match="classifier_epochs must leave an epoch to the blocks: it is 1, of 1 epochs"):
         make(classifier_epochs=1)

@@ -43,6 +43,8 @@ def test_vgg8_at_32_pixels():
         ("small", (1, 28, 28), [8, 4, 2, 1]),
         ("tiny", (1, 8, 8), [4, 2, 1]),
         ("vgg8", (3, 32, 32), [4, 2, 2, 1, 1, 1]),
+        ("vgg8", (3, 64, 64), [4, 2, 2, 1, 1, 1]),
+        ("imagenet", (3, 224, 224), [8, 4, 2, 2, 1, 1, 1]),
     ],
 )
 def test_patches_of_the_named_plans_by_hand(plan, shape, patches):
