@@ -11,6 +11,7 @@ activations, in the one forward pass; no gradient leaves a block.
     network     channel plans and the stack of blocks
     strategies  how a trained network predicts: last, fusion, best
     learner     training: one local step per block and batch
+    parallel    the same training with the blocks in several processes
     optim       optimisers and learning-rate schedules
 """
 

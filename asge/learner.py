@@ -33,9 +33,9 @@ class ASGESettings:
         projection, scale: the fixed W_l, see ``asge.block.ASGEBlock``.
         pooling: in branch 1, see ``asge.pooling.pool2d``.
         affine: whether LayerNorm's gamma and beta are trained, by the block after it.
-        classifier_epochs: 0 if the classifiers of `last` and `fusion` train along with the blocks, on features that pass
-            no gradient back; else they train in so many epochs at the end, with a schedule of their own, when the
-            blocks are done.
+        classifier_epochs: 0 if the classifiers of `last` and `fusion` train along with the blocks, on features that
+            pass no gradient back; else they train in so many epochs at the end, with a schedule of their own, when
+            the blocks are done.
         step: the local step written out, or by autograd; they give the same, see ``asge.step``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """

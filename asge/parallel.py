@@ -5,7 +5,7 @@ No block waits for a backward pass. As soon as a stage has handed its last X on,
     rank 0    blocks 1 .. k        batch t + 1    images from the loader
     rank 1    blocks k + 1 .. L    batch t        X, labels and the features of rank 0's blocks, from rank 0
 
-Every block sees the inputs that it sees in sequential training, in the same order, so that the trained network is the same.
+Every block sees the inputs that it sees in sequential training, in the same order: the trained network is the same.
 Run it under ``torchrun``, after ``torch.distributed.init_process_group`` ("gloo" on CPUs, "nccl" on GPUs).
 """
 
@@ -140,7 +140,7 @@ class LayerParallelTrainer:
             yield images.to(self._device, memory_format=torch.channels_last), labels.to(self._device), []
 
     def _received(self) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:
-        """X, labels and the features of all blocks before, batch by batch, until the stage before says that it is done."""
+        """X, labels and the features of all blocks before, batch by batch, until the stage before says that was all."""
         size = torch.empty(1, dtype=torch.int64, device=self._device)
         while True:
             dist.recv(size, self._rank - 1)

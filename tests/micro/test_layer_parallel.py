@@ -1,4 +1,4 @@
-"""Layer-parallel training beside sequential training: as many processes with one thread each as one process has threads.
+"""Layer-parallel training beside sequential training: processes of one thread each, and one process of as many threads.
 
 The second of two equal contestants shows the noise.
 """
