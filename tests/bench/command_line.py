@@ -1,6 +1,8 @@
 """Helpers for tests of the real command line; the fixture `bench` runs it in a folder of its own."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 SUITE = """
@@ -17,6 +19,20 @@ plan = "8,M,16"
 
 def run_mine(bench, *arguments):
     return bench("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json", *arguments)
+
+
+def start_mine(bench, *arguments, epoch=1):
+    """A harness that runs the suite in the background, and its cell's process, once that has done an epoch."""
+    command = [sys.executable, "-m", "bench", "run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json"]
+    harness = subprocess.Popen(
+        [*command, *arguments],
+        cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in harness.stderr:
+        if f"epoch {epoch}/" in line:
+            break
+    [cell] = children(harness.pid)
+    return harness, cell
 
 
 def accuracies(done):

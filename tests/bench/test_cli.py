@@ -3,17 +3,16 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
-from command_line import accuracies, assert_one_sentence, children, run_mine
+from command_line import accuracies, assert_one_sentence, run_mine, start_mine
 
 from bench import cli
+from bench.figures import FIGURES
 
 
 @pytest.mark.timeout(300)
@@ -77,7 +76,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
 
     plotted = bench("plot", "results/runs", "--out", "drawn")
     assert plotted.returncode == 0
-    assert len(plotted.stdout.splitlines()) == 4
+    assert len(plotted.stdout.splitlines()) == len(FIGURES)
 
 
 @pytest.mark.timeout(300)
@@ -85,19 +84,10 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
     undisturbed = run_mine(bench, "--epochs", "40", "--out", "undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
 
-    command = [sys.executable, "-m", "bench", "run", "mine.toml", "--threads", "1", "--epochs", "40", "--out", "killed",
-               "--no-plots", "--methods", "asge"]  # fmt: skip
-    harness = subprocess.Popen(
-        command, cwd=bench.folder, env=bench.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    for line in harness.stderr:
-        if "epoch 2/" in line:
-            break
-    [cell] = children(harness.pid)
+    harness, cell = start_mine(bench, "--methods", "asge", "--epochs", "40", "--out", "killed", epoch=2)
     os.kill(cell, signal.SIGKILL)
-    rest = harness.stderr.read()
-    harness.stderr.close()
-    assert harness.wait(60) == 3
+    _, rest = harness.communicate(timeout=60)
+    assert harness.returncode == 3
     assert "killed by signal 9" in rest
 
     interrupted = bench("table", "killed", "--format", "json")
@@ -109,28 +99,9 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
 
 
 def test_a_cell_ends_when_its_harness_is_killed(bench):
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "run",
-        "mine.toml",
-        "--epochs",
-        "100000",
-        "--no-plots",
-        "--methods",
-        "asge",
-    ]
-    harness = subprocess.Popen(
-        command, cwd=bench.folder, env=bench.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    for line in harness.stderr:
-        if "epoch 1/" in line:
-            break
-    [cell] = children(harness.pid)
+    harness, cell = start_mine(bench, "--methods", "asge", "--epochs", "100000")
     harness.kill()
-    harness.wait(10)
-    harness.stderr.close()
+    harness.communicate(timeout=10)
     for _ in range(100):
         try:
             if "(zombie)" in Path(f"/proc/{cell}/status").read_text():

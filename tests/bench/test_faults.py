@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from command_line import accuracies, assert_one_sentence, children, run_mine
+from command_line import accuracies, assert_one_sentence, run_mine, start_mine
 
 PLUGIN = """
 import time
@@ -114,15 +114,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_
 
 @pytest.mark.timeout(300)
 def test_two_harnesses_on_one_folder_do_not_disturb_each_other(bench):
-    command = [sys.executable, "-m", "bench", "run", "mine.toml", "--threads", "1", "--epochs", "40", "--no-plots",
-               "--methods", "asge", "--format", "json"]  # fmt: skip
-    first = subprocess.Popen(
-        command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in first.stderr:
-        if "epoch 1/" in line:
-            break
-    [cell] = children(first.pid)
+    first, cell = start_mine(bench, "--methods", "asge", "--epochs", "40")
     os.kill(cell, signal.SIGSTOP)  # so that it does not end before the others have looked
     [row, *_] = json.loads(bench("table", "--format", "json").stdout)
     assert row["status"] == "running"
@@ -136,15 +128,7 @@ def test_two_harnesses_on_one_folder_do_not_disturb_each_other(bench):
 
 
 def test_a_killed_process_leaves_a_row_that_says_so(bench):
-    command = [sys.executable, "-m", "bench", "run", "mine.toml", "--threads", "1", "--epochs", "100000", "--no-plots",
-               "--methods", "asge"]  # fmt: skip
-    harness = subprocess.Popen(
-        command, cwd=bench.folder, env=bench.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    for line in harness.stderr:
-        if "epoch 1/" in line:
-            break
-    [cell] = children(harness.pid)
+    harness, cell = start_mine(bench, "--methods", "asge", "--epochs", "100000")
     os.kill(cell, signal.SIGKILL)
     harness.communicate(timeout=60)
     assert harness.returncode == 3
