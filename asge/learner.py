@@ -154,7 +154,7 @@ class ASGELearner:
             Detached scalar losses of what is trained: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
         """
         x = images.contiguous(memory_format=torch.channels_last)
-        if self._epoch >= self._block_epochs:
+        if not self._along and self._epoch >= self._block_epochs:
             with torch.no_grad():
                 features = [strategies.pooled(y) for y in self.network.activations(x)]
             return self._classifiers.train_step(features, labels)
@@ -163,13 +163,8 @@ class ASGELearner:
         return losses | (self._classifiers.train_step(outcome.features, labels) if self._along else {})
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Choose l*, the layer whose own logits are most accurate on validation data (the deepest of equals)."""
-        correct = torch.zeros(len(self.network.blocks), dtype=torch.int64)
-        for images, labels in validation:
-            hits = [(logits.argmax(1) == labels).sum() for logits in self.layer_logits(images)]
-            correct += torch.stack(hits).cpu()
-        counts = correct.tolist()
-        self.network.best_layer = max(range(len(counts)), key=lambda layer: (counts[layer], layer))
+        """Choose l*, see ``asge.strategies.choose_best_layer``."""
+        strategies.choose_best_layer(self.network, validation)
 
     def predict(self, images: Tensor, strategy: str) -> Tensor:
         """Logits (B, N) of a strategy: last, fusion or best."""

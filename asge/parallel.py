@@ -5,8 +5,9 @@ No block waits for a backward pass. As soon as a stage has handed its last X on,
     rank 0    blocks 1 .. k        batch t + 1    images from the loader
     rank 1    blocks k + 1 .. L    batch t        X, labels and the features of rank 0's blocks, from rank 0
 
-Every block sees the inputs that it sees in sequential training, in the same order: the trained network is the same.
-Run it under ``torchrun``, after ``torch.distributed.init_process_group`` ("gloo" on CPUs, "nccl" on GPUs).
+Every block sees the inputs that it sees in sequential training, in the same order: the trained weights are the same.
+For the strategy `best`, ``asge.strategies.choose_best_layer`` follows ``gather``. There are no checkpoints. Run it
+under ``torchrun``, after ``torch.distributed.init_process_group``: see docs/examples/layer_parallel.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from asge.types import TaskShape, TrainingBudget
 
 AHEAD = 2
 """Batches that may be on their way from one stage to the next."""
+END = -1
+"""Sent instead of a batch's size when there is none left."""
 
 
 def balanced(layers: Sequence[Layer], stages: int) -> list[range]:
@@ -103,7 +106,12 @@ class LayerParallelTrainer:
 
         Returns:
             Mean losses of this stage's blocks (``layer1`` ..), and in the last process of the classifiers.
+
+        Raises:
+            ValueError: if the first process has no batches, or another one has.
         """
+        if (batches is None) != (self._rank > 0):
+            raise ValueError(f"the first process gets the batches, all others None; this is process {self._rank}")
         totals: dict[str, Tensor] = {}
         steps = 0
         for x, labels, before in self._received() if batches is None else self._loaded(batches):
@@ -145,7 +153,7 @@ class LayerParallelTrainer:
         while True:
             dist.recv(size, self._rank - 1)
             count = int(size)
-            if count == 0:
+            if count == END:
                 return
             channels, height, width = self._input_shape
             # A contiguous tensor of pixels by channels is a channels_last one seen otherwise.
@@ -157,9 +165,10 @@ class LayerParallelTrainer:
             yield x.permute(0, 3, 1, 2), labels, list(features.split(self._features_before, dim=1))
 
     def _send(self, x: Tensor, labels: Tensor, features: list[Tensor]) -> None:
-        """Send to the next stage; wait only where it is ``AHEAD`` batches behind."""
+        """Send to the next stage; on a CPU, wait only where it is ``AHEAD`` batches behind."""
         size = torch.tensor([len(labels)], device=self._device)
-        tensors = [size, x.permute(0, 2, 3, 1).contiguous(), labels, torch.cat(features, dim=1)]
+        # Under autocast the features have its dtype; the stage that receives expects float32.
+        tensors = [size, x.permute(0, 2, 3, 1).float().contiguous(), labels, torch.cat(features, dim=1).float()]
         works = [dist.isend(tensor, self._rank + 1) for tensor in tensors]
         self._sent.append(([work for work in works if work is not None], tensors))
         while len(self._sent) > AHEAD:
@@ -172,6 +181,6 @@ class LayerParallelTrainer:
 
     def _end(self) -> None:
         if not self._is_last:
-            dist.send(torch.zeros(1, dtype=torch.int64, device=self._device), self._rank + 1)
+            dist.send(torch.tensor([END], device=self._device), self._rank + 1)
         while self._sent:
             self._arrived()

@@ -8,7 +8,7 @@ best    a_l* of the layer l* that was most accurate on validation data: no class
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,21 @@ def layer_logits(network: ASGENetwork, images: Tensor) -> list[Tensor]:
     """Every layer's own logits a_l (B, N)."""
     outputs = network.activations(images)
     return [block.local_logits(y) for block, y in zip(network.blocks, outputs, strict=True)]
+
+
+def choose_best_layer(network: ASGENetwork, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Set l*, the layer whose own logits are most accurate on validation data (the deepest of equals).
+
+    Args:
+        network: its ``best_layer`` is set.
+        validation: batches of images (B, C, H, W) and labels (B,); never test data.
+    """
+    correct = torch.zeros(len(network.blocks), dtype=torch.int64)
+    for images, labels in validation:
+        by_layer = layer_logits(network, images.contiguous(memory_format=torch.channels_last))
+        correct += torch.stack([(logits.argmax(1) == labels).sum() for logits in by_layer]).cpu()
+    counts = correct.tolist()
+    network.best_layer = max(range(len(counts)), key=lambda layer: (counts[layer], layer))
 
 
 def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:

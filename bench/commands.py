@@ -124,7 +124,7 @@ def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
     most = 16 * (os.cpu_count() or 1)
     if cells[0].threads > most:
         raise UserError(f"--threads {cells[0].threads} is more than this machine can use; valid are 1 to {most}")
-    for spec in {(spec.method, spec.task): spec for spec in cells}.values():
+    for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():
         for built in filter(None, (spec, parts.yardstick(spec))):
             parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
     for name in dict.fromkeys(spec.task for spec in cells):

@@ -52,24 +52,39 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
 
 def accuracy_by_seed(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """Test accuracy of every seed, and the mean with its 95 % interval, per method or setting and strategy."""
-    by_line: dict[tuple[str, str], list[float]] = {}
-    for name, record in runs:
-        for part in record.strategies:
-            by_line.setdefault((name, part.strategy), []).append(part.accuracy)
-    strategies = sorted({strategy for _, strategy in by_line})
+    lines = seeds_by_line(runs)
+    strategies = sorted({strategy for _, strategy in lines})
     palette = dict(zip(strategies, sns.color_palette("colorblind", len(strategies)), strict=True))
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.28 * len(by_line)))
-    for place, ((_, strategy), values) in enumerate(by_line.items()):
+    most = max(len(values) for values in lines.values())
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.28 * len(lines)))
+    for place, ((_, strategy), values) in enumerate(lines.items()):
         color = palette[strategy]
         axes.plot(values, [place] * len(values), ".", color=color, alpha=0.5)
-        width = half_width(values)
-        axes.errorbar(fmean(values), place, xerr=width, fmt="D", markersize=5, capsize=4, color=color)
-    axes.set_yticks(range(len(by_line)), [f"{name} / {strategy}" for name, strategy in by_line])
+        axes.errorbar(fmean(values), place, xerr=half_width(values), fmt="D", markersize=5, capsize=4, color=color)
+    fewer = {line: f" (n = {len(values)})" if len(values) < most else "" for line, values in lines.items()}
+    axes.set_yticks(range(len(lines)), [f"{name} / {strategy}{fewer[name, strategy]}" for name, strategy in lines])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set(xlabel="test accuracy after the last epoch (%): seeds, mean, 95 % interval of the mean", ylabel="")
     axes.set_title(_title(runs, "Accuracy"))
     return figure
+
+
+def seeds_by_line(runs: Runs) -> dict[tuple[str, str], list[float]]:
+    """Test accuracies by name and strategy, in the order of method, strategy, and settings."""
+
+    def order(line: tuple[str, Record, int]) -> Any:
+        _, record, place = line
+        values = record.cell.settings.values()
+        settings = [(0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for value in values]
+        return record.cell.method, place, settings
+
+    lines = [(name, record, place) for name, record in runs for place in range(len(record.strategies))]
+    by_line: dict[tuple[str, str], list[float]] = {}
+    for name, record, place in sorted(lines, key=order):
+        part = record.strategies[place]
+        by_line.setdefault((name, part.strategy), []).append(part.accuracy)
+    return by_line
 
 
 def accuracy_by_layer(runs: Runs, colors: dict[str, Any]) -> Figure | None:

@@ -123,7 +123,8 @@ def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
 
 def conditions_of(cell: CellSpec) -> dict[str, Any]:
     """All that a run depends on beside method, task and seed, by name."""
-    return cell.settings | cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings"})
+    others = cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings", "yardstick"})
+    return cell.settings | others | {"yardstick": None if cell.yardstick is None else cell.yardstick.method}
 
 
 def _strategies(method: str) -> tuple[str, ...]:

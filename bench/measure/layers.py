@@ -27,7 +27,9 @@ class LayerFigures:
 
 
 def figures(learner: Learner, images: Tensor, labels: Tensor) -> LayerFigures | None:
-    """Watch a few steps on one batch; changes the learner. None for one that does not say where its layers end.
+    """Watch a few steps on one batch; changes the learner.
+
+    None for one that does not say where its layers end, or whose layers have stopped learning.
 
     The last layer's part ends where its ``on_layer`` call is: what a step does afterwards belongs to no layer.
     """

@@ -60,6 +60,8 @@ def exact_difference(opening: Opening, golden: Golden | None) -> str | None:
         return f"no golden numbers of seed {opening.seed}"
     if golden.machine != opening.machine:
         return f"those of seed {opening.seed} are another machine's"
+    if set(opening.accuracies) != set(golden.accuracies):
+        return f"strategies are {', '.join(opening.accuracies)}, stored are {', '.join(golden.accuracies)}"
     return next((difference for _, difference in _differences(opening, golden, exact=True)), None)
 
 

@@ -6,7 +6,7 @@ stored golden numbers to the bit, from the digests of its data to its final accu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from bench import records
@@ -30,6 +30,8 @@ def keep(
 ) -> Change:
     """Store a suite's references under the settings that it has now; no value changes.
 
+    What the suite no longer has is left out.
+
     Args:
         suite: its name.
         expected: the suite's cells, each with its method's strategies.
@@ -41,16 +43,18 @@ def keep(
         What was written into the history: no rows.
 
     Raises:
-        UserError: if there is no reference, no record of one of the suite's own seeds, or one with other numbers.
+        UserError: if there is no reference, no record of one of the suite's own seeds, or one with other numbers
+            or from another machine.
     """
     old = load(suite)
     if old is None:
         raise UserError(f"there are no measured references for suite {suite!r} that could be kept")
     mine = counted(expected, [record for record in found if record.status == "ok"], lambda _: True)
-    check_makers(suite, mine, any_code=any_code)
     specs = {spec.experiment: spec for spec, _ in expected}
+    _check_all_there(suite, [spec for spec, _ in expected], mine)
+    check_makers(suite, mine, any_code=any_code)
     former = {
-        experiment: _same(old, spec, [part for part, _ in expected if part.experiment == experiment], mine)
+        experiment: _same(old, spec, [record for record in mine if record.cell.experiment == experiment])
         for experiment, spec in specs.items()
     }
     change = change_now(reason, rows=[])
@@ -59,33 +63,43 @@ def keep(
             "history": [*old.history, change],
             "rows": _renamed(old.rows, former),
             "goldens": _renamed(old.goldens, former),
-            "costs": [
-                cost.model_copy(update={"yardstick": specs[cost.experiment].yardstick})
-                for cost in _renamed(old.costs, former)
-            ],
+            "costs": [_beside(cost, specs[cost.experiment], former) for cost in _renamed(old.costs, former)],
         }
     )
     records.write(path_of(suite), kept)
     return change
 
 
-def _same(old: Measured, spec: CellSpec, own: Iterable[CellSpec], mine: Sequence[Record]) -> str:
+def _check_all_there(suite: str, own: Sequence[CellSpec], mine: Sequence[Record]) -> None:
+    there = {(record.cell.experiment, record.cell.seed) for record in mine}
+    for spec in own:
+        if (spec.experiment, spec.seed) not in there:
+            raise UserError(f"{spec.task} {spec.method} has no finished seed {spec.seed}; `bench run {suite}` makes it")
+
+
+def _same(old: Measured, spec: CellSpec, mine: Sequence[Record]) -> str:
     """The stored experiment of the same task and method whose golden numbers this experiment's records all have."""
     name = f"{spec.task} {spec.method}"
-    there = {record.cell.seed: record for record in mine if record.cell.experiment == spec.experiment}
-    missing = [cell.seed for cell in own if cell.seed not in there]
-    if missing:
-        raise UserError(f"{name} has no finished seed {missing[0]}; `bench run {old.suite}` makes it")
     stored = [part for part in old.goldens if (part.task, part.method) == (spec.task, spec.method)]
-    difference = "no golden numbers are stored"
+    if not stored:
+        raise UserError(f"{name} has no golden numbers in the reference; it has to be measured")
+    difference = ""
     for experiment in dict.fromkeys(part.experiment for part in stored):
         goldens = {part.seed: part for part in stored if part.experiment == experiment}
-        told = [golden.exact_difference(golden.Opening.of(there[seed]), goldens.get(seed)) for seed in sorted(there)]
+        told = [golden.exact_difference(golden.Opening.of(record), goldens.get(record.cell.seed)) for record in mine]
         different = [each for each in told if each]
         if not different:
             return experiment
         difference = different[0]
-    raise UserError(f"{name} computes something else than its reference ({difference}): it has to be measured anew")
+    raise UserError(f"{name} cannot be shown to compute what its reference does ({difference}); measure it anew")
+
+
+def _beside(cost: Cost, spec: CellSpec, former: Mapping[str, str]) -> Cost:
+    """Speeds beside the yardstick of now, if that is the one of then under its new settings."""
+    if spec.yardstick is None or cost.yardstick is None:
+        return cost
+    then, now = (spec.model_copy(update=each.model_dump()).experiment for each in (cost.yardstick, spec.yardstick))
+    return cost.model_copy(update={"yardstick": spec.yardstick}) if former.get(now) == then else cost
 
 
 def _renamed(parts: Sequence[Part], former: Mapping[str, str]) -> list[Part]:

@@ -125,6 +125,32 @@ def test_the_plan_for_imagenet_takes_a_step():
     assert learner.predict(torch.randn(2, 3, 224, 224), "fusion").shape == (2, 1000)
 
 
+def test_blocks_go_on_beyond_the_budget():
+    learner = make()
+    learner.begin_epoch(BUDGET.epochs)
+    assert "layer1" in learner.train_step(*batch())
+
+
+def test_classifiers_afterwards_go_on_where_they_were_stopped():
+    def build():
+        options = ASGESettings(plan="6,M,8,12", classifier_epochs=2)
+        budget = SimpleNamespace(epochs=3, steps_per_epoch=2)
+        return ASGELearner(TASK, options, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+
+    def train(learner, epochs):
+        for epoch in epochs:
+            learner.begin_epoch(epoch)
+            for _ in range(2):
+                learner.train_step(*batch())
+
+    straight, stopped, resumed = build(), build(), build()
+    train(straight, range(3))
+    train(stopped, range(2))
+    resumed.load_state_dict(stopped.state_dict())
+    train(resumed, range(2, 3))
+    assert _equal(_copies([straight.network]), [resumed.network])
+
+
 def test_blocks_need_an_epoch_too():
     with pytest.raises(ValueError, match="classifier_epochs must leave an epoch to the blocks: it is 1, of 1 epochs"):
         make(classifier_epochs=1)

@@ -1,3 +1,7 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +12,13 @@ import torch.multiprocessing as mp
 from asge import ASGELearner, ASGESettings
 from asge.network import parse_plan
 from asge.parallel import LayerParallelTrainer, balanced
+from asge.strategies import choose_best_layer
 
 TASK = SimpleNamespace(shape=(1, 12, 12), classes=4)
 BUDGET = SimpleNamespace(epochs=2, steps_per_epoch=3)
 SETTINGS = ASGESettings(plan="6,M,8,8s,12", affine=True)
 CPU = torch.device("cpu")
+VALIDATION = [(torch.randn(50, 1, 12, 12, generator=torch.Generator().manual_seed(9)), torch.arange(50) % 4)]
 
 
 def batches(epoch):
@@ -27,8 +33,13 @@ def one_process(rank, stages, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=stages)
     trainer = LayerParallelTrainer(TASK, SETTINGS, BUDGET, CPU, torch.Generator().manual_seed(0))
     losses = [trainer.train_epoch(batches(epoch) if rank == 0 else None) for epoch in range(BUDGET.epochs)]
+    assert trainer.train_epoch([] if rank == 0 else None) == {}
     trainer.gather()
-    torch.save({"losses": losses, "network": trainer.network.state_dict()}, f"{folder}/{rank}.pt")
+    choose_best_layer(trainer.network, VALIDATION)
+    torch.save(
+        {"losses": losses, "network": trainer.network.state_dict(), "best": trainer.network.best_layer},
+        f"{folder}/{rank}.pt",
+    )
     dist.destroy_process_group()
 
 
@@ -48,7 +59,9 @@ def test_stages_in_processes_of_their_own_learn_to_the_bit_what_one_process_lear
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(stages)]
     merged = [{name: loss for part in parts for name, loss in part["losses"][e].items()} for e in range(BUDGET.epochs)]
     assert merged == expected
+    learner.finish(VALIDATION)
     for part in parts:
+        assert part["best"] == learner.network.best_layer
         for name, value in learner.network.state_dict().items():
             assert torch.equal(part["network"][name], value), name
 
@@ -63,10 +76,22 @@ def test_stages_are_balanced_by_their_multiplications():
         balanced(layers, 6)
 
 
-def test_classifiers_cannot_train_afterwards(tmp_path):
+def test_what_does_not_fit_is_refused(tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
+        with pytest.raises(ValueError, match="the first process gets the batches"):
+            LayerParallelTrainer(TASK, SETTINGS, BUDGET, CPU, torch.Generator()).train_epoch()
         with pytest.raises(ValueError, match="classifier_epochs must be 0"):
             LayerParallelTrainer(TASK, ASGESettings(classifier_epochs=1), BUDGET, CPU, torch.Generator())
     finally:
         dist.destroy_process_group()
+
+
+def test_the_example_runs():
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    example = Path(__file__).parents[2] / "docs" / "examples" / "layer_parallel.py"
+    done = subprocess.run([*command, example], capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    by_strategy = dict(re.findall(r"^(last|fusion|best): ([0-9.]+) %", done.stdout, re.MULTILINE))
+    assert set(by_strategy) == {"last", "fusion", "best"}
+    assert min(map(float, by_strategy.values())) > 80

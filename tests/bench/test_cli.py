@@ -25,14 +25,14 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     ]  # fmt: skip
     may_be_null = {"published", "gap", "energy_joules"}
     assert {key for row in rows for key, value in row.items() if value is None} <= may_be_null
-    assert len(list(bench.folder.glob("results/runs/figures/mine/*.png"))) == 4
+    assert len(list(bench.folder.glob("results/runs/figures/mine/*.png"))) == len(FIGURES)
 
     again = run_mine(bench)
     assert "finished before" in again.stderr
     assert accuracies(again) == accuracies(first)
 
     assert bench("check", "mine.toml").returncode == 4  # nothing to compare with
-    assert run_mine(bench, "--seeds", "4").returncode == 0
+    assert run_mine(bench, "--seeds", "3", "--first-seed", "1").returncode == 0
     assert_one_sentence(bench("reference", "update", "mine.toml"), "--reason")
     updated = bench("reference", "update", "mine.toml", "--reason", "first values")
     assert updated.returncode == 0, updated.stderr
@@ -49,6 +49,8 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     suite = ET.parse(bench.folder / "out" / "junit.xml").getroot().find("testsuite")  # noqa: S314 -- made here
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("8", "0", "0")
     assert bench("golden", "mine.toml", "--threads", "1").returncode == 0
+    keep = ("reference", "update", "mine.toml", "--keep", "--reason", "the same")
+    assert bench(*keep).returncode == 0
 
     stored = bench.folder / "reference" / "measured" / "mine.json"
     kept = stored.read_text()
@@ -58,6 +60,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     moved = bench("golden", "mine.toml", "--threads", "1", "--format", "json")
     assert moved.returncode == 1
     assert [row["verdict"] for row in json.loads(moved.stdout)] == ["losses differ", "ok"]
+    assert_one_sentence(bench(*keep), "asge cannot be shown to compute what its reference does", "loss layer1 at step 4")
 
     content = json.loads(kept)
     for row in content["rows"]:

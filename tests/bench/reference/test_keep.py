@@ -8,31 +8,38 @@ from bench.reference.keep import keep
 from bench.reference.update import update
 
 STRATEGIES = ("last", "best")
-BEFORE = [(cell(seed=0), STRATEGIES)]
+BEFORE = [(cell(seed=0), STRATEGIES), (cell("backprop", seed=0), STRATEGIES)]
 NEW = {"settings": {"new": 0}, "yardstick": Yardstick(method="backprop", settings={"new": 0})}
-NOW = [(cell(seed=0, **NEW), STRATEGIES)]
+NOW = [(cell(seed=0, **NEW), STRATEGIES), (cell("backprop", seed=0, **NEW), STRATEGIES)]
 
 
 @pytest.fixture(autouse=True)
 def stored(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_REFERENCE", str(tmp_path))
-    update("mine", BEFORE, [run(seed) for seed in range(4)], "first", any_code=True)
+    found = [run(seed, method=method) for seed in range(4) for method in ("asge", "backprop")]
+    update("mine", BEFORE, found, "first", any_code=True)
     return measured.load("mine")
 
 
-def run(seed, last=90.0, **changes):
-    return record(seed=seed, accuracies={"last": last, "best": 91.0 + seed}, relative=relative(2.0), **changes)
+def run(seed, last=90.0, method="asge", **changes):
+    accuracies = {"last": last, "best": 91.0 + seed}
+    return record(method, seed=seed, accuracies=accuracies, relative=relative(2.0), **changes)
+
+
+BACKPROP = run(0, method="backprop", **NEW)
 
 
 def test_equal_numbers_under_new_settings_keep_every_value(stored):
-    change = keep("mine", NOW, [run(0, **NEW)], "a setting was added", any_code=True)
+    change = keep("mine", NOW, [run(0, **NEW), BACKPROP], "a setting was added", any_code=True)
     kept = measured.load("mine")
     assert (change.reason, change.rows) == ("a setting was added", [])
     assert kept.history == [*stored.history, change]
     spec = NOW[0][0]
-    assert {part.experiment for part in (*kept.rows, *kept.goldens, *kept.costs)} == {spec.experiment}
+    now = {part.experiment for part, _ in NOW}
+    assert {part.experiment for part in (*kept.rows, *kept.goldens, *kept.costs)} == now
     assert [row.values for row in kept.rows] == [row.values for row in stored.rows]
     assert kept.costs[0].yardstick == spec.yardstick
+    assert [cost.speeds for cost in kept.costs] == [[2.0] * 4] * 2
     assert (kept.code, kept.environment) == (stored.code, stored.environment)
 
 
@@ -48,6 +55,7 @@ def changed(found, **fields):
         ([run(0, status="diverged", **NEW)], "asge has no finished seed 0"),
         ([run(0, last=90.01, **NEW)], "accuracy of last is 90.01, stored 90.00"),
         ([changed(run(0, **NEW), inputs={"train": "a", "test": "c"})], "the test data .* have changed"),
+        ([record(seed=0, accuracies={"last": 90.0}, **NEW)], "strategies are last, stored are last, best"),
         ([changed(run(0, **NEW), opening_losses={"loss": [2.0, 1.5, 1.2000001]})], "loss loss at step 3"),
         (
             [changed(run(0, **NEW), environment=run(0).environment.model_copy(update={"cpu": "other"}))],
@@ -56,16 +64,26 @@ def changed(found, **fields):
     ],
 )
 def test_anything_else_keeps_nothing(stored, found, message):
+    same_machine = {"environment": found[0].environment} if found else {}
     with pytest.raises(UserError, match=message):
-        keep("mine", NOW, found, "why not", any_code=True)
+        keep("mine", NOW, [*found, changed(BACKPROP, **same_machine)], "why not", any_code=True)
     assert measured.load("mine") == stored
+
+
+def test_speeds_beside_another_yardstick_stay_beside_it(stored):
+    new = NEW | {"yardstick": Yardstick(method="ff", settings={})}
+    expected = [(cell(seed=0, **new), STRATEGIES)]
+    keep("mine", expected, [run(0, **new)], "another yardstick", any_code=True)
+    kept = measured.load("mine")
+    assert [cost.yardstick for cost in kept.costs] == [stored.costs[0].yardstick]
+    assert {row.method for row in kept.rows} == {"asge"}  # the suite no longer has backprop
 
 
 def test_only_what_was_stored_can_be_kept(stored):
     with pytest.raises(UserError, match="no measured references for suite 'other'"):
         keep("other", NOW, [run(0, **NEW)], "why not", any_code=True)
     ff = [(cell("ff", seed=0), ("last",))]
-    with pytest.raises(UserError, match=r"ff computes something else .*no golden numbers are stored"):
+    with pytest.raises(UserError, match="ff has no golden numbers in the reference"):
         keep("mine", ff, [record("ff", seed=0)], "why not", any_code=True)
     with pytest.raises(UserError, match="other code than is here now"):
-        keep("mine", NOW, [run(0, **NEW)], "why not")
+        keep("mine", NOW, [run(0, **NEW), BACKPROP], "why not")
