@@ -60,7 +60,9 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     moved = bench("golden", "mine.toml", "--threads", "1", "--format", "json")
     assert moved.returncode == 1
     assert [row["verdict"] for row in json.loads(moved.stdout)] == ["losses differ", "ok"]
-    assert_one_sentence(bench(*keep), "asge cannot be shown to compute what its reference does", "loss layer1 at step 4")
+    assert_one_sentence(
+        bench(*keep), "asge cannot be shown to compute what its reference does", "loss layer1 at step 4"
+    )
 
     content = json.loads(kept)
     for row in content["rows"]:

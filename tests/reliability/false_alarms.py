@@ -81,7 +81,9 @@ def draw(
     cost = {cost.experiment: cost for cost in stored.costs}
     alarms = failures = 0
     by_row: Counter[str] = Counter()
-    of_costs: Counter[str] = Counter()
+    of_memory: Counter[str] = Counter()
+    of_speed: Counter[str] = Counter()
+    slower: Counter[str] = Counter()
     for _ in range(draws):
         alarm = failure = False
         for key, names in strategies.items():
@@ -99,13 +101,15 @@ def draw(
                 least = checking.binomial_deviation(statistics.fmean(reference), row.samples)
                 failure |= confirm.confirms(reference, others, least)
             blank = checking.blank(drawn[0].cell.task, drawn[0].cell.method, key)
-            of_costs[costs.memory(blank, drawn[:own], cost.get(key)).verdict] += 1
+            of_memory[costs.memory(blank, drawn[:own], cost.get(key)).verdict] += 1
             if drawn[0].cell.yardstick is not None:
-                of_costs[costs.speed(blank, drawn[:own], cost.get(key), len(strategies)).verdict] += 1
+                verdict = costs.speed(blank, drawn[:own], cost.get(key), len(strategies)).verdict
+                of_speed[verdict] += 1
+                slower[drawn[0].cell.method] += verdict == "slower"
         alarms += alarm
         failures += failure
     found = {"suites": draws, "alarms": alarms, "failures": failures, "alarms by row": dict(by_row)}
-    return {**found, "memory and speed": dict(of_costs)}
+    return {**found, "memory": dict(of_memory), "speed": dict(of_speed), "slower by method": dict(+slower)}
 
 
 def values(fresh: list[Record]) -> dict[str, dict[int, float]]:

@@ -29,9 +29,12 @@ def test_alarms_are_counted_beside_the_promise():
             "alarms": 20,
             "failures": 1,
             "alarms by row": {"asge/last": 5, "ff/softmax": 15},
-            "memory and speed": {"ok": 5000, "slower": 2, "not compared": 7},
+            "memory": {"ok": 4000},
+            "speed": {"ok": 990, "slower": 10, "not compared": 7},
+            "slower by method": {"ff": 10},
         }
     )
     assert "| 1,000 | 20 (2.00 %) | 1 (0.10 %) | 1 % |" in text
     assert "Alarms by row: ff/softmax 15, asge/last 5." in text
-    assert "compared 5,002 times, with 2 alarms; 7 times the speed was not compared" in text
+    assert "Memory was compared 4,000 times, with 0 alarms" in text
+    assert "speed 1,000 times, with 10 alarms, 10 of ff; 7 times it was not compared" in text
