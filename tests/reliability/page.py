@@ -73,11 +73,11 @@ def alarms_table(found: dict[str, Any]) -> str:
     lines.append(f"Alarms by row: {rows}." if rows else "No row raised an alarm.")
     memory, speed = dict(found["memory"]), dict(found["speed"])
     skipped = speed.pop("not compared", 0)
+    whose = ", ".join(f"{count:,} of {method}" for method, count in found["slower by method"].items())
     lines.append(
-        f"Memory was compared {sum(memory.values()):,} times, with {_red(memory):,} alarms; "
-        f"speed {sum(speed.values()):,} times, with {_red(speed):,} alarms"
-        + "".join(f", {count:,} of {method}" for method, count in found["slower by method"].items())
-        + f"; {skipped:,} times it was not compared, since the machine had been busy."
+        f"Memory was compared {sum(memory.values()):,} times, with {_red(memory):,} alarms. Speed was compared "
+        f"{sum(speed.values()):,} times, with {_red(speed):,} alarms{f' ({whose})' if whose else ''}; "
+        f"{skipped:,} times it was not, since the machine had been busy."
     )
     return "\n".join(lines)
 

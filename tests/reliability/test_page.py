@@ -37,4 +37,4 @@ def test_alarms_are_counted_beside_the_promise():
     assert "| 1,000 | 20 (2.00 %) | 1 (0.10 %) | 1 % |" in text
     assert "Alarms by row: ff/softmax 15, asge/last 5." in text
     assert "Memory was compared 4,000 times, with 0 alarms" in text
-    assert "speed 1,000 times, with 10 alarms, 10 of ff; 7 times it was not compared" in text
+    assert "Speed was compared 1,000 times, with 10 alarms (10 of ff); 7 times it was not" in text
