@@ -107,8 +107,9 @@ class EpochRecord(Model):
         images: trained on in that segment.
         layers: accuracy of each layer alone; null for a method whose layers do not predict.
         layer_goodness: mean goodness of each layer, over validation images.
-        layer_seconds: of each layer's part of a training step, median of several steps on one cached batch.
-        layer_live_bytes: peak of live tensor bytes during each layer's part of a step.
+        layer_seconds: of each layer's part of a training step, median of several steps on one cached batch; null in
+            epochs that train no layer.
+        layer_live_bytes: peak of live tensor bytes during each layer's part of a step; null like the seconds.
         peak_bytes, peak_reserved_bytes, energy_joules: of the segment, see ``TrainingRecord``; null where they were not
             or cannot be measured.
     """
