@@ -75,8 +75,9 @@ def test_layer_parallel(benchmark, network, tmp_path, capfd):
 
     benchmark.pedantic(turns, rounds=1)
     first = rates["one process"]
-    parts = balanced(parse_plan(plan, shape), STAGES)
-    table = Table(title=f"{network}, {BATCH} x {' x '.join(map(str, shape))}, {STAGES} threads in all, blocks {parts}")
+    parts = " | ".join(f"{part.start + 1}-{part.stop}" for part in balanced(parse_plan(plan, shape), STAGES))
+    size = f"{BATCH} x {' x '.join(map(str, shape))}"
+    table = Table(title=f"{network}, {size}, {STAGES} threads in all, stages of blocks {parts}")
     for column in ("training", "images/s", "x one process", "interquartile range"):
         table.add_column(column, justify="left" if column == "training" else "right")
     for name, values in rates.items():
