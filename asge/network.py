@@ -32,6 +32,11 @@ class Layer:
     height: int
     width: int
 
+    @property
+    def output(self) -> tuple[int, int, int]:
+        """(C, H, W) of what the next layer is given, after the pool."""
+        return self.channels, self.height // self.pool, self.width // self.pool
+
 
 def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
     """The layers of a plan for images of a given shape.
@@ -62,7 +67,7 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
                 f"plan {plan!r} is neither one of {', '.join(PLANS)} nor a list such as '32,M,64s,128' "
                 f"({token!r} is not a number of channels, one with an s for stride 2, or M)"
             )
-        height, width = layers[-1].height // layers[-1].pool, layers[-1].width // layers[-1].pool
+        _, height, width = layers[-1].output
         if min(height, width) < 1:
             raise ValueError(f"plan {plan!r} pools images of {shape[1]} x {shape[2]} pixels to nothing")
     if len(layers) < 2:

@@ -91,11 +91,9 @@ class LayerParallelTrainer:
             self.network.last.to(device)
             self.network.fusion.to(device)
             self._classifiers = Classifiers(self.network, settings, total_steps)
-        first = layers[self.numbers[0]]
-        before = layers[self.numbers[0] - 1] if self._rank else None
-        side = (before.height // before.pool, before.width // before.pool) if before else task.shape[1:]
-        self._input_shape = (first.in_channels, *side)
-        self._features_before = [layer.channels for layer in layers[: self.numbers[0]]]
+        before = layers[: self.numbers[0]]
+        self._input_shape = before[-1].output if before else task.shape
+        self._features_before = [layer.channels for layer in before]
         self._sent: deque[tuple[list[dist.Work], list[Tensor]]] = deque()
 
     def train_epoch(self, batches: Iterable[tuple[Tensor, Tensor]] | None = None) -> dict[str, float]:

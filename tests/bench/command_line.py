@@ -17,15 +17,17 @@ plan = "8,M,16"
 """
 
 
+RUN = ("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json")
+
+
 def run_mine(bench, *arguments):
-    return bench("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json", *arguments)
+    return bench(*RUN, *arguments)
 
 
 def start_mine(bench, *arguments, epoch=1):
     """A harness that runs the suite in the background, and its cell's process, once that has done an epoch."""
-    command = [sys.executable, "-m", "bench", "run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json"]
     harness = subprocess.Popen(
-        [*command, *arguments],
+        [sys.executable, "-m", "bench", *RUN, *arguments],
         cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for line in harness.stderr:
