@@ -28,7 +28,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from asge import goodness
 from asge.block import ASGEBlock, normalize
@@ -136,17 +136,45 @@ def _multiply_patches(y: Tensor, factors: Tensor) -> None:
 
 
 def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
-    """Gradients of what a block trains, from that of its convolution's output, whose dtype may be autocast's."""
-    conv, affine = block.unit.conv, block.gamma is not None
-    by_input, by_weight, by_bias = torch.ops.aten.convolution_backward(
-        gradient, block.rescale(x).to(gradient.dtype), conv.weight.to(gradient.dtype), [conv.out_channels], conv.stride,
-        conv.padding, conv.dilation, False, (0, 0), 1, (affine, True, True),
+    """Gradients of what a block trains, from that of its convolution's output, whose dtype may be autocast's.
+
+    Those of gamma and beta need no gradient of X: with U = gamma X + beta, and S the sums of dL/dZ over the pixels that
+    each weight of the kernel meets within the map,
+
+        dL/dgamma = W . dL/dW(X),   dL/dbeta = W . S,   dL/dW = gamma dL/dW(X) + beta S
+
+    where dL/dW(X) is the weight gradient with X for input, and the dot sums over output channels and kernel.
+    """
+    conv = block.unit.conv
+    _, by_weight, by_bias = torch.ops.aten.convolution_backward(
+        gradient, x.to(gradient.dtype), conv.weight.to(gradient.dtype), [conv.out_channels], conv.stride,
+        conv.padding, conv.dilation, False, (0, 0), 1, (False, True, True),
     )  # fmt: skip
+    if block.gamma is not None and block.beta is not None:
+        inside = _sums_inside(gradient, conv, (x.shape[2], x.shape[3]))[:, None]
+        _assign(block.gamma, (conv.weight * by_weight).sum((0, 2, 3)))
+        _assign(block.beta, (conv.weight * inside).sum((0, 2, 3)))
+        by_weight = torch.addcmul(block.beta * inside, block.gamma, by_weight.to(block.gamma.dtype))
     _assign(conv.weight, by_weight)
     _assign(conv.bias, by_bias)
-    if affine:
-        _assign(block.gamma, (by_input * x).sum((0, 2, 3)))
-        _assign(block.beta, by_input.sum((0, 2, 3)))
+
+
+def _sums_inside(gradient: Tensor, conv: nn.Conv2d, size: tuple[int, int]) -> Tensor:
+    """S of an output (B, C, H, W): for each place in the kernel, the sum over pixels that meet the input, (C, k, k)."""
+    total = gradient.sum(0, dtype=conv.weight.dtype)
+    rows, columns = (
+        _meets(side, out, conv, axis).to(total)
+        for axis, (side, out) in enumerate(zip(size, gradient.shape[2:], strict=True))
+    )
+    return rows @ total @ columns.T
+
+
+def _meets(side: int, out: int, conv: nn.Conv2d, axis: int) -> Tensor:
+    """(k, out): 1 where the weight at place i of the kernel, at pixel p of the output, lies within the input's side."""
+    place = (
+        torch.arange(out) * conv.stride[axis] - int(conv.padding[axis]) + torch.arange(conv.kernel_size[axis])[:, None]
+    )
+    return ((place >= 0) & (place < side)).float()
 
 
 def _assign(parameter: Tensor | None, gradient: Tensor) -> None:
