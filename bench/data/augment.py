@@ -54,6 +54,30 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(flipped, images.flip(3), images)
 
 
+def random_hole(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Cutout (DeVries & Taylor 2017, arXiv 1708.04552): zeros in a square of half the shorter side, at a random centre.
+
+    A hole whose centre is near the border is partly outside the image.
+
+    Args:
+        images: (B, C, H, W), any dtype and device.
+        generator: a CPU generator; gives B rows, then B columns of the centres.
+
+    Returns:
+        (B, C, H, W) like ``images``.
+    """
+    batch, _, height, width = images.shape
+    side = min(height, width) // 2
+
+    def covered(length: int) -> Tensor:
+        start = torch.randint(0, length, (batch, 1), generator=generator) - side // 2
+        place = torch.arange(length)
+        return ((place >= start) & (place < start + side)).to(images.device)
+
+    rows, columns = covered(height), covered(width)
+    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+
+
 def _identity(images: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 -- has an augmentation's signature
     return images
 
@@ -63,6 +87,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "shift": partial(random_window, padding=2),
     "flip": random_flip,
     "crop": partial(random_window, padding=4),
+    "cutout": random_hole,
 }
 
 

@@ -46,10 +46,25 @@ def _flip_by_loops(images: Tensor, generator: torch.Generator) -> Tensor:
     return result
 
 
+def _cutout_by_loops(images: Tensor, generator: torch.Generator) -> Tensor:
+    batch, channels, height, width = images.shape
+    side = min(height, width) // 2
+    rows, columns = (torch.randint(0, length, (batch, 1), generator=generator).tolist() for length in (height, width))
+    result = images.clone()
+    for sample in range(batch):
+        for row in range(rows[sample][0] - side // 2, rows[sample][0] - side // 2 + side):
+            for column in range(columns[sample][0] - side // 2, columns[sample][0] - side // 2 + side):
+                if 0 <= row < height and 0 <= column < width:
+                    for channel in range(channels):
+                        result[sample, channel, row, column] = 0
+    return result
+
+
 ORACLES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "shift": _shift_by_loops,
     "crop": _crop_by_loops,
     "flip": _flip_by_loops,
+    "cutout": _cutout_by_loops,
 }
 
 
