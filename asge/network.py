@@ -16,6 +16,7 @@ PLANS = {
     "tiny": "16,M,32,M,64",
     "small": "32,M,64,M,128,M,256",
     "vgg8": "128,256,M,256,512,M,512,M,512,M",
+    "vgg11": "128,128,128,256,M,256,512,M,512,512,M,512,M",
     "imagenet": "64s,M,128,M,256,256,M,512,512,M,512",
 }
 """Plans by name. Numbers are the channels of 3x3 convolutions, an s after one gives it stride 2, M pools by 2."""

@@ -11,13 +11,15 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 OptimiserName = Literal["adamw", "adam", "sgd"]
-ScheduleName = Literal["one-cycle", "cosine", "flat-linear", "constant"]
+ScheduleName = Literal["one-cycle", "cosine", "flat-linear", "milestones", "constant"]
 LearningRate = Annotated[float, Gt(0)]
 WeightDecay = Annotated[float, Ge(0)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
 
 ONE_CYCLE_WARM_UP = 0.25
 """Share of training in which one-cycle rises to its peak."""
+MILESTONES = (0.5, 0.75, 0.89, 0.94)
+"""Shares of training after each of which `milestones` takes a quarter of the rate (Nøkland & Eidnes 2019)."""
 
 
 class OptimiserSettings(Protocol):
@@ -39,7 +41,8 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
     """The learning rate as a share of its peak, at ``progress`` from 0 (start) to 1 (end of training).
 
     constant: 1. cosine: half a cosine from 1 to 0. flat-linear: 1 for the first half, then linear to 0. one-cycle:
-    linear from 1/25 to 1 over the first quarter, then half a cosine to 0.
+    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones: 1, and a quarter of what it was
+    after each of ``MILESTONES``.
     """
     if schedule == "constant":
         return 1.0
@@ -47,11 +50,13 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * progress))
     if schedule == "flat-linear":
         return min(1.0, 2 * (1 - progress))
+    if schedule == "milestones":
+        return float(0.25 ** sum(progress >= milestone for milestone in MILESTONES))
     if schedule == "one-cycle":
         if progress < ONE_CYCLE_WARM_UP:
             return 0.04 + 0.96 * progress / ONE_CYCLE_WARM_UP
         return 0.5 * (1 + math.cos(math.pi * (progress - ONE_CYCLE_WARM_UP) / (1 - ONE_CYCLE_WARM_UP)))
-    raise ValueError(f"schedule must be one of one-cycle, cosine, flat-linear, constant, got {schedule!r}")
+    raise ValueError(f"schedule must be one of one-cycle, cosine, flat-linear, milestones, constant, got {schedule!r}")
 
 
 class ScheduledOptimiser:

@@ -1,12 +1,13 @@
-"""Backprop on ASGE's topology: the same convolutions, pooling and LayerNorm, trained end to end.
+"""Backprop: one loss at the end of a network, one gradient through all of it.
 
-With equal plan and pooling the only differences from ASGE are the loss (one, at the end) and the gradient (through all
-layers). The classifier is that of ASGE's strategy `last`: a linear layer on the globally pooled last activation.
+On ASGE's topology, the default, the network has ASGE's convolutions, pooling and LayerNorm, and the classifier of its
+strategy `last`: with equal plan and pooling nothing else differs than the loss and the gradient. Other networks are VGG
+with batch normalisation, and whatever timm has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -15,11 +16,12 @@ from annotated_types import Ge
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.block import ConvUnit
-from asge.network import parse_plan
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
 from asge.pooling import Pooling
 from asge.types import TaskShape, TrainingBudget
+from baselines.stack import Hidden, Stack, Topology, is_vgg8b
+from baselines.timm_models import timm_model
+from baselines.vgg import Activation, Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +29,20 @@ class BackpropSettings:
     """Settings of backprop.
 
     Attributes:
-        plan: channel plan, see ``asge.network.parse_plan``.
-        pooling: see ``asge.pooling.pool2d``.
+        model: "stack", made of the settings below, or "timm:NAME", any model of timm, see ``baselines.timm_models``.
+        topology, plan, hidden, pooling, activation, dropout: of a stack, see ``baselines.stack``.
         accumulate: parts into which a batch is cut, one after the other; their gradients are added up. The step is the
-            same, its memory is not.
+            same, its memory is not; with batch normalisation, whose statistics are then a part's, it is another.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
 
+    model: str = "stack"
+    topology: Topology = "asge"
     plan: str = "small"
+    hidden: Hidden = ()
     pooling: Pooling = "rms"
+    activation: Activation = "relu"
+    dropout: Dropout = 0.0
     accumulate: Annotated[int, Ge(1)] = 1
     optimiser: OptimiserName = "adamw"
     learning_rate: LearningRate = 3e-3
@@ -44,38 +51,18 @@ class BackpropSettings:
     schedule: ScheduleName = "one-cycle"
 
 
-class BackpropNetwork(nn.Module):
-    """ASGE's stack of convolution, ReLU, RMSPool and LayerNorm, with one classifier at its end."""
+def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.Generator) -> nn.Module:
+    """The network of some settings for a task, on the CPU, from images (B, C, H, W) to logits (B, N).
 
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        classes: int,
-        plan: str,
-        *,
-        pooling: Pooling = "rms",
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        layers = parse_plan(plan, shape)
-        self.units = [
-            ConvUnit(
-                layer.in_channels, layer.channels, layer.pool, stride=layer.stride, pooling=pooling, generator=generator
-            )
-            for layer in layers
-        ]
-        self._units = nn.ModuleList(self.units)
-        self.classifier = nn.Linear(layers[-1].channels, classes)
-        nn.init.zeros_(self.classifier.weight)
-        nn.init.zeros_(self.classifier.bias)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, N) for images (B, C, H, W)."""
-        y = self.units[0].activate(images)
-        for before, unit in zip(self.units, self.units[1:], strict=False):
-            y = unit.activate(before.propagate(y))
-        logits: Tensor = self.classifier(y.mean((2, 3)))
-        return logits
+    Raises:
+        ValueError: where settings and task do not go together.
+    """
+    if settings.model == "stack":
+        return Stack(task.shape, task.classes, settings, generator=generator)
+    library, _, name = settings.model.partition(":")
+    if library != "timm" or not name:
+        raise ValueError(f"model must be 'stack' or a name such as 'timm:resnet18', got {settings.model!r}")
+    return timm_model(name, task.shape, task.classes, generator=generator)
 
 
 class BackpropLearner:
@@ -91,9 +78,7 @@ class BackpropLearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        self.network = BackpropNetwork(
-            task.shape, task.classes, settings.plan, pooling=settings.pooling, generator=generator
-        )
+        self.network = build_network(task, settings, generator)
         self._parts = settings.accumulate
         self.network.to(device).to(memory_format=torch.channels_last)
         self._optimiser = ScheduledOptimiser(
@@ -105,6 +90,7 @@ class BackpropLearner:
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of backprop on images (B, C, H, W) float and labels (B,) int64."""
+        self.network.train()
         self._optimiser.zero_grad()
         images = images.contiguous(memory_format=torch.channels_last)
         total = torch.zeros((), device=images.device)
@@ -123,6 +109,7 @@ class BackpropLearner:
         """Logits (B, N); the only strategy is `logits`."""
         if strategy != "logits":
             raise ValueError(f"strategy must be logits, got {strategy!r}")
+        self.network.eval()
         logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return logits
 
@@ -146,3 +133,10 @@ class Backprop:
     Settings: ClassVar[type[BackpropSettings]] = BackpropSettings
     strategies: ClassVar[tuple[str, ...]] = BackpropLearner.strategies
     build: ClassVar[type[BackpropLearner]] = BackpropLearner
+
+    @staticmethod
+    def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Rows of the published table that such a network is compared with."""
+        if settings.get("model") == "timm:resnet18":
+            return [("BP", "ResNet-18"), ("BP", "ResNet-18 augmented")]
+        return [("BP", "VGG8b augmented")] if is_vgg8b(settings) else []

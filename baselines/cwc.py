@@ -4,20 +4,22 @@
     G_j = mean of x_l^2 over the channels of group j and over space     N groups of C / N channels, one per class
     L_l = CE(G, label)                                                  no negative data
 
+Other losses: PvN = mean of softplus(2 - G_label) and softplus(mean of the other G_j - 2), and 0.28 CE + 0.72 PvN.
 CFSE blocks alternate along depth: an extractor (ordinary convolution), then a separator (convolution with N groups).
-Interleaved layer training (ILT): layer l trains only in the first part of training, the shallower the shorter; then
-it is frozen, its BatchNorm statistics included. Shapes: B images, C channels, N classes.
+Interleaved layer training (ILT): layer l trains only in its own part of training, the shallower the earlier it ends;
+outside it is frozen, its BatchNorm statistics included. Where classes have superclasses, the first layers may compete
+for those. Shapes: B images, C channels, N classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -26,6 +28,12 @@ from asge.types import TaskShape, TrainingBudget
 
 BATCH_NORM_EPS = 1e-4
 POOL_EVERY = 2
+PVN_MARGIN = 2.0
+PVN_SHARE = 0.72
+"""Of "ce+pvn"."""
+ROUNDING = 1e-9
+"""Shares such as 10 / 23 of 23 epochs are not exactly whole."""
+LossName = Literal["ce", "pvn", "ce+pvn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +41,24 @@ class CwCSettings:
     """Settings of CwC.
 
     Attributes:
-        channels: of each layer, multiples of the number of classes.
+        channels: of each layer, multiples of the number of classes (or of superclasses) that it tells apart.
         blocks: "cfse" (extractors and separators alternate) or "plain" (ordinary convolutions only).
+        loss: "ce", "pvn" or "ce+pvn".
+        superclass_layers: so many of the first layers tell superclasses apart; the task has to have them.
         train_until: the share of training after which each layer is frozen (ILT), one per layer; the published
             windows of FashionMNIST, 10, 15, 19 and 23 of 23 epochs, by default.
+        train_from: the share before which each layer is frozen, one per layer; none for all from the start.
+        head_from: the share before which the linear layer of `softmax` does not train.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
 
     channels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (20, 80, 240, 480)
     blocks: Literal["cfse", "plain"] = "cfse"
+    loss: LossName = "ce"
+    superclass_layers: Annotated[int, Ge(0)] = 0
     train_until: tuple[Annotated[float, Gt(0), Le(1)], ...] = (10 / 23, 15 / 23, 19 / 23, 1.0)
+    train_from: tuple[Annotated[float, Ge(0), Lt(1)], ...] = ()
+    head_from: Annotated[float, Ge(0), Lt(1)] = 0.0
     optimiser: OptimiserName = "adam"
     learning_rate: LearningRate = 1e-2
     weight_decay: WeightDecay = 0.0
@@ -76,6 +92,23 @@ def class_goodness(x: Tensor, classes: int) -> Tensor:
     return x.reshape(batch, classes, channels // classes, height, width).square().mean((2, 3, 4))
 
 
+def pvn_loss(goodness: Tensor, labels: Tensor) -> Tensor:
+    """PvN of goodness (B, N) and labels (B,): positive against the mean of the negative groups, a scalar."""
+    classes = goodness.shape[1]
+    positive = goodness.gather(1, labels[:, None])[:, 0]
+    negative = (goodness.sum(1) - positive) / (classes - 1)
+    return (F.softplus(PVN_MARGIN - positive).mean() + F.softplus(negative - PVN_MARGIN).mean()) / 2
+
+
+def goodness_loss(goodness: Tensor, labels: Tensor, name: LossName) -> Tensor:
+    """The loss of a layer by name, from goodness (B, N) and labels (B,) int64: a scalar."""
+    if name == "ce":
+        return F.cross_entropy(goodness, labels)
+    if name == "pvn":
+        return pvn_loss(goodness, labels)
+    return (1 - PVN_SHARE) * F.cross_entropy(goodness, labels) + PVN_SHARE * pvn_loss(goodness, labels)
+
+
 class CwCLearner:
     """A convolutional network whose channels compete, class against class, layer by layer."""
 
@@ -89,40 +122,48 @@ class CwCLearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        self.classes = task.classes
-        uneven = [channels for channels in settings.channels if channels % task.classes]
-        if uneven:
-            raise ValueError(f"channels must be multiples of the {task.classes} classes, got {uneven[0]}")
-        if len(settings.train_until) != len(settings.channels):
-            raise ValueError(
-                f"train_until needs one value per layer ({len(settings.channels)}), got {len(settings.train_until)}"
-            )
+        depth = len(settings.channels)
+        for name, shares in {"train_until": settings.train_until, "train_from": settings.train_from}.items():
+            if len(shares) != depth and (shares or name == "train_until"):
+                raise ValueError(f"{name} needs one value per layer ({depth}), got {len(shares)}")
+        self._loss: LossName = settings.loss
+        self._superclass = _superclasses(task, settings.superclass_layers, depth).to(device)
+        self._superclass_layers = settings.superclass_layers
         inputs, height, width = task.shape
         self.layers: list[CwCLayer] = []
+        self._groups: list[int] = []
         for index, channels in enumerate(settings.channels):
+            classes = int(self._superclass.max()) + 1 if index < settings.superclass_layers else task.classes
+            if channels % classes:
+                raise ValueError(f"channels must be multiples of the {classes} classes, got {channels}")
             separator = settings.blocks == "cfse" and index % 2 == 1
             pool = index % POOL_EVERY == POOL_EVERY - 1
-            groups = task.classes if separator else 1
+            groups = classes if separator else 1
             self.layers.append(CwCLayer(inputs, channels, groups=groups, pool=pool, generator=generator))
+            self._groups.append(classes)
             inputs = channels
             height, width = (height // 2, width // 2) if pool else (height, width)
         if min(height, width) < 1:
-            raise ValueError(f"{len(settings.channels)} layers pool images of {task.shape[1:]} pixels to nothing")
+            raise ValueError(f"{depth} layers pool images of {task.shape[1:]} pixels to nothing")
         self.head = nn.Linear(inputs * height * width, task.classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        # Not channels_last: grouped convolutions are up to eighteen times slower in that layout on a CPU.
         self._modules = nn.ModuleList([*self.layers, self.head]).to(device)
-        self._last_epoch = [max(1, math.ceil(share * budget.epochs - 1e-9)) for share in settings.train_until]
-        self._trains = [True] * len(self.layers)
+        self._modules.to(memory_format=torch.channels_last)
+        starts = settings.train_from or (0.0,) * depth
+        self._windows = [_epochs(*window, budget.epochs) for window in zip(starts, settings.train_until, strict=True)]
+        self._head_window = _epochs(settings.head_from, 1.0, budget.epochs)
+        self._trains = [True] * depth
+        self._head_trains = True
         self.on_layer: Callable[[], None] | None = None
         self._optimiser = ScheduledOptimiser(
             self._modules.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
         )
 
     def begin_epoch(self, epoch: int) -> None:
-        """Freeze the layers whose training window is over (epochs count from 0)."""
-        self._trains = [epoch < last for last in self._last_epoch]
+        """Freeze the layers whose training window is over or yet to come (epochs count from 0)."""
+        self._trains = [epoch in window for window in self._windows]
+        self._head_trains = epoch in self._head_window
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Train every layer whose window is open, then the head, on images (B, C, H, W), labels (B,) int64.
@@ -132,23 +173,24 @@ class CwCLearner:
         """
         self._optimiser.zero_grad()
         losses: dict[str, Tensor] = {}
-        x = images
+        x = images.contiguous(memory_format=torch.channels_last)
         for index, layer in enumerate(self.layers):
             layer.train(self._trains[index])
             if self._trains[index]:
                 out = layer(x)
-                loss = F.cross_entropy(class_goodness(out, self.classes), labels)
+                loss = goodness_loss(class_goodness(out, self._groups[index]), self._target(index, labels), self._loss)
                 loss.backward()
                 losses[f"layer{index + 1}"] = loss.detach()
                 x = out.detach()
-            else:
+            elif self._head_trains or any(self._trains[index:]):
                 with torch.no_grad():
                     x = layer(x)
-            if self.on_layer is not None:
+            if self.on_layer is not None and any(self._trains):
                 self.on_layer()
-        loss = F.cross_entropy(self.head(x.flatten(1)), labels)
-        loss.backward()
-        losses["softmax"] = loss.detach()
+        if self._head_trains:
+            loss = F.cross_entropy(self.head(x.flatten(1)), labels)
+            loss.backward()
+            losses["softmax"] = loss.detach()
         self._optimiser.step()
         return losses
 
@@ -162,14 +204,14 @@ class CwCLearner:
             raise ValueError(f"strategy must be one of {', '.join(self.strategies)}, got {strategy!r}")
         out = self._outputs(images)[-1]
         if strategy == "goodness":
-            return class_goodness(out, self.classes)
+            return self._class_logits(len(self.layers) - 1, out)
         logits: Tensor = self.head(out.flatten(1))
         return logits
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
-        """G of every layer, (B, N) each."""
-        return [class_goodness(out, self.classes) for out in self._outputs(images)]
+        """G of every layer, (B, N) each; where a layer tells superclasses apart, a class has its superclass's."""
+        return [self._class_logits(index, out) for index, out in enumerate(self._outputs(images))]
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
@@ -192,8 +234,15 @@ class CwCLearner:
         self._modules.load_state_dict(state["modules"])
         self._optimiser.load_state_dict(state["optimiser"])
 
+    def _target(self, index: int, labels: Tensor) -> Tensor:
+        return self._superclass[labels] if index < self._superclass_layers else labels
+
+    def _class_logits(self, index: int, out: Tensor) -> Tensor:
+        goodness = class_goodness(out, self._groups[index])
+        return goodness[:, self._superclass] if index < self._superclass_layers else goodness
+
     def _outputs(self, images: Tensor) -> list[Tensor]:
-        x, outputs = images, []
+        x, outputs = images.contiguous(memory_format=torch.channels_last), []
         for layer in self.layers:
             layer.eval()
             x = layer(x)
@@ -201,10 +250,34 @@ class CwCLearner:
         return outputs
 
 
+def _epochs(start: float, end: float, epochs: int) -> range:
+    """The epochs of a window given in shares of training; at least one, the last where the window is at the end."""
+    if start >= end:
+        raise ValueError(f"a layer cannot train from {start:g} until {end:g} of training")
+    first = min(math.ceil(start * epochs - ROUNDING), epochs - 1)
+    return range(first, max(first + 1, math.ceil(end * epochs - ROUNDING)))
+
+
+def _superclasses(task: TaskShape, layers: int, depth: int) -> Tensor:
+    """The superclass of every class, (N,) int64; each class its own where no layer asks for superclasses."""
+    if layers == 0:
+        return torch.arange(task.classes)
+    superclasses: Sequence[int] | None = getattr(task, "superclasses", None)
+    if superclasses is None:
+        raise ValueError("superclass_layers needs a task whose classes have superclasses, such as cifar100")
+    if layers > depth:
+        raise ValueError(f"superclass_layers must be at most the number of layers ({depth}), got {layers}")
+    return torch.tensor(superclasses)
+
+
 class CwC:
     """The method as the harness finds it."""
 
     Settings: ClassVar[type[CwCSettings]] = CwCSettings
     strategies: ClassVar[tuple[str, ...]] = CwCLearner.strategies
-    published: ClassVar[tuple[str, str]] = ("CwC", "CFSE")
     build: ClassVar[type[CwCLearner]] = CwCLearner
+
+    @staticmethod
+    def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The published figures are of CFSE blocks."""
+        return [("CwC", "CFSE")] if settings.get("blocks") == "cfse" else []

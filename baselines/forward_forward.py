@@ -1,18 +1,20 @@
-"""FF, the Forward-Forward algorithm, on a multi-layer perceptron (Hinton 2022, arXiv 2212.13345).
+"""FF, the Forward-Forward algorithm (Hinton 2022, arXiv 2212.13345).
 
-    x^0 = image with a one-hot label in its first N values          positive: true label, negative: a wrong one
+    x^0 = image with a one-hot label                                positive: true label, negative: a wrong one
     h^l = ReLU(W_l norm(x^{l-1}) + b_l),   x^l = h^l                only the direction of x^{l-1} passes
     G^l = sum_j (h^l_j)^2                                           goodness, before normalisation
     p(positive) = sigmoid(G^l - theta),   theta = width of the layer
     L^l = -log p(positive) on positive data - log(1 - p(positive)) on negative data
 
-Each layer learns from its own L^l; its input is detached. Shapes: B images, N classes, D values of a flat image.
+Each layer learns from its own L^l; its input is detached. The network is Hinton's perceptron, with the label in the
+first N values of the image, or a stack of convolutions, with the label in N more planes: see
+``baselines.forward_forward_bodies``. Shapes: B images, N classes, D values of a flat image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -21,9 +23,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.pooling import Pooling
 from asge.types import TaskShape, TrainingBudget
+from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
-NORM_EPS = 1e-8
+ELEMENTS = 2**26
+"""About as many activations of a layer, under all labels, are held at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +37,13 @@ class ForwardForwardSettings:
 
     Attributes:
         hidden: widths of the hidden layers, at least two (the first one does not predict).
+        plan: empty for the perceptron; else a channel plan of convolutions, see ``asge.network.parse_plan``, and
+            ``hidden`` is not used.
+        pooling: between convolutions, see ``asge.pooling.pool2d``.
+        goodness: "sum" of the squares of a layer, or their "mean" (theta is then divided by the width too).
         threshold: theta as a multiple of the layer's width.
+        negatives: wrong labels drawn with equal chances, or "hard": with the probabilities of the softmax prediction,
+            the true label left out.
         label_value: value of the hot label in the image; the others are 0. The neutral label is label_value / N.
         peer_normalization: weight of the loss that keeps every unit's mean activity near the layer's mean.
         peer_momentum: of the running mean activity.
@@ -40,8 +51,12 @@ class ForwardForwardSettings:
     """
 
     hidden: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(2)] = (500, 500, 500)
+    plan: str = ""
+    pooling: Pooling = "rms"
+    goodness: Literal["sum", "mean"] = "sum"
     threshold: Annotated[float, Gt(0)] = 1.0
     label_value: Annotated[float, Gt(0)] = 1.0
+    negatives: Literal["uniform", "hard"] = "uniform"
     peer_normalization: Annotated[float, Ge(0)] = 0.03
     peer_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     optimiser: OptimiserName = "adamw"
@@ -51,26 +66,22 @@ class ForwardForwardSettings:
     schedule: ScheduleName = "flat-linear"
 
 
-def normalize_length(x: Tensor) -> Tensor:
-    """Each row divided by its root mean square: (B, D) -> (B, D), every row of length sqrt(D)."""
-    return x / (x.square().mean(1, keepdim=True).sqrt() + NORM_EPS)
-
-
-def overlay(flat: Tensor, label: Tensor) -> Tensor:
-    """Images (B, D) whose first N values are replaced by ``label`` (B, N) or (N,); the input stays as it is."""
-    out = flat.clone()
-    out[:, : label.shape[-1]] = label
-    return out
-
-
 def wrong_labels(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
     """A label per sample, uniform over the classes other than its own: (B,) int64 -> (B,) int64."""
     offset = torch.randint(1, classes, labels.shape, generator=generator).to(labels.device)
     return (labels + offset) % classes
 
 
+def hard_labels(labels: Tensor, logits: Tensor, generator: torch.Generator) -> Tensor:
+    """A wrong label per sample, drawn with the softmax of its logits (B, N): (B,) int64 -> (B,) int64."""
+    # A run that has diverged shall be seen in its losses, not in an error here.
+    chances = logits.softmax(1).nan_to_num(1.0).clamp_min(torch.finfo(logits.dtype).tiny)
+    others = chances.scatter(1, labels[:, None], 0.0)
+    return torch.multinomial(others.cpu(), 1, generator=generator)[:, 0].to(labels.device)
+
+
 class ForwardForwardLearner:
-    """A perceptron whose layers learn to be active on true labels and quiet on wrong ones."""
+    """A network whose layers learn to be active on true labels and quiet on wrong ones."""
 
     strategies = ("goodness", "softmax")
 
@@ -82,28 +93,24 @@ class ForwardForwardLearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        channels, height, width = task.shape
-        if channels * height * width <= task.classes:
-            raise ValueError(f"FF writes {task.classes} label values into images of {channels * height * width} values")
         self.classes = task.classes
         self.settings = settings
         self._generator = generator
-        self.layers = nn.ModuleList()
-        inputs = channels * height * width
-        for units in settings.hidden:
-            layer = nn.Linear(inputs, units)
-            nn.init.normal_(layer.weight, std=units**-0.5, generator=generator)
-            nn.init.zeros_(layer.bias)
-            self.layers.append(layer)
-            inputs = units
-        self.read_out = nn.Linear(sum(settings.hidden[1:]), task.classes, bias=False)
+        self.body: Body
+        if settings.plan:
+            self.body = Convolutions(
+                task.shape, task.classes, settings.plan, pooling=settings.pooling, generator=generator
+            )
+        else:
+            self.body = Perceptron(task.shape, task.classes, settings.hidden, generator=generator)
+        self.read_out = nn.Linear(sum(self.body.feature_counts[1:]), task.classes, bias=False)
         nn.init.zeros_(self.read_out.weight)
-        self.layers.to(device)
+        self.body.to(device)
         self.read_out.to(device)
         self.on_layer: Callable[[], None] | None = None
-        self._mean_activity = [torch.full((units,), 0.5, device=device) for units in settings.hidden]
+        self._mean_activity = [torch.full((units,), 0.5, device=device) for units in self.body.unit_counts]
         self._optimiser = ScheduledOptimiser(
-            [*self.layers.parameters(), *self.read_out.parameters()],
+            [*self.body.parameters(), *self.read_out.parameters()],
             settings,
             total_steps=budget.epochs * budget.steps_per_epoch,
         )
@@ -119,21 +126,23 @@ class ForwardForwardLearner:
         """
         self._optimiser.zero_grad()
         losses: dict[str, Tensor] = {}
-        flat, batch = images.flatten(1), len(images)
-        wrong = wrong_labels(labels, self.classes, self._generator)
-        x = torch.cat([overlay(flat, self._hot(labels)), overlay(flat, self._hot(wrong))])
-        for index, layer in enumerate(self.layers):
-            h = F.relu(layer(normalize_length(x)))
-            margin = h.square().sum(1) - self.settings.threshold * h.shape[1]
+        batch, settings = len(images), self.settings
+        wrong = self._wrong(images, labels)
+        x = torch.cat([self.body.labelled(images, self._hot(labels)), self.body.labelled(images, self._hot(wrong))])
+        for index in range(len(self.body.layers)):
+            h = self.body.activate(index, x)
+            goodness, theta = self._goodness(h), settings.threshold
+            margin = goodness - (theta * h[0].numel() if settings.goodness == "sum" else theta)
             loss = F.softplus(-margin[:batch]).mean() + F.softplus(margin[batch:]).mean()
-            if self.settings.peer_normalization:
-                loss = loss + self.settings.peer_normalization * self._peer_loss(index, h[:batch])
+            if settings.peer_normalization:
+                loss = loss + settings.peer_normalization * self._peer_loss(index, h[:batch])
             loss.backward()
             losses[f"layer{index + 1}"] = loss.detach()
-            x = h.detach()
+            x = self.body.propagate(index, h.detach())
+            del h, goodness, margin  # the next layer runs without them
             if self.on_layer is not None:
                 self.on_layer()
-        loss = F.cross_entropy(self._softmax_logits(flat), labels)
+        loss = F.cross_entropy(self._softmax_logits(images), labels)
         loss.backward()
         losses["softmax"] = loss.detach()
         self._optimiser.step()
@@ -152,34 +161,31 @@ class ForwardForwardLearner:
         if strategy == "goodness":
             return torch.stack(self.layer_logits(images)[1:]).sum(0)
         if strategy == "softmax":
-            return self._softmax_logits(images.flatten(1))
+            return self._softmax_logits(images)
         raise ValueError(f"strategy must be one of {', '.join(self.strategies)}, got {strategy!r}")
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
-        """Goodness of each layer under each label, (B, N) per layer."""
-        flat = images.flatten(1)
-        x = overlay(
-            flat.repeat_interleave(self.classes, 0),
-            self.settings.label_value * torch.eye(self.classes, device=flat.device).repeat(len(flat), 1),
-        )
-        return [h.square().sum(1).view(len(flat), self.classes) for h in self._activities(x)]
+        """Goodness of each layer under each label, (B, N) per layer; large maps a part of the images at a time."""
+        count = max(1, ELEMENTS // (self.classes * self.body.largest))
+        parts = [self._layer_logits(part) for part in images.split(count)]
+        return [torch.cat(by_part) for by_part in zip(*parts, strict=True)]
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
         """Mean G^l per unit, under the neutral label: h^2 over images and units, of every layer."""
-        return [h.square().mean() for h in self._activities(overlay(images.flatten(1), self._neutral(images.device)))]
+        return [h.square().mean() for h in self._activities(self.body.labelled(images, self._neutral(images.device)))]
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without one, all of them."""
-        yield from self.layers.parameters()
+        yield from self.body.parameters()
         if strategy != "goodness":
             yield from self.read_out.parameters()
 
     def state_dict(self) -> dict[str, Any]:
         """Layers, read-out, running mean activities, optimiser and schedule."""
         return {
-            "layers": self.layers.state_dict(),
+            "body": self.body.state_dict(),
             "read_out": self.read_out.state_dict(),
             "mean_activity": self._mean_activity,
             "optimiser": self._optimiser.state_dict(),
@@ -187,7 +193,7 @@ class ForwardForwardLearner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
-        self.layers.load_state_dict(state["layers"])
+        self.body.load_state_dict(state["body"])
         self.read_out.load_state_dict(state["read_out"])
         self._mean_activity = [
             mean.to(old.device) for mean, old in zip(state["mean_activity"], self._mean_activity, strict=True)
@@ -200,24 +206,40 @@ class ForwardForwardLearner:
     def _neutral(self, device: torch.device) -> Tensor:
         return torch.full((self.classes,), self.settings.label_value / self.classes, device=device)
 
-    def _activities(self, x: Tensor) -> list[Tensor]:
-        activities = []
-        for layer in self.layers:
-            x = F.relu(layer(normalize_length(x)))
-            activities.append(x)
-        return activities
-
-    def _softmax_logits(self, flat: Tensor) -> Tensor:
+    def _wrong(self, images: Tensor, labels: Tensor) -> Tensor:
+        if self.settings.negatives == "uniform":
+            return wrong_labels(labels, self.classes, self._generator)
         with torch.no_grad():
-            activities = self._activities(overlay(flat, self._neutral(flat.device)))
-            features = torch.cat([normalize_length(h) for h in activities[1:]], dim=1)
+            return hard_labels(labels, self._softmax_logits(images), self._generator)
+
+    def _goodness(self, h: Tensor) -> Tensor:
+        squares = h.flatten(1).square()
+        return squares.sum(1) if self.settings.goodness == "sum" else squares.mean(1)
+
+    def _activities(self, x: Tensor) -> Iterator[Tensor]:
+        """The h of every layer, one at a time."""
+        for index in range(len(self.body.layers)):
+            h = self.body.activate(index, x)
+            yield h
+            x = self.body.propagate(index, h)
+
+    def _layer_logits(self, images: Tensor) -> list[Tensor]:
+        labels = self.settings.label_value * torch.eye(self.classes, device=images.device).repeat(len(images), 1)
+        x = self.body.labelled(images.repeat_interleave(self.classes, 0), labels)
+        return [self._goodness(h).view(len(images), self.classes) for h in self._activities(x)]
+
+    def _softmax_logits(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            activities = self._activities(self.body.labelled(images, self._neutral(images.device)))
+            by_layer = [self.body.features(h) for index, h in enumerate(activities) if index > 0]
+            features = torch.cat(by_layer, dim=1)
         logits: Tensor = self.read_out(features)
         return logits
 
     def _peer_loss(self, index: int, positive: Tensor) -> Tensor:
         """Squared deviation of each unit's running mean activity from the layer's; the gradient is the batch's."""
         momentum = self.settings.peer_momentum
-        mean = momentum * self._mean_activity[index] + (1 - momentum) * positive.mean(0)
+        mean = momentum * self._mean_activity[index] + (1 - momentum) * self.body.mean_activity(positive)
         self._mean_activity[index] = mean.detach()
         return (mean - mean.mean()).square().mean()
 
@@ -227,5 +249,9 @@ class ForwardForward:
 
     Settings: ClassVar[type[ForwardForwardSettings]] = ForwardForwardSettings
     strategies: ClassVar[tuple[str, ...]] = ForwardForwardLearner.strategies
-    published: ClassVar[tuple[str, str]] = ("FF", "supervised 4x2000")
     build: ClassVar[type[ForwardForwardLearner]] = ForwardForwardLearner
+
+    @staticmethod
+    def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Hinton's perceptron of four layers of 2000, the closest there is to any of ours; none of convolutions."""
+        return [] if settings.get("plan") else [("FF", "supervised 4x2000")]

@@ -152,7 +152,9 @@ def _measure(
         progress({"event": "probe"})
         batch = training.cached_batch(data.train)
         beat = _beat(progress)
-        probed = probe.training(parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps), beat)
+        probed = probe.training(
+            parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps), beat, epochs=spec.epochs
+        )
         measured.training = _training_record(measured.history, probed, device)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -78,7 +78,9 @@ class Goodness(Protocol):
 class Method(Protocol):
     """A way to train: what an entry point of group ``bench.methods`` names.
 
-    May also have ``published = (method, variant)``: its rows in ``results/reference/published.csv``.
+    May also have ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv``
+    that a cell with these settings, a mapping without those that are newer than the cell, is compared with; of
+    those for its task, the first.
     """
 
     @property
@@ -118,6 +120,16 @@ def get(name: str) -> Method:
     return method
 
 
-def published_key(method: Method) -> tuple[str, str] | None:
-    """(method, variant) in the table of published numbers, for methods that have one."""
-    return getattr(method, "published", None)
+def published_rows(name: str, values: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """(method, variant) in the table of published numbers, the closest first; none for most methods.
+
+    Raises:
+        UserError: if the method's ``published`` fails.
+    """
+    rows = getattr(get(name), "published", None)
+    if rows is None:
+        return ()
+    try:
+        return [(method, variant) for method, variant in rows(values)]
+    except Exception as error:  # a plug-in may fail in any way
+        raise UserError(f"published() of method {name!r} failed: {type(error).__name__}: {error}") from error

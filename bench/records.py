@@ -157,7 +157,8 @@ class TrainingRecord(Model):
         peak_rss_bytes: peak resident size over the first epoch minus the size before it (CUDA: peak allocated). Later
             epochs stand on memory that evaluation has left behind.
         peak_reserved_bytes: CUDA only, peak reserved by the allocator.
-        peak_live_bytes: peak of all tensor storages alive at once within one step.
+        peak_live_bytes: peak of all tensor storages alive at once within one step, of the phase of training (layers
+            that freeze, classifiers that come later) that needs most.
         live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: shares of that, by owner, after the step.
         parameter_bytes, state_bytes: all trained parameters; everything that a checkpoint holds.
         energy_joules, energy_note: over training, from a counter where one can be read; else null and why.
@@ -192,6 +193,7 @@ class StrategyRecord(Model):
         accuracy: of the last epoch, the headline.
         best_validation_epoch, accuracy_at_best_validation: of the epoch chosen on validation data.
         samples: number of test images.
+        weights: shapes of the kernels and matrices that it predicts with; null in older records.
         noisy: something else disturbed the measurement of the speed, each time that it was tried.
     """
 
@@ -205,6 +207,7 @@ class StrategyRecord(Model):
     parameters: int
     parameter_bytes: int
     flops_per_image: float
+    weights: tuple[tuple[int, ...], ...] | None = None
     noisy: bool = False
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
+from bench import fairness
 from bench.reference.significance import POWER
 from bench.reference.verdicts import Check
 from bench.rows import Row, labels
@@ -32,7 +33,7 @@ def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
     elif form == "csv":
-        lines = [[*list(asdict(row).values())[:-1], json.dumps(row.conditions)] for row in table]
+        lines = [[_plain(value) for value in asdict(row).values()] for row in table]
         console.file.write(to_csv([column.name for column in fields(Row)], lines))
     else:
         for task in sorted({row.task for row in table}):
@@ -41,6 +42,17 @@ def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
             title = f"{task}: test accuracy of the last epoch"
             lines = _summaries(of_task, checked=checked)
             _print(console, form, title, _headers(checked), lines, _notes(of_task), keys=2)
+            render_fairness(of_task, form, console)
+
+
+def render_fairness(table: Sequence[Row], form: Format, console: Console) -> None:
+    """Print what was equal among the methods of one task's rows, and what was not; nothing if there is but one."""
+    lines = fairness.lines(table)
+    if lines:
+        header = ["what", "equal", *fairness.contestants(table)]
+        cells = [[line.what, "yes" if line.equal else "no", *line.values] for line in lines]
+        console.file.write("\n")
+        _print(console, form, f"{table[0].task}: what was equal", header, cells, [], keys=2)
 
 
 def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -50,6 +62,11 @@ def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     writer.writerow(header)
     writer.writerows(lines)
     return buffer.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """A value for a CSV file: what has parts as JSON."""
+    return json.dumps(value) if isinstance(value, dict | list | tuple) else value
 
 
 _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {

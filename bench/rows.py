@@ -20,6 +20,8 @@ class Row:
     Attributes:
         error: what went wrong; empty for a row that is ok.
         verdict: against the measured reference; empty where the row was not checked.
+        weights: shapes of the kernels and matrices that it predicts with; None in records that do not say.
+        inputs: digests of what the learner was given, see ``bench.records.Record``.
         conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
     """
 
@@ -47,6 +49,8 @@ class Row:
     error: str = ""
     cell: str = ""
     verdict: str = ""
+    weights: tuple[tuple[int, ...], ...] | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -82,7 +86,7 @@ def _verdict(row: Row, checks: Sequence[Check]) -> str:
 def _record_rows(record: Record) -> list[Row]:
     if record.status != "ok" or record.training is None:
         return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell.method)]
-    reference = published.accuracy(record.cell.method, record.cell.task)
+    reference = published.accuracy(record.cell.method, record.cell.settings, record.cell.task)
     return [_measured(record, record.training, strategy, reference) for strategy in record.strategies]
 
 
@@ -104,6 +108,8 @@ def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,
         noisy=training.noisy or strategy.noisy,
+        weights=strategy.weights,
+        inputs=record.inputs,
     )
 
 

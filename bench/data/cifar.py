@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.data.arrays import Arrays
 from bench.data.files import DataFile, read_checked
+from bench.errors import UserError
 
 _IMAGE_SHAPE = (3, 32, 32)
 
@@ -52,19 +53,43 @@ def unpickle(content: bytes) -> dict[str, Any]:
     return batch
 
 
-def _read(root: Path, files: Sequence[DataFile], label_key: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read(
+    root: Path, files: Sequence[DataFile], label_key: str, superclasses: Sequence[int] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     batches = [unpickle(read_checked(root, file)) for file in files]
     images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, *_IMAGE_SHAPE)
     labels = np.concatenate([np.asarray(batch[label_key], dtype=np.int64) for batch in batches])
+    if superclasses is not None:
+        coarse = np.concatenate([np.asarray(batch["coarse_labels"], dtype=np.int64) for batch in batches])
+        wrong = np.flatnonzero(np.asarray(superclasses)[labels] != coarse)
+        if len(wrong):
+            raise UserError(
+                f"{files[0].path}: class {labels[wrong[0]]} has superclass {coarse[wrong[0]]}, "
+                f"not {superclasses[labels[wrong[0]]]} as the task says"
+            )
     return images, labels
 
 
-def read(root: Path, train: Sequence[DataFile], test: Sequence[DataFile], *, label_key: str) -> Arrays:
-    """Read pickled batches below ``root``; ``label_key`` names the labels within a batch.
+def read(
+    root: Path,
+    train: Sequence[DataFile],
+    test: Sequence[DataFile],
+    *,
+    label_key: str,
+    superclasses: Sequence[int] | None = None,
+) -> Arrays:
+    """Read pickled batches below ``root``.
+
+    Args:
+        root: folder of the files.
+        train: files of the training set.
+        test: of the test set.
+        label_key: names the labels within a batch.
+        superclasses: of every class; the data's own coarse labels have to agree with it.
 
     Raises:
         UserError: if a file is missing or damaged; none is unpickled before its checksum has matched.
     """
-    train_images, train_labels = _read(root, train, label_key)
-    test_images, test_labels = _read(root, test, label_key)
+    train_images, train_labels = _read(root, train, label_key, superclasses)
+    test_images, test_labels = _read(root, test, label_key, superclasses)
     return Arrays.from_numpy(train_images, train_labels, test_images, test_labels)

@@ -39,6 +39,7 @@ class Task:
         fetchers: ways to get the files, best first; may be left out.
         kind: what is predicted.
         split_seed: fixes which samples validate.
+        superclasses: the superclass of every class, where the data set has such.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Task:
     fetchers: tuple[Fetcher, ...] = ()
     kind: Literal["classification"] = "classification"
     split_seed: int = 0
+    superclasses: tuple[int, ...] | None = None
 
 
 def task_names() -> list[str]:
@@ -86,7 +88,9 @@ def _read_cifar10(data_dir: Path | None) -> Arrays:
 
 def _read_cifar100(data_dir: Path | None) -> Arrays:
     files = CIFAR100.files
-    return cifar.read(locate(CIFAR100, data_dir), files[:1], files[1:2], label_key="fine_labels")
+    return cifar.read(
+        locate(CIFAR100, data_dir), files[:1], files[1:2], label_key="fine_labels", superclasses=CIFAR100.superclasses
+    )
 
 
 DIGITS = Task(
@@ -161,6 +165,13 @@ CIFAR10 = Task(
     fetchers=(Torchvision("CIFAR10"),),
 )
 
+_CIFAR100_SUPERCLASSES = (
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7,
+    6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10,
+    16, 4, 17, 4, 2, 0, 17, 4, 18, 17, 10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16,
+    12, 9, 13, 15, 13, 16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
+)  # fmt: skip
+
 CIFAR100 = Task(
     name="cifar100",
     title="CIFAR-100",
@@ -177,4 +188,5 @@ CIFAR100 = Task(
         DataFile("cifar-100-python/meta", "7973b15100ade9c7d40fb424638fde48"),
     ),
     fetchers=(Torchvision("CIFAR100"),),
+    superclasses=_CIFAR100_SUPERCLASSES,
 )

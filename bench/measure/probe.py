@@ -21,6 +21,8 @@ Beat = Callable[[], object]
 """Called again and again while something is measured: a sign of life."""
 SEGMENTS = 5
 SEGMENT_SECONDS = 0.2
+MOST_EPOCHS = 25
+"""So many epochs at most are looked at for the phases of training."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +60,51 @@ class PredictionProbe:
     parameters: int
     parameter_bytes: int
     flops_per_image: float
+    weights: tuple[tuple[int, ...], ...]
     noisy: bool
 
 
 def training(
-    learner: Learner, images: Tensor, labels: Tensor, yardstick: Yardstick | None = None, beat: Beat = lambda: None
+    learner: Learner,
+    images: Tensor,
+    labels: Tensor,
+    yardstick: Yardstick | None = None,
+    beat: Beat = lambda: None,
+    *,
+    epochs: int = 1,
 ) -> TrainingProbe:
     """Measure training steps on one cached batch, images (B, C, H, W) and labels (B,); changes the learner.
 
-    The first step makes optimiser state and caches, the second is counted, the third is watched for memory, the
-    rest are timed, in turns with the yardstick's where there is one.
+    The first steps make optimiser state and caches and show the phases of training; then a step of each phase is
+    counted, another is watched for memory, and the rest, of the first phase, are timed, in turns with the yardstick's
+    where there is one. Work is the mean over the epochs, memory that of the phase that needs most.
     """
-    learner.begin_epoch(0)
 
     def step() -> Any:
         return learner.train_step(images, labels)
 
-    step()
-    work = flops.count(step)
+    phases = _phases(learner, step, epochs)
+    shares = []
+    for first, share in phases:
+        learner.begin_epoch(first)
+        shares.append(share * flops.count(step))
+    work = sum(shares)
     parameters = list(learner.parameters())
-    held = itertools.chain(parameters, _gradients(parameters), tensors_of(learner.state_dict()), (images, labels))
+
+    def held() -> Iterator[Tensor]:
+        return itertools.chain(parameters, _gradients(parameters), tensors_of(learner.state_dict()), (images, labels))
 
     def owners() -> Mapping[str, list[Tensor]]:
         known = {tensor.untyped_storage()._cdata for tensor in parameters}  # noqa: SLF001
         others = [t for t in tensors_of(learner.state_dict()) if t.untyped_storage()._cdata not in known]  # noqa: SLF001
         return {"parameters": parameters, "gradients": list(_gradients(parameters)), "optimiser": others}
 
-    live = live_bytes(step, held, owners)
+    lives = []
+    for first, _ in phases:
+        learner.begin_epoch(first)
+        lives.append(live_bytes(step, held(), owners))
+    live = max(lives, key=lambda each: each.peak)
+    learner.begin_epoch(0)
     run = race.run([step, *_rivals(yardstick, images, labels)], images.device, beat=beat)
     return TrainingProbe(
         images_per_second_compute=len(images) * run.rate(0),
@@ -99,6 +119,19 @@ def training(
         relative=None if yardstick is None else _relative(yardstick.method, run),
         noisy=run.noisy,
     )
+
+
+def _phases(learner: Learner, step: Callable[[], Mapping[str, Tensor]], epochs: int) -> list[tuple[int, float]]:
+    """The first epoch of each phase and its share of training; what is trained, and so what a step costs, may change.
+
+    A phase is known by the names of its losses. Of a long training some epochs are looked at, evenly spread.
+    """
+    looked_at = sorted({place * (epochs - 1) // max(1, MOST_EPOCHS - 1) for place in range(MOST_EPOCHS)})
+    by_losses: dict[frozenset[str], list[int]] = {}
+    for epoch in looked_at:
+        learner.begin_epoch(epoch)
+        by_losses.setdefault(frozenset(step()), []).append(epoch)
+    return [(found[0], len(found) / len(looked_at)) for found in by_losses.values()]
 
 
 def _rivals(yardstick: Yardstick | None, images: Tensor, labels: Tensor) -> list[Callable[[], Any]]:
@@ -144,6 +177,7 @@ def prediction(learner: Learner, strategy: str, images: Tensor, beat: Beat = lam
         parameters=sum(parameter.numel() for parameter in parameters),
         parameter_bytes=storage_bytes(parameters),
         flops_per_image=work / len(images),
+        weights=tuple(tuple(parameter.shape) for parameter in parameters if parameter.dim() > 1),
         noisy=noisy,
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bench import methods
 from bench.data import tasks
@@ -25,14 +27,15 @@ def _table(path: Path) -> dict[tuple[str, str, str], float]:
         raise UserError(f"{path} is not a table of published numbers: {error}") from error
 
 
-def accuracy(method: str, task: str) -> float | None:
+def accuracy(method: str, settings: Mapping[str, Any], task: str) -> float | None:
     """The published test accuracy (per cent) of a method on a task, or None where there is none to compare with."""
     try:
-        key = methods.published_key(methods.get(method))
+        rows = methods.published_rows(method, settings)
         title = tasks.get_task(task).title
     except UserError:
         return None
     path = reference_folder() / "published.csv"
-    if key is None or not path.is_file():
+    if not path.is_file():
         return None
-    return _table(path).get((*key, title))
+    found = (_table(path).get((*row, title)) for row in rows)
+    return next((value for value in found if value is not None), None)

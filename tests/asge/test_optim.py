@@ -86,3 +86,8 @@ def test_a_parameter_without_gradient_is_left_alone():
     optimiser.step()
     assert used.item() < 1
     assert unused.item() == 1
+
+
+def test_milestones_take_a_quarter_at_the_published_shares_of_training():
+    factors = [schedule_factor("milestones", share) for share in (0, 0.49, 0.5, 0.74, 0.75, 0.88, 0.89, 0.93, 0.94, 1)]
+    assert factors == [1, 1, 1 / 4, 1 / 4, 1 / 16, 1 / 16, 1 / 64, 1 / 64, 1 / 256, 1 / 256]

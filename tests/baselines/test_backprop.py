@@ -35,7 +35,7 @@ def test_a_step_equals_plain_gradient_descent_through_all_layers():
     p = dict(zip(names, parameters, strict=True))
     x = images
     for index in range(3):
-        weight, bias = p[f"_units.{index}.conv.weight"], p[f"_units.{index}.conv.bias"]
+        weight, bias = p[f"_blocks.{index}.conv.weight"], p[f"_blocks.{index}.conv.bias"]
         y = torch.relu(F.conv2d(x, weight, bias, padding=1))
         x = (F.avg_pool2d(y**2, 2) + 1e-30).sqrt() if index == 0 else y
         x = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)
@@ -48,10 +48,10 @@ def test_a_step_equals_plain_gradient_descent_through_all_layers():
 
 
 def test_its_convolutions_are_those_of_asge_on_the_same_plan():
-    ours = [unit.conv.weight.shape for unit in make().network.units]
+    ours = [unit.conv.weight.shape for unit in make().network.blocks]
     asge = ASGENetwork(TASK.shape, 4, plan="6,M,8,12", generator=torch.Generator().manual_seed(0))
     assert ours == [block.unit.conv.weight.shape for block in asge.blocks]
-    for unit, block in zip(make().network.units, asge.blocks, strict=True):
+    for unit, block in zip(make().network.blocks, asge.blocks, strict=True):
         y = torch.rand(2, unit.conv.out_channels, 4, 4)
         assert torch.equal(unit.propagate(y), block.propagate(y))
 
@@ -75,6 +75,6 @@ def test_a_batch_in_parts_is_the_same_step_with_less_memory():
 
 
 def test_pooling_is_that_of_the_setting():
-    unit = make(pooling="max").network.units[0]
+    unit = make(pooling="max").network.blocks[0]
     y = unit.activate(batch()[0])
     torch.testing.assert_close(unit.propagate(y), normalize(F.max_pool2d(y, 2)))

@@ -1,10 +1,11 @@
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.cwc import CwCLearner, CwCSettings, class_goodness
+from baselines.cwc import CwCLearner, CwCSettings, class_goodness, goodness_loss
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=3)
 
@@ -81,7 +82,8 @@ def test_a_layer_is_frozen_after_its_window_with_its_statistics():
 
 def test_published_windows_on_their_own_number_of_epochs():
     learner = make(epochs=23, train_until=CwCSettings().train_until)
-    assert learner._last_epoch == [10, 15, 19, 23]
+    assert [window.stop for window in learner._windows] == [10, 15, 19, 23]
+    assert [window.start for window in learner._windows] == [0, 0, 0, 0]
 
 
 def test_predictions_use_the_last_layer_in_evaluation_mode():
@@ -112,3 +114,86 @@ def test_predictions_use_the_last_layer_in_evaluation_mode():
 def test_settings_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         make(**settings)
+
+
+def test_pvn_and_its_mixture_by_hand():
+    goodness, labels = torch.tensor([[3.0, 1.0, 0.0], [0.5, 0.0, 2.5]]), torch.tensor([0, 1])
+
+    def softplus(x):
+        return math.log1p(math.exp(x))
+
+    positive, negative = (softplus(2 - 3.0) + softplus(2 - 0.0)) / 2, (softplus(0.5 - 2) + softplus(1.5 - 2)) / 2
+    pvn = (positive + negative) / 2
+    cross_entropy = F.cross_entropy(goodness, labels).item()
+    assert goodness_loss(goodness, labels, "pvn").item() == pytest.approx(pvn)
+    assert goodness_loss(goodness, labels, "ce").item() == cross_entropy
+    assert goodness_loss(goodness, labels, "ce+pvn").item() == pytest.approx(0.28 * cross_entropy + 0.72 * pvn)
+
+
+SUPERCLASSED = SimpleNamespace(shape=(1, 8, 8), classes=4, superclasses=(1, 0, 0, 1))
+
+
+def make_superclassed(task=SUPERCLASSED, **settings):
+    options = {"channels": (2, 6, 8), "train_until": (0.5, 0.5, 1.0), "superclass_layers": 2}
+    budget = SimpleNamespace(epochs=4, steps_per_epoch=10)
+    made = CwCSettings(**options | settings)
+    return CwCLearner(task, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+
+
+def test_the_first_layers_compete_for_superclasses():
+    learner = make_superclassed()
+    learner.begin_epoch(0)
+    images, _ = batch()
+    labels = torch.randint(4, (12,), generator=torch.Generator().manual_seed(2))
+    learner.layers[0].train()
+    goodness = class_goodness(learner.layers[0](images), 2)
+    superclass = torch.tensor([SUPERCLASSED.superclasses[label] for label in labels.tolist()])
+    losses = learner.train_step(images, labels)
+    torch.testing.assert_close(losses["layer1"], F.cross_entropy(goodness, superclass).detach())
+    assert learner.layers[1].conv.groups == 2
+    by_layer = learner.layer_logits(images)
+    assert [logits.shape for logits in by_layer] == [(12, 4)] * 3
+    assert torch.equal(by_layer[0][:, 1], by_layer[0][:, 2])
+    assert not torch.equal(by_layer[2][:, 1], by_layer[2][:, 2])
+
+
+def test_windows_may_begin_later_and_the_head_comes_last():
+    learner = make_superclassed(train_from=(0.0, 0.0, 0.5), head_from=0.75)
+    trained = []
+    for epoch in range(4):
+        learner.begin_epoch(epoch)
+        trained.append(sorted(learner.train_step(*batch())))
+    assert trained == [["layer1", "layer2"], ["layer1", "layer2"], ["layer3"], ["layer3", "softmax"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "message"),
+    [
+        (TASK, {}, "needs a task whose classes have superclasses"),
+        (SUPERCLASSED, {"superclass_layers": 4}, r"at most the number of layers \(3\), got 4"),
+        (SUPERCLASSED, {"channels": (2, 5, 8)}, "multiples of the 2 classes, got 5"),
+        (SUPERCLASSED, {"train_from": (0.5,)}, r"train_from needs one value per layer \(3\), got 1"),
+    ],
+)
+def test_superclasses_and_windows_that_do_not_fit_are_refused(task, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_superclassed(task, **settings)
+
+
+@pytest.mark.parametrize("epochs", range(1, 7))
+def test_every_layer_and_the_head_train_however_short_the_training(epochs):
+    budget = SimpleNamespace(epochs=epochs, steps_per_epoch=1)
+    shares = {"train_from": (0, 0.3, 0.6), "train_until": (0.3, 0.6, 0.85), "head_from": 0.85}
+    learner = CwCLearner(
+        TASK, CwCSettings(channels=(3, 6, 9), **shares), budget, torch.device("cpu"), torch.Generator().manual_seed(0)
+    )
+    trained = set()
+    for epoch in range(epochs):
+        learner.begin_epoch(epoch)
+        trained |= set(learner.train_step(*batch()))
+    assert trained == {"layer1", "layer2", "layer3", "softmax"}
+
+
+def test_a_window_that_ends_before_it_begins_is_refused():
+    with pytest.raises(ValueError, match=r"cannot train from 0.6 until 0.5"):
+        make_superclassed(train_from=(0.0, 0.6, 0.0))

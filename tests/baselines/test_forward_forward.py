@@ -1,16 +1,12 @@
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.forward_forward import (
-    ForwardForwardLearner,
-    ForwardForwardSettings,
-    normalize_length,
-    overlay,
-    wrong_labels,
-)
+from baselines.forward_forward import ForwardForwardLearner, ForwardForwardSettings, hard_labels, wrong_labels
+from baselines.forward_forward_bodies import normalize_length, overlay
 
 TASK = SimpleNamespace(shape=(1, 4, 4), classes=3)
 BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
@@ -53,7 +49,7 @@ def test_normalised_rows_have_root_mean_square_one_and_zero_stays_zero():
 def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
     learner = make(learning_rate=0.1, peer_normalization=0.5, peer_momentum=0.9)
     images, labels = batch()
-    weights = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in learner.layers]
+    weights = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in learner.body.layers]
     generator = torch.Generator().manual_seed(7)
     learner._generator.set_state(generator.get_state())
     losses = learner.train_step(images, labels)
@@ -75,8 +71,8 @@ def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
         loss = -p_pos.log().mean() - (1 - p_neg).log().mean() + 0.5 * peer
         torch.testing.assert_close(losses[f"layer{index + 1}"], loss.detach())
         grad_weight, grad_bias = torch.autograd.grad(loss, (weight, bias))
-        torch.testing.assert_close(learner.layers[index].weight, weight - 0.1 * grad_weight)
-        torch.testing.assert_close(learner.layers[index].bias, bias - 0.1 * grad_bias)
+        torch.testing.assert_close(learner.body.layers[index].weight, weight - 0.1 * grad_weight)
+        torch.testing.assert_close(learner.body.layers[index].bias, bias - 0.1 * grad_bias)
         positive, negative = h_pos.detach(), h_neg.detach()
 
 
@@ -88,7 +84,7 @@ def test_goodness_prediction_equals_one_pass_per_label():
     for label in range(3):
         x = images.flatten(1).clone()
         x[:, :3] = torch.eye(3)[label]
-        for depth, layer in enumerate(learner.layers):
+        for depth, layer in enumerate(learner.body.layers):
             x = torch.relu(layer(normalize_length(x)))
             if depth > 0:
                 expected[:, label] += x.pow(2).sum(1)
@@ -103,7 +99,7 @@ def test_softmax_prediction_uses_the_neutral_label_and_all_but_the_first_layer()
     x = images.flatten(1).clone()
     x[:, :3] = 1 / 3
     features = []
-    for layer in learner.layers:
+    for layer in learner.body.layers:
         x = torch.relu(layer(normalize_length(x)))
         features.append(normalize_length(x))
     expected = torch.cat(features[1:], 1) @ learner.read_out.weight.T
@@ -126,3 +122,74 @@ def test_read_out_learns_from_the_cross_entropy_of_the_softmax_prediction():
     images, labels = batch()
     loss = learner.train_step(images, labels)["softmax"]
     torch.testing.assert_close(loss, F.cross_entropy(torch.zeros(12, 3), labels))
+
+
+def test_hard_negatives_are_drawn_as_the_model_errs_and_never_have_the_true_label():
+    logits = torch.tensor([[2.0, 1.0, 0.0], [-1e4, 0.0, -1e4]]).repeat_interleave(3000, 0)
+    labels = torch.tensor([0, 1]).repeat_interleave(3000)
+    drawn = hard_labels(labels, logits, torch.Generator().manual_seed(0))
+    assert not (drawn == labels).any()
+    share = (drawn[:3000] == 1).float().mean().item()
+    assert share == pytest.approx(math.e / (1 + math.e), abs=0.03)
+    assert set(drawn[3000:].tolist()) == {0, 2}  # a certain prediction leaves no preference among the others
+
+
+def test_with_hard_negatives_a_step_uses_labels_that_the_read_out_prefers():
+    learner = make(negatives="hard", learning_rate=0.1)
+    images, labels = batch()
+    torch.nn.init.normal_(learner.read_out.weight, std=5, generator=torch.Generator().manual_seed(3))
+    learner._generator.manual_seed(7)
+    expected = hard_labels(labels, learner.predict(images, "softmax"), torch.Generator().manual_seed(7))
+    learner._generator.manual_seed(7)
+    assert torch.equal(learner._wrong(images, labels), expected)
+    assert all(torch.isfinite(loss) for loss in learner.train_step(images, labels).values())
+
+
+def make_convolutional(**settings):
+    return make(plan="4,M,5s,6", **settings)
+
+
+@pytest.mark.parametrize("goodness", ["sum", "mean"])
+def test_a_convolutional_step_equals_plain_gradient_descent_on_every_local_loss(goodness):
+    learner = make_convolutional(goodness=goodness, threshold=0.7, learning_rate=0.1, peer_normalization=0.5)
+    images, labels = batch()
+    layers = learner.body.layers
+    weights = [(conv.weight.detach().clone(), conv.bias.detach().clone()) for conv in layers]
+    learner._generator.manual_seed(7)
+    losses = learner.train_step(images, labels)
+
+    wrong = wrong_labels(labels, 3, torch.Generator().manual_seed(7))
+    x = []
+    for label in (labels, wrong):
+        planes = torch.zeros(12, 3, 4, 4)
+        for sample, hot in enumerate(label.tolist()):
+            planes[sample, hot] = 1
+        x.append(torch.cat([images, planes], 1))
+    for index, (weight, bias) in enumerate(weights):
+        weight.requires_grad_()
+        bias.requires_grad_()
+        stride = 2 if index == 1 else 1
+        normed = [part / (part.pow(2).mean((1, 2, 3), keepdim=True).sqrt() + 1e-8) for part in x]
+        h = [torch.relu(F.conv2d(part, weight, bias, padding=1, stride=stride)) for part in normed]
+        if goodness == "sum":
+            margins = [part.pow(2).sum((1, 2, 3)) - 0.7 * part[0].numel() for part in h]
+        else:
+            margins = [part.pow(2).mean((1, 2, 3)) - 0.7 for part in h]
+        mean = 0.9 * 0.5 + 0.1 * h[0].mean((0, 2, 3))
+        loss = F.softplus(-margins[0]).mean() + F.softplus(margins[1]).mean() + 0.5 * (mean - mean.mean()).pow(2).mean()
+        torch.testing.assert_close(losses[f"layer{index + 1}"], loss.detach())
+        grad_weight, grad_bias = torch.autograd.grad(loss, (weight, bias))
+        torch.testing.assert_close(layers[index].weight, weight - 0.1 * grad_weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layers[index].bias, bias - 0.1 * grad_bias, rtol=1e-4, atol=1e-5)
+        x = [F.avg_pool2d(part.detach() ** 2, 2).sqrt() if index == 0 else part.detach() for part in h]
+
+
+def test_convolutional_goodness_under_each_label_in_parts_is_the_same(monkeypatch):
+    learner = make_convolutional()
+    images, _ = batch()
+    whole = learner.predict(images, "goodness")
+    monkeypatch.setattr("baselines.forward_forward.ELEMENTS", 5 * 3 * learner.body.largest)
+    torch.testing.assert_close(learner.predict(images, "goodness"), whole)
+    by_label = [learner.body.labelled(images, hot) for hot in torch.eye(3)]
+    expected = [sum(h.pow(2).sum((1, 2, 3)) for h in list(learner._activities(x))[1:]) for x in by_label]
+    torch.testing.assert_close(whole, torch.stack(expected, 1))

@@ -47,6 +47,8 @@ def record(
     status="ok",
     created="2026-01-01T00:00:00+00:00",
     relative=None,
+    weights=((8, 1, 3, 3), (10, 8)),
+    inputs=None,
     **changes,
 ):
     spec = cell(method, seed, **changes)
@@ -97,6 +99,7 @@ def record(
             parameters=1000,
             parameter_bytes=4000,
             flops_per_image=1e5,
+            weights=weights,
         )
         for name, value in accuracies.items()
     ]
@@ -124,7 +127,7 @@ def record(
         ),
         epochs=epochs if ok else [],
         opening_losses={"loss": [2.0, 1.5, 1.2]} if ok else {},
-        inputs={"train": "a", "test": "b"} if ok else {},
+        inputs=(inputs or {"train": "a", "test": "b"}) if ok else {},
         training=training if ok else None,
         strategies=strategies if ok else [],
     )

@@ -11,19 +11,35 @@ from bench.methods import Goodness, Observable, PerLayer
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
 EPOCHS, STEPS = 2, 4
 SMALL = {
-    "asge": {"plan": "8,M,16"},
-    "backprop": {"plan": "8,M,16"},
-    "ff": {"hidden": [32, 32]},
-    "cwc": {"channels": [10, 20], "train_until": [0.5, 1.0]},
+    "asge": [
+        {"plan": "8,M,16"},
+        {"plan": "8s,16", "affine": True, "classifier_epochs": 1, "optimiser": "sgd", "learning_rate": 0.1},
+    ],
+    "backprop": [
+        {"plan": "8,M,16"},
+        {"topology": "vgg", "plan": "8,M,16", "hidden": [12], "dropout": 0.2, "accumulate": 2},
+    ],
+    "local-error": [
+        {"plan": "8,M,16"},
+        {"signal": "pred", "topology": "asge", "plan": "8,M,16"},
+        {"signal": "sim", "plan": "8,M,16", "hidden": [12], "dropout": 0.2},
+    ],
+    "ff": [{"hidden": [32, 32]}, {"plan": "8,M,16", "negatives": "hard", "goodness": "mean", "learning_rate": 1e-2}],
+    "cwc": [
+        {"channels": [10, 20], "train_until": [0.5, 1.0]},
+        {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn"},
+    ],
 }
+"""Settings that make a method small, and such as take another way through its code."""
+VARIANTS = [(name, values) for name in methods.names() for values in SMALL.get(name, [{}])]
 
 
-def build(name, seed=0):
-    method = methods.get(name)
+def build(variant, seed=0):
+    name, values = variant
     generator = torch.Generator().manual_seed(seed)
     budget = SimpleNamespace(epochs=EPOCHS, steps_per_epoch=STEPS)
-    made = settings.make(name, SMALL.get(name, {}))
-    return method.build(TASK, made, budget, torch.device("cpu"), generator), generator
+    made = settings.make(name, values)
+    return methods.get(variant[0]).build(TASK, made, budget, torch.device("cpu"), generator), generator
 
 
 def batches(epoch, size=16):
@@ -47,14 +63,14 @@ def outputs(learner):
     return {strategy: learner.predict(images, strategy) for strategy in learner.strategies}
 
 
-@pytest.fixture(params=methods.names())
-def name(request):
+@pytest.fixture(params=VARIANTS, ids=lambda variant: "-".join([variant[0], *map(str, variant[1].values())]))
+def variant(request):
     return request.param
 
 
-def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(name):
-    learner, _ = build(name)
-    assert tuple(learner.strategies) == tuple(methods.get(name).strategies)
+def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(variant):
+    learner, _ = build(variant)
+    assert tuple(learner.strategies) == tuple(methods.get(variant[0]).strategies)
     learner.finish(batches(9))
     for logits in outputs(learner).values():
         assert logits.shape == (16, 10)
@@ -62,8 +78,8 @@ def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(
         assert not logits.requires_grad
 
 
-def test_layers_predict_if_they_say_so(name):
-    learner, _ = build(name)
+def test_layers_predict_if_they_say_so(variant):
+    learner, _ = build(variant)
     if isinstance(learner, PerLayer):
         images, _ = next(batches(0))
         for logits in learner.layer_logits(images):
@@ -71,8 +87,8 @@ def test_layers_predict_if_they_say_so(name):
             assert not logits.requires_grad
 
 
-def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(name):
-    watched, blind = build(name)[0], build(name)[0]
+def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(variant):
+    watched, blind = build(variant)[0], build(variant)[0]
     if not isinstance(watched, Observable):
         return
     calls = []
@@ -91,8 +107,8 @@ def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(name)
         assert torch.equal(logits, outputs(blind)[strategy])
 
 
-def test_steps_on_one_batch_lower_its_losses(name):
-    learner, _ = build(name)
+def test_steps_on_one_batch_lower_its_losses(variant):
+    learner, _ = build(variant)
     learner.begin_epoch(0)
     images, labels = next(batches(0))
     first = learner.train_step(images, labels)
@@ -104,10 +120,10 @@ def test_steps_on_one_batch_lower_its_losses(name):
         assert last[key] < loss, key
 
 
-def test_same_seed_same_bits_other_seed_other_bits(name):
+def test_same_seed_same_bits_other_seed_other_bits(variant):
     results = []
     for seed in (0, 0, 1):
-        learner, _ = build(name, seed)
+        learner, _ = build(variant, seed)
         train(learner, range(EPOCHS))
         results.append(outputs(learner))
     first, again, other = results
@@ -115,26 +131,26 @@ def test_same_seed_same_bits_other_seed_other_bits(name):
     assert any(not torch.equal(first[s], other[s]) for s in first)
 
 
-def test_nothing_random_comes_from_outside_the_generator(name):
+def test_nothing_random_comes_from_outside_the_generator(variant):
     torch.manual_seed(1)
-    first, _ = build(name)
+    first, _ = build(variant)
     train(first, range(1))
     torch.manual_seed(2)
-    second, _ = build(name)
+    second, _ = build(variant)
     train(second, range(1))
     for strategy, logits in outputs(first).items():
         assert torch.equal(logits, outputs(second)[strategy])
 
 
-def test_save_load_continue_equals_not_stopping(name, tmp_path):
-    straight, _ = build(name)
+def test_save_load_continue_equals_not_stopping(variant, tmp_path):
+    straight, _ = build(variant)
     train(straight, range(EPOCHS))
 
-    before, generator = build(name)
+    before, generator = build(variant)
     train(before, range(1))
     torch.save({"learner": before.state_dict(), "generator": generator.get_state()}, tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    after, generator = build(name, seed=7)
+    after, generator = build(variant, seed=7)
     after.load_state_dict(state["learner"])
     generator.set_state(state["generator"])
     train(after, range(1, EPOCHS))
@@ -143,9 +159,9 @@ def test_save_load_continue_equals_not_stopping(name, tmp_path):
         assert torch.equal(logits, outputs(after)[strategy]), strategy
 
 
-def test_choosing_and_predicting_change_no_weight_and_no_later_step(name):
-    looked, _ = build(name)
-    blind, _ = build(name)
+def test_choosing_and_predicting_change_no_weight_and_no_later_step(variant):
+    looked, _ = build(variant)
+    blind, _ = build(variant)
     for epoch in range(EPOCHS):
         looked.begin_epoch(epoch)
         blind.begin_epoch(epoch)
@@ -158,8 +174,8 @@ def test_choosing_and_predicting_change_no_weight_and_no_later_step(name):
         assert torch.equal(a, b)
 
 
-def test_a_batch_of_nan_gives_a_loss_that_is_not_finite(name):
-    learner, _ = build(name)
+def test_a_batch_of_nan_gives_a_loss_that_is_not_finite(variant):
+    learner, _ = build(variant)
     learner.begin_epoch(0)
     images, labels = next(batches(0))
     losses = learner.train_step(torch.full_like(images, torch.nan), labels)
@@ -167,8 +183,8 @@ def test_a_batch_of_nan_gives_a_loss_that_is_not_finite(name):
     assert any(not torch.isfinite(loss) for loss in losses.values())
 
 
-def test_the_callers_batch_is_not_changed(name):
-    learner, _ = build(name)
+def test_the_callers_batch_is_not_changed(variant):
+    learner, _ = build(variant)
     learner.begin_epoch(0)
     images, labels = next(batches(0))
     kept = images.clone()
@@ -180,8 +196,8 @@ def test_the_callers_batch_is_not_changed(name):
     assert torch.equal(outputs_before, kept)
 
 
-def test_every_strategy_counts_its_parameters(name):
-    learner, _ = build(name)
+def test_every_strategy_counts_its_parameters(variant):
+    learner, _ = build(variant)
     everything = {id(p) for p in learner.parameters()}
     assert everything
     for strategy in learner.strategies:

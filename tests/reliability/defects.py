@@ -59,7 +59,7 @@ DEFECTS = (
                 'backward()\n                losses[f"',
                 'backward(retain_graph=True)\n                losses[f"',
             ),
-            Edit("baselines/forward_forward.py", "x = h.detach()", "x = h"),
+            Edit("baselines/forward_forward.py", "index, h.detach()", "index, h"),
             Edit(
                 "baselines/forward_forward.py",
                 'backward()\n            losses[f"',
@@ -137,14 +137,9 @@ DEFECTS = (
             Edit("asge/block.py", "return F.relu(self.conv(x), inplace=True)", "return self.conv(x)"),
             Edit("baselines/cwc.py", "y = F.relu(self.conv(x), inplace=True)", "y = self.conv(x)"),
             Edit(
-                "baselines/forward_forward.py",
-                "h = F.relu(layer(normalize_length(x)))",
-                "h = layer(normalize_length(x))",
-            ),
-            Edit(
-                "baselines/forward_forward.py",
-                "x = F.relu(layer(normalize_length(x)))",
-                "x = layer(normalize_length(x))",
+                "baselines/forward_forward_bodies.py",
+                "return F.relu(self.layers[index](normalize_length(x)))",
+                "return self.layers[index](normalize_length(x))",
             ),
         ),
     ),

@@ -20,8 +20,8 @@ def _int(value: int) -> bytes:
     return b"J" + struct.pack("<i", value)
 
 
-def _python2_pickle(images: NDArray[np.uint8], labels: list[int]) -> bytes:
-    """What Python 2 wrote for ``{"labels": labels, "data": images}``, opcode by opcode."""
+def _python2_pickle(images: NDArray[np.uint8], labels: list[int], coarse: list[int] | None = None) -> bytes:
+    """What Python 2 wrote for ``{"labels": labels, "data": images}``, and coarse labels if given, opcode by opcode."""
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + _int(0) + b"\x85" + _text(b"b") + b"\x87R"
         b"(" + _int(1) + _int(images.shape[0]) + _int(images.shape[1]) + b"\x86"
@@ -38,6 +38,8 @@ def _python2_pickle(images: NDArray[np.uint8], labels: list[int]) -> bytes:
         + b"tb"
     )
     items = _text(b"labels") + b"](" + b"".join(map(_int, labels)) + b"e" + _text(b"data") + array
+    if coarse is not None:
+        items += _text(b"coarse_labels") + b"](" + b"".join(map(_int, coarse)) + b"e"
     return b"\x80\x02}(" + items + b"u."
 
 
@@ -85,3 +87,14 @@ def test_even_a_right_checksum_runs_no_code(tmp_path: Path) -> None:
     with pytest.raises(pickle.UnpicklingError, match="does not belong in a CIFAR batch"):
         cifar.read(tmp_path, [file], [file], label_key="labels")
     assert not (tmp_path / "planted").exists()
+
+
+def test_superclasses_are_those_of_the_data(tmp_path: Path) -> None:
+    rows = np.zeros((2, 3072), dtype=np.uint8)
+    file = _put(tmp_path, "batch", _python2_pickle(rows, [2, 0], coarse=[1, 0]))
+    assert cifar.read(tmp_path, [file], [file], label_key="labels", superclasses=(0, 0, 1)).train_labels.tolist() == [
+        2,
+        0,
+    ]
+    with pytest.raises(UserError, match="batch: class 2 has superclass 1, not 0 as the task says"):
+        cifar.read(tmp_path, [file], [file], label_key="labels", superclasses=(0, 1, 0))

@@ -50,6 +50,27 @@ def test_live_bytes_of_training_repeat_exactly(learner):
     assert probe.training(learner, images, labels).peak_live_bytes == first.peak_live_bytes
 
 
+def test_work_is_the_mean_over_the_phases_of_training_and_memory_that_of_the_greediest():
+    task = SimpleNamespace(shape=(1, 8, 8), classes=3)
+
+    def figures(epochs, **settings):
+        budget = SimpleNamespace(epochs=epochs, steps_per_epoch=10)
+        made = ASGESettings(plan=PLAN, **settings)
+        learner = ASGELearner(task, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(1)
+        images, labels = torch.randn(16, 1, 8, 8, generator=generator), torch.randint(3, (16,), generator=generator)
+        return probe.training(learner, images, labels, epochs=epochs)
+
+    convolutions = 2 * (64 * 4 * 9 + 16 * 8 * 4 * 9)
+    classifiers, projections = 2 * 2 * (8 * 3 + 8 * 3), 2 * 2 * (3 * 16 + 3 * 8)
+    blocks_only = 2 * convolutions + projections
+    afterwards = convolutions + classifiers
+    assert figures(4, classifier_epochs=1).flops_per_image == (3 * blocks_only + afterwards) / 4
+    longest = figures(100, classifier_epochs=25)  # 25 of its epochs are looked at, the first and the last among them
+    assert longest.flops_per_image == pytest.approx((3 * blocks_only + afterwards) / 4, rel=0.02)
+    assert figures(4, classifier_epochs=1).peak_live_bytes > figures(1).peak_live_bytes / 2
+
+
 def test_prediction_figures_by_hand_and_nothing_changes(learner):
     images = torch.randn(16, 1, 8, 8)
     before = [p.clone() for p in learner.parameters()]

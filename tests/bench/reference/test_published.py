@@ -1,13 +1,32 @@
+from bench import settings
 from bench.reference import published
 
 
+def accuracy(method, task, **values):
+    return published.accuracy(method, settings.canonical(method, values), task)
+
+
 def test_published_accuracies_by_method_and_task():
-    assert published.accuracy("asge", "fashion-mnist") == 93.41
-    assert published.accuracy("cwc", "cifar100") == 51.23
-    assert published.accuracy("ff", "mnist") == 98.64
+    assert accuracy("asge", "fashion-mnist") == 93.41
+    assert accuracy("cwc", "cifar100") == 51.23
+    assert accuracy("ff", "mnist") == 98.64
 
 
 def test_where_nothing_comparable_is_published():
-    assert published.accuracy("asge", "digits") is None
-    assert published.accuracy("backprop", "mnist") is None
-    assert published.accuracy("unheard-of", "mnist") is None
+    assert accuracy("asge", "digits") is None
+    assert accuracy("backprop", "mnist") is None
+    assert published.accuracy("unheard-of", {}, "mnist") is None
+
+
+def test_a_published_figure_is_of_a_network():
+    vgg8b = {"topology": "vgg", "plan": "vgg8", "hidden": [1024], "pooling": "max"}
+    assert accuracy("backprop", "cifar10") is None
+    assert accuracy("backprop", "cifar10", **vgg8b) == 94.01
+    assert accuracy("backprop", "mnist", model="timm:resnet18") == 99.58
+    assert accuracy("backprop", "cifar10", model="timm:resnet18") == 94.03
+    assert accuracy("local-error", "mnist", signal="pred", **vgg8b) == 99.60
+    assert accuracy("local-error", "cifar10", signal="predsim", **vgg8b) == 94.42
+    assert accuracy("local-error", "cifar10", signal="pred") is None
+    assert accuracy("backprop", "cifar10", **vgg8b | {"pooling": "rms"}) is None
+    assert accuracy("cwc", "mnist", blocks="plain") is None
+    assert accuracy("ff", "mnist", plan="small") is None

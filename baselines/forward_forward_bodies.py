@@ -1,0 +1,152 @@
+"""The networks that FF trains: Hinton's perceptron, and a stack of convolutions on ASGE's channel plans.
+
+    perceptron      label in the first N values of the flat image;  h = ReLU(W norm(x) + b)
+    convolutions    label in N more planes, constant over space;    h = ReLU(Conv(norm(x))), pooled where the plan says
+
+norm divides all of a sample's activities by their root mean square, so that only their direction passes. FF on
+convolutions has no official form; this one is the perceptron's with the layers replaced. Shapes: B images, N classes,
+D values of a flat image, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from asge.network import parse_plan
+from asge.pooling import Pooling, pool2d
+
+NORM_EPS = 1e-8
+
+
+def normalize_length(x: Tensor) -> Tensor:
+    """Each sample (of any shape) divided by the root mean square of its values: a row (D,) gets the length sqrt(D)."""
+    return x / (x.square().mean(tuple(range(1, x.dim())), keepdim=True).sqrt() + NORM_EPS)
+
+
+def overlay(flat: Tensor, label: Tensor) -> Tensor:
+    """Images (B, D) whose first N values are replaced by ``label`` (B, N) or (N,); the input stays as it is."""
+    out = flat.clone()
+    out[:, : label.shape[-1]] = label
+    return out
+
+
+class Layers(nn.Module):
+    """Linear layers or convolutions, each with its own activation.
+
+    Attributes:
+        layers: one linear layer or convolution each.
+        unit_counts: units whose mean activity peer normalisation watches, per layer: of convolutions, channels.
+        feature_counts: values that the read-out gets from each layer.
+        largest: values of the largest h of one sample.
+    """
+
+    layers: nn.ModuleList
+    unit_counts: list[int]
+    feature_counts: list[int]
+    largest: int
+
+    def activate(self, index: int, x: Tensor) -> Tensor:
+        """The h of a layer: (B, D) -> (B, D'), or (B, C, H, W) -> (B, C', H, W)."""
+        return F.relu(self.layers[index](normalize_length(x)))
+
+
+class Perceptron(Layers):
+    """Linear layers.
+
+    Args:
+        shape: (C, H, W) of the images.
+        classes: N.
+        hidden: widths of the layers.
+        generator: draws the first weights.
+
+    Raises:
+        ValueError: if the label does not fit into the images.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, hidden: Sequence[int], *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        inputs = math.prod(shape)
+        if inputs <= classes:
+            raise ValueError(f"FF writes {classes} label values into images of {inputs} values")
+        self.layers = nn.ModuleList()
+        for units in hidden:
+            layer = nn.Linear(inputs, units)
+            nn.init.normal_(layer.weight, std=units**-0.5, generator=generator)
+            nn.init.zeros_(layer.bias)
+            self.layers.append(layer)
+            inputs = units
+        self.unit_counts = self.feature_counts = list(hidden)
+        self.largest = max(hidden)
+
+    def labelled(self, images: Tensor, label: Tensor) -> Tensor:
+        """Flat images (B, D) with a label (B, N), or one (N,) for all, in their first values."""
+        return overlay(images.flatten(1), label)
+
+    def propagate(self, index: int, h: Tensor) -> Tensor:  # noqa: ARG002
+        """The next layer's x."""
+        return h
+
+    def features(self, h: Tensor) -> Tensor:
+        """What the read-out gets of a layer's h: its direction, (B, D)."""
+        return normalize_length(h)
+
+    def mean_activity(self, h: Tensor) -> Tensor:
+        """Mean activity of every unit over the batch, (D,)."""
+        return h.mean(0)
+
+
+class Convolutions(Layers):
+    """3x3 convolutions of a channel plan.
+
+    Args:
+        shape: (C, H, W) of the images.
+        classes: N.
+        plan: see ``asge.network.parse_plan``.
+        pooling: see ``asge.pooling.pool2d``.
+        generator: draws the first weights.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, plan: str, *, pooling: Pooling, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        layers = parse_plan(plan, (shape[0] + classes, *shape[1:]))
+        self.layers = nn.ModuleList()
+        for layer in layers:
+            conv = nn.Conv2d(layer.in_channels, layer.channels, kernel_size=3, padding=1, stride=layer.stride)
+            nn.init.normal_(conv.weight, std=(9 * layer.channels) ** -0.5, generator=generator)
+            nn.init.constant_(conv.bias, 0.0)  # type: ignore[arg-type]  # it has one
+            self.layers.append(conv)
+        self.to(memory_format=torch.channels_last)
+        self._pools = [layer.pool for layer in layers]
+        self._pooling: Pooling = pooling
+        self.unit_counts = self.feature_counts = [layer.channels for layer in layers]
+        self.largest = max(layer.channels * layer.height * layer.width for layer in layers)
+
+    def labelled(self, images: Tensor, label: Tensor) -> Tensor:
+        """Images (B, C, H, W) and a label (B, N), or one (N,) for all, in planes of their own: (B, C + N, H, W)."""
+        planes = label.expand(len(images), -1)[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        return torch.cat([images, planes], dim=1).contiguous(memory_format=torch.channels_last)
+
+    def propagate(self, index: int, h: Tensor) -> Tensor:
+        """The next layer's x, pooled where the plan says so."""
+        return pool2d(h, self._pools[index], self._pooling) if self._pools[index] > 1 else h
+
+    def features(self, h: Tensor) -> Tensor:
+        """What the read-out gets of a layer's h: the mean over space of its direction, (B, C)."""
+        return normalize_length(h).mean((2, 3))
+
+    def mean_activity(self, h: Tensor) -> Tensor:
+        """Mean activity of every channel over batch and space, (C,)."""
+        return h.mean((0, 2, 3))
+
+
+Body: TypeAlias = Perceptron | Convolutions

@@ -1,0 +1,150 @@
+"""The networks of backprop and of local errors: blocks in a row, and a linear classifier.
+
+    h_l = activate(x_l),  x_{l+1} = propagate(h_l)
+
+Topology "asge": ``asge.block.ConvUnit``, ReLU, then pooling and LayerNorm; the classifier reads the last h, pooled
+over space, as ASGE's strategy `last` does. Topology "vgg": ``baselines.vgg.VGGBlock``; the classifier reads all that
+the last block hands on. Nøkland & Eidnes' VGG8b is topology "vgg", plan `vgg8`, one hidden layer of 1024; VGG11b the
+same with plan `vgg11`. Shapes: B images, C channels, H x W pixels, N classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from asge.block import ConvUnit
+from asge.network import Layer, parse_plan
+from asge.pooling import Pooling
+from asge.strategies import pooled
+from baselines.vgg import Activation, VGGBlock
+
+Topology = Literal["asge", "vgg"]
+Hidden = tuple[Annotated[int, Ge(1)], ...]
+Block: TypeAlias = ConvUnit | VGGBlock
+
+
+class StackSettings(Protocol):
+    """The settings that say what a stack is made of.
+
+    topology: see above. plan: see ``asge.network.parse_plan``. hidden: widths of linear layers between convolutions and
+    classifier. pooling: see ``asge.pooling.pool2d``. activation, dropout: see ``VGGBlock``. The topology "asge" has
+    neither hidden layers nor dropout, and its activation is ReLU.
+    """
+
+    @property
+    def topology(self) -> Topology: ...  # noqa: D102
+    @property
+    def plan(self) -> str: ...  # noqa: D102
+    @property
+    def hidden(self) -> Hidden: ...  # noqa: D102
+    @property
+    def pooling(self) -> Pooling: ...  # noqa: D102
+    @property
+    def activation(self) -> Activation: ...  # noqa: D102
+    @property
+    def dropout(self) -> float: ...  # noqa: D102
+
+
+def is_vgg8b(settings: Mapping[str, Any]) -> bool:
+    """Whether settings, as a record has them, describe VGG8b."""
+    wanted = {"model": "stack", "topology": "vgg", "plan": "vgg8", "hidden": [1024], "pooling": "max"}
+    return all(settings.get(key, "stack" if key == "model" else None) == value for key, value in wanted.items())
+
+
+class Stack(nn.Module):
+    """Blocks in a row, and a linear classifier that is zero at first.
+
+    Args:
+        shape: (C, H, W) of the images.
+        classes: N.
+        settings: what it is made of.
+        generator: draws the first weights, and later what is dropped, on the CPU.
+
+    Attributes:
+        blocks: convolutions, then hidden layers.
+        activation_shapes: of every block's h, without the batch: (C, H, W), or (D,) of a hidden layer.
+
+    Raises:
+        ValueError: where topology and settings do not go together.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, settings: StackSettings, *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        if settings.topology == "asge" and (settings.hidden or settings.dropout):
+            raise ValueError("topology 'asge' has neither hidden layers nor dropout: hidden must be [], dropout 0")
+        if settings.topology == "asge" and settings.activation != "relu":
+            raise ValueError(f"topology 'asge' has ReLU for its activation: it cannot be {settings.activation!r}")
+        layers = parse_plan(settings.plan, shape)
+        self._pooled = settings.topology == "asge"
+        self.blocks: list[Block] = [_convolution(layer, settings, generator) for layer in layers]
+        features = layers[-1].channels if self._pooled else math.prod(layers[-1].output)
+        for units in settings.hidden:
+            self.blocks.append(_hidden(features, units, settings, generator))
+            features = units
+        self.activation_shapes: list[tuple[int, ...]] = [
+            *((layer.channels, layer.height, layer.width) for layer in layers),
+            *((units,) for units in settings.hidden),
+        ]
+        self._blocks = nn.ModuleList(self.blocks)
+        self.classifier = nn.Linear(features, classes)
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+
+    def activations(self, images: Tensor) -> Iterator[Tensor]:
+        """h_1 .. h_L for images (B, C, H, W), one at a time."""
+        x = images
+        for index, block in enumerate(self.blocks, start=1):
+            h = block.activate(x)
+            yield h
+            if index < len(self.blocks):
+                x = block.propagate(h)
+
+    def classify(self, h: Tensor) -> Tensor:
+        """Logits (B, N) from the last block's h."""
+        logits: Tensor = self.classifier(pooled(h) if self._pooled else self.blocks[-1].propagate(h).flatten(1))
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, N) for images (B, C, H, W)."""
+        for h in self.activations(images):
+            last = h
+        return self.classify(last)
+
+
+def _convolution(layer: Layer, settings: StackSettings, generator: torch.Generator) -> Block:
+    if settings.topology == "asge":
+        return ConvUnit(
+            layer.in_channels,
+            layer.channels,
+            layer.pool,
+            stride=layer.stride,
+            pooling=settings.pooling,
+            generator=generator,
+        )
+    return VGGBlock(
+        nn.Conv2d(layer.in_channels, layer.channels, kernel_size=3, padding=1, stride=layer.stride),
+        nn.BatchNorm2d(layer.channels),
+        pool=layer.pool,
+        pooling=settings.pooling,
+        activation=settings.activation,
+        dropout=settings.dropout,
+        generator=generator,
+    )
+
+
+def _hidden(features: int, units: int, settings: StackSettings, generator: torch.Generator) -> VGGBlock:
+    return VGGBlock(
+        nn.Linear(features, units),
+        nn.BatchNorm1d(units),
+        activation=settings.activation,
+        dropout=settings.dropout,
+        generator=generator,
+    )

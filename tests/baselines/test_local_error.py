@@ -1,0 +1,198 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from asge.network import ASGENetwork
+from baselines.local_error import LocalErrorSettings, PredSignal, SimSignal, build, read_out_windows, similarity
+
+TASK = SimpleNamespace(shape=(1, 8, 8), classes=3)
+BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
+
+
+def make(**settings):
+    options = {"plan": "4,M,6", "hidden": (5,), "optimiser": "sgd", "momentum": 0.0, "schedule": "constant"}
+    if settings.get("topology") == "asge":
+        options["hidden"] = ()
+    generator = torch.Generator().manual_seed(0)
+    return build(TASK, LocalErrorSettings(**options | settings), BUDGET, torch.device("cpu"), generator)
+
+
+def batch(size=12):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(size, 1, 8, 8, generator=generator), torch.randint(3, (size,), generator=generator)
+
+
+def similarity_by_loops(rows, labels):
+    """Mean squared difference of the two matrices of cosines, pair by pair."""
+
+    def cosine(a, b):
+        a, b = a - a.mean(), b - b.mean()
+        return (a * b).sum() / ((a * a).sum().sqrt() * (b * b).sum().sqrt())
+
+    hot = torch.eye(3, dtype=rows.dtype)[labels]
+    pairs = [
+        (cosine(rows[i], rows[j]) - cosine(hot[i], hot[j])) ** 2 for i in range(len(rows)) for j in range(len(rows))
+    ]
+    return torch.stack(pairs).mean()
+
+
+def local_loss(signal, error, h, labels):
+    """The paper's losses in a few lines of plain PyTorch."""
+    losses = {}
+    if error.pred is not None:
+        flat = h.flatten(1)  # 4 x 8 x 8 and less: nothing is averaged below 2048 values
+        losses["pred"] = F.cross_entropy(flat @ error.pred.read_out.weight.T + error.pred.read_out.bias, labels)
+    if error.sim is not None:
+        weight = error.sim.transform.weight
+        if h.dim() == 4:
+            z = F.conv2d(h, weight, padding=1)
+            rows = ((z - z.mean((2, 3), keepdim=True)).square().sum((2, 3)) / (z[0, 0].numel() - 1)).sqrt()
+        else:
+            rows = h @ weight.T
+        losses["sim"] = similarity_by_loops(rows, labels)
+    return 0.01 * losses["pred"] + 0.99 * losses["sim"] if signal == "predsim" else losses[signal]
+
+
+@pytest.mark.parametrize("signal", ["pred", "sim", "predsim"])
+def test_a_step_equals_plain_gradient_descent_on_every_local_loss(signal):
+    learner = make(signal=signal, learning_rate=0.1)
+    for error in learner.errors:  # a read-out of zeros would hide the gradient of pred
+        if error.pred is not None:
+            torch.nn.init.normal_(error.pred.read_out.weight, std=0.1, generator=torch.Generator().manual_seed(3))
+    learner._modules.double()
+    images, labels = batch()
+    images = images.double()
+    before = [
+        ({k: v.detach().clone() for k, v in block.named_parameters()}, error)
+        for block, error in zip(learner.network.blocks, learner.errors, strict=True)
+    ]
+    x, gradients = images, []
+    for index, (old, error) in enumerate(before):
+        parameters = [p.requires_grad_() for p in old.values()]
+        weight, bias, scale, shift = parameters
+        z = F.conv2d(x, weight, bias, padding=1) if index < 2 else x.flatten(1) @ weight.T + bias
+        over = (0, 2, 3) if index < 2 else (0,)
+        shape = (1, -1, 1, 1) if index < 2 else (1, -1)
+        mean, variance = z.mean(over, keepdim=True), z.var(over, keepdim=True, unbiased=False)
+        z = (z - mean) / (variance + 1e-5).sqrt() * scale.view(shape) + shift.view(shape)
+        h = torch.where(z > 0, z, 0.01 * z if signal != "pred" else 0 * z)  # the authors' activations
+        loss = local_loss(signal, error, h, labels)
+        gradients.append((loss.detach(), torch.autograd.grad(loss, parameters), old))
+        x = F.max_pool2d(h, 2).detach() if index == 0 else h.detach()
+    losses = learner.train_step(images, labels)
+    for index, (block, (loss, by_parameter, old)) in enumerate(zip(learner.network.blocks, gradients, strict=True)):
+        torch.testing.assert_close(losses[f"layer{index + 1}"].double(), loss)
+        for (name, new), gradient in zip(block.named_parameters(), by_parameter, strict=True):
+            torch.testing.assert_close(new, old[name] - 0.1 * gradient, rtol=1e-9, atol=1e-11)
+
+
+def test_no_gradient_leaves_a_block_or_the_classifier():
+    learner = make(signal="predsim", learning_rate=0.1)
+    torch.nn.init.normal_(learner.network.classifier.weight)
+    images, labels = batch()
+    loss = learner.train_step(images, labels)["classifier"]
+    assert torch.isfinite(loss)
+    assert all(parameter.grad is None for parameter in learner.parameters())  # used and let go: nothing came later
+
+    def reaches(index):
+        """The parts of the learner to which the loss of one block has a gradient."""
+        parts = [*learner.network.blocks, *learner.errors, learner.network.classifier]
+        calls, plain = [], learner._learn
+        learner._learn = lambda place, loss: calls.append(loss) or loss.detach()
+        learner.train_step(images, labels)
+        learner._learn = plain
+        found = set()
+        for number, part in enumerate(parts):
+            gradients = torch.autograd.grad(
+                calls[index], [*part.parameters()], allow_unused=True, retain_graph=True, materialize_grads=False
+            )
+            if any(gradient is not None for gradient in gradients):
+                found.add(number)
+        return found
+
+    assert [reaches(index) for index in range(4)] == [{0, 3}, {1, 4}, {2, 5}, {6}]
+
+
+def test_similarity_of_rows_by_hand():
+    rows = torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 2.0, 1.0], [1.0, 3.0, 2.0]])
+    expected = torch.tensor([[1.0, 1, -1, 0.5], [1, 1, -1, 0.5], [-1, -1, 1, -0.5], [0.5, 0.5, -0.5, 1]])
+    torch.testing.assert_close(similarity(rows), expected)
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 4, 4), (5,)])
+def test_where_there_is_no_deviation_sim_compares_all_values(shape):
+    signal = SimSignal(shape, 3, generator=torch.Generator().manual_seed(0)).double()
+    h, labels = torch.rand(6, *shape, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
+    expected = similarity_by_loops(signal.transform(h).flatten(1), labels)
+    torch.testing.assert_close(signal(h, labels), expected)
+
+
+def test_a_batch_whose_activations_are_dead_has_a_finite_sim_loss_and_gradient():
+    signal = SimSignal((4, 3, 3), 3, generator=torch.Generator().manual_seed(0))
+    h = torch.zeros(5, 4, 3, 3, requires_grad=True)
+    loss = signal(h, torch.tensor([0, 1, 2, 0, 1]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(h.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "limit", "window"),
+    [
+        ((128, 32, 32), 2048, (8, 8)),  # 128 x 4 x 4
+        ((256, 32, 32), 2048, (16, 8)),  # 256 x 2 x 4
+        ((512, 4, 4), 2048, (2, 2)),
+        ((512, 2, 2), 2048, (1, 1)),
+        ((48, 28, 28), 1024, (8, 8)),  # 48 x 4 x 4 = 768, 48 x 4 x 7 were too many
+        ((10, 3, 1), 10, (4, 2)),
+        ((99, 1, 1), 10, (1, 1)),
+    ],
+)
+def test_pred_averages_height_first_until_it_fits(shape, limit, window):
+    assert read_out_windows(*shape, limit) == window
+
+
+def test_read_out_reads_whole_windows_and_what_is_left_at_the_border():
+    pred = PredSignal((4, 7, 6), 3, read_out_size=16)
+    h = torch.rand(2, 4, 7, 6)
+    assert pred.window == (4, 4)
+    torch.nn.init.normal_(pred.read_out.weight)
+    averages = torch.stack([h[:, :, i : i + 4, j : j + 4].mean((2, 3)) for i in (0, 4) for j in (0, 4)], -1)
+    expected = averages.flatten(1) @ pred.read_out.weight.T + pred.read_out.bias
+    torch.testing.assert_close(pred.logits(h), expected)
+
+
+def test_only_blocks_with_a_read_out_predict():
+    images, _ = batch()
+    assert len(make(signal="pred").layer_logits(images)) == 3
+    assert len(make(signal="predsim").layer_logits(images)) == 3
+    assert not hasattr(make(signal="sim"), "layer_logits")
+
+
+def test_asges_topology_is_asges_network():
+    learner = make(signal="pred", topology="asge", pooling="rms")
+    images, labels = batch()
+    learner.train_step(images, labels)
+    outputs = list(learner.network.activations(images))
+    network = ASGENetwork(TASK.shape, 3, plan="4,M,6", generator=torch.Generator())
+    for block, ours in zip(network.blocks, learner.network.blocks, strict=True):
+        block.unit.load_state_dict(ours.state_dict())
+    for y, h in zip(network.activations(images), outputs, strict=True):
+        torch.testing.assert_close(y.detach(), h.detach())
+    expected = outputs[1].mean((2, 3)) @ learner.network.classifier.weight.T + learner.network.classifier.bias
+    torch.testing.assert_close(learner.predict(images, "logits"), expected)
+
+
+def test_topology_asge_refuses_what_it_has_not():
+    with pytest.raises(ValueError, match="neither hidden layers nor dropout"):
+        make(topology="asge", dropout=0.1)
+    with pytest.raises(ValueError, match="ReLU for its activation: it cannot be 'leaky-relu'"):
+        make(topology="asge", activation="leaky-relu")
+
+
+def test_a_batch_of_one_trains_its_hidden_layers_too():
+    learner = make()
+    losses = learner.train_step(*batch(1))
+    assert all(torch.isfinite(loss) for loss in losses.values())

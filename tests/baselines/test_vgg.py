@@ -1,0 +1,60 @@
+import torch
+
+from baselines.backprop import BackpropSettings
+from baselines.stack import Stack
+from baselines.vgg import VGGBlock
+
+
+def vgg(plan, hidden=(), dropout=0.0, shape=(3, 32, 32)):
+    settings = BackpropSettings(topology="vgg", plan=plan, hidden=hidden, pooling="max", dropout=dropout)
+    return Stack(shape, 10, settings, generator=torch.Generator().manual_seed(0))
+
+
+def test_vgg8b_and_vgg11b_have_the_published_layers():
+    vgg8b, vgg11b = vgg("vgg8", (1024,)), vgg("vgg11", (1024,))
+    assert vgg8b.activation_shapes == [
+        (128, 32, 32), (256, 32, 32), (256, 16, 16), (512, 16, 16), (512, 8, 8), (512, 4, 4), (1024,)
+    ]  # fmt: skip
+    assert vgg11b.activation_shapes == [
+        (128, 32, 32), (128, 32, 32), (128, 32, 32), (256, 32, 32), (256, 16, 16), (512, 16, 16), (512, 8, 8),
+        (512, 8, 8), (512, 4, 4), (1024,)
+    ]  # fmt: skip
+    assert vgg8b.blocks[-1].transform.in_features == 512 * 2 * 2
+    convolutions = 9 * (3 * 128 + 128 * 256 + 256 * 256 + 256 * 512 + 2 * 512 * 512)
+    biases_and_norms = 3 * (128 + 256 + 256 + 512 + 512 + 512 + 1024)
+    assert sum(p.numel() for p in vgg8b.parameters()) == convolutions + 2048 * 1024 + biases_and_norms + 10250
+
+
+def test_logits_are_what_plain_modules_give():
+    network = vgg("4,M,6,M", (5,), shape=(1, 8, 8)).eval()
+    torch.nn.init.normal_(network.classifier.weight)
+    x = images = torch.randn(3, 1, 8, 8)
+    for index, block in enumerate(network.blocks):
+        x = torch.relu(block.norm(block.transform(x.flatten(1) if index == 2 else x)))
+        x = torch.nn.functional.max_pool2d(x, 2) if index < 2 else x
+    torch.testing.assert_close(network(images), network.classifier(x))
+
+
+def test_dropout_takes_whole_channels_and_keeps_the_mean():
+    block = VGGBlock(
+        torch.nn.Conv2d(1, 50, 3, padding=1),
+        torch.nn.BatchNorm2d(50),
+        dropout=0.3,
+        generator=torch.Generator().manual_seed(0),
+    )
+    dropped = block.propagate(torch.ones(200, 50, 2, 2))
+    assert set(dropped.flatten(2).std(2).flatten().tolist()) == {0.0}
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(1 / 0.7).item()}
+    assert abs(dropped.mean() - 1) < 0.03
+    block.eval()
+    assert torch.equal(block.propagate(torch.ones(2, 50, 2, 2)), torch.ones(2, 50, 2, 2))
+
+
+def test_what_is_dropped_comes_from_the_generator():
+    def outputs(seed):
+        torch.manual_seed(seed)
+        network = vgg("4,M,6", dropout=0.5, shape=(1, 8, 8)).train()
+        torch.nn.init.ones_(network.classifier.weight)
+        return network(torch.ones(3, 1, 8, 8))
+
+    assert torch.equal(outputs(0), outputs(1))

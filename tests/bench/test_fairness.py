@@ -1,0 +1,72 @@
+import io
+
+import pytest
+from factories import record
+from rich.console import Console
+
+from bench import fairness, report, rows
+from bench.records import Found
+
+CONVOLUTIONS = ((8, 1, 3, 3), (16, 8, 3, 3))
+
+
+def lines(*records):
+    return {line.what: line for line in fairness.lines(rows.make(Found(records)))}
+
+
+def pair(**changes):
+    settings = {"optimiser": "adamw", "learning_rate": 0.01, "weight_decay": 0.0, "schedule": "cosine"}
+    same = {"settings": settings, "weights": (*CONVOLUTIONS, (10, 16))}
+    return record(**same), record("backprop", accuracies={"logits": 91.0}, **same | changes)
+
+
+def test_equal_runs_are_equal_in_everything():
+    found = lines(*pair())
+    assert [line.what for line in found.values() if not line.equal] == ["tuning trials"]  # not recorded
+    assert found["kernels of convolutions"].values == ("1-8:3 8-16:3",) * 2
+    assert found["optimiser"].values == ("adamw 0.01, decay 0.0, cosine",) * 2
+    assert found["training images"].values == ("all", "all")
+    assert found["augmentation"].values == ("none", "none")
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("kernels of convolutions", {"weights": ((8, 1, 3, 3), (16, 8, 5, 5))}),
+        ("epochs", {"epochs": 3}),
+        ("training images", {"train_samples": 500}),
+        ("batch size", {"batch_size": 32}),
+        ("augmentation", {"augmentation": ("flip",)}),
+        (
+            "optimiser",
+            {"settings": {"optimiser": "sgd", "learning_rate": 0.01, "weight_decay": 0, "schedule": "cosine"}},
+        ),
+        ("data and its order", {"inputs": {"train": "other", "test": "b"}}),
+        ("data and its order", {"seed": 1}),
+    ],
+)
+def test_what_differs_is_said_and_nothing_else(what, changes):
+    found = lines(*pair(**changes))
+    assert [line.what for line in found.values() if not line.equal and line.what != "tuning trials"] == [what]
+
+
+def test_the_classifier_is_not_the_network():
+    assert lines(*pair(weights=(*CONVOLUTIONS, (10, 784))))["kernels of convolutions"].equal
+
+
+def test_what_older_records_do_not_say_is_not_called_equal():
+    old = lines(*(pair(weights=None)[1], record("cwc", accuracies={"goodness": 90.0}, weights=None)))
+    assert not old["kernels of convolutions"].equal
+    assert old["kernels of convolutions"].values == ("not recorded", "not recorded")
+    assert not old["optimiser"].equal
+
+
+def test_a_single_method_is_no_comparison():
+    assert fairness.lines(rows.make(Found([record(), record(seed=1)]))) == []
+    assert fairness.lines(rows.make(Found([record(), record("cwc", status="diverged")]))) == []
+
+
+def test_it_stands_below_the_table():
+    out = io.StringIO()
+    report.render_rows(rows.make(Found(pair(epochs=3))), "markdown", Console(file=out))
+    assert "| epochs | no | 2 | 3 |" in out.getvalue()

@@ -1,0 +1,67 @@
+"""A method and a task of somebody else's package, found through its entry points, are as good as this project's own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import foreign
+import pytest
+from foreign import ROOT
+
+SUITE = """
+tasks = ["stripes"]
+seeds = 1
+epochs = 3
+batch_size = 50
+loader = "memory"
+threads = 1
+yardstick = "random-features"
+[methods.random-features]
+[methods.asge]
+plan = "8,M,16"
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    foreign.write(folder)
+    return folder
+
+
+def run(folder, *command, cwd=ROOT):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", *command],
+        check=False,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+def test_the_example_is_short():
+    assert len((ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8").splitlines()) < 80
+
+
+def test_the_contract_tests_find_and_pass_both(site):
+    done = run(
+        site, "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_methods.py",
+        "tests/contract/test_tasks.py", "-k", "random-features or stripes",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.rsplit(" passed", 1)[0].split()[-1]) >= 14
+
+
+def test_a_suite_runs_them_to_a_table_with_its_fairness(site, tmp_path):
+    (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
+    out = tmp_path / "out"
+    done = run(site, "bench", "run", "mine.toml", "--no-plots", "--out", str(out), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stripes: what was equal" in done.stdout
+    table = json.loads(run(site, "bench", "table", str(out), "--format", "json").stdout)
+    accuracies = {(row["method"], row["strategy"]): row["accuracy"] for row in table}
+    assert accuracies["random-features", "logits"] > 95
