@@ -318,6 +318,7 @@ def reference_update(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
     reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    methods: Annotated[str | None, typer.Option(help="Only these methods, by comma; the others stay.")] = None,
     any_code: AnyCodeOption = False,
     keep: Annotated[
         bool,
@@ -327,7 +328,7 @@ def reference_update(
     """Make a suite's measured references anew from its finished records."""
     from bench.commands import update_reference
 
-    update_reference(suite, runs, reason, any_code=any_code, keep=keep)
+    update_reference(suite, runs, reason, methods=_names(methods), any_code=any_code, keep=keep)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -78,23 +78,27 @@ def show_reference(name: str, form: report.Format) -> int:
     return ExitStatus.OK
 
 
-def update_reference(name: str, runs: Path, reason: str, *, any_code: bool, keep: bool) -> None:
-    """Write a suite's measured references from its finished records, and print old and new means."""
+def update_reference(
+    name: str, runs: Path, reason: str, *, methods: tuple[str, ...] | None, any_code: bool, keep: bool
+) -> None:
+    """Write measured references of all or some methods of a suite, from its records; print old and new means."""
     suite = suites.load(name)
     if name != suite.name and suite.name in suites.names():
         raise UserError(f"suite file {name!r} has the name of a suite that comes with bench; give it a name of its own")
     found = records.read_all(runs).records
     change_references = keeping.keep if keep else update.update
-    change = change_references(suite.name, expected(suite), found, reason, any_code=any_code)
+    chosen = expected(suite, methods)
+    untouched = sorted(set(suite.methods) - {cell.method for cell, _ in chosen})
+    change = change_references(suite.name, chosen, found, reason, any_code=any_code, untouched=untouched)
     for row in change.rows:
         was = "none" if row.old is None else f"{row.old:.2f} (n = {row.old_seeds})"
         print(f"{row.row}: {was} -> {row.new:.2f} (n = {row.new_seeds})")
     print(measured.path_of(suite.name))
 
 
-def expected(suite: suites.Suite) -> list[tuple[CellSpec, tuple[str, ...]]]:
-    """The cells that a suite runs by itself, each with its method's strategies."""
-    cells = suites.cells(suite, device="cpu", threads=1, overrides=suites.Overrides(loader="memory"))
+def expected(suite: suites.Suite, methods: tuple[str, ...] | None = None) -> list[tuple[CellSpec, tuple[str, ...]]]:
+    """The cells that a suite runs by itself, of all or some methods, each with its method's strategies."""
+    cells = suites.cells(suite, device="cpu", threads=1, overrides=suites.Overrides(loader="memory", methods=methods))
     return _with_strategies(cells)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,21 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         check_key(method, key)
         overrides.setdefault(method, {})[key] = value
     return overrides
+
+
+def parse_conditions(text: str) -> tuple[str, dict[str, Any]]:
+    """``"cwc blocks=plain"`` as ("cwc", {"blocks": "plain"}), the values in canonical form.
+
+    Raises:
+        UserError: for a setting or a value that the method has not.
+    """
+    method, *conditions = re.split(r"\s+(?=\w+=)", text.strip())
+    given = {}
+    for condition in conditions:
+        _, key, value = parse_override(f"{method}.{condition}")
+        given[key] = {"True": True, "False": False, "None": None}.get(str(value), value)
+    whole = canonical(method, given)
+    return method, {key: whole[key] for key in given}
 
 
 def keys(method: str) -> list[str]:

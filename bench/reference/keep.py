@@ -7,17 +7,14 @@ stored golden numbers to the bit, from the digests of its data to its final accu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from bench import records
 from bench.errors import UserError
 from bench.records import CellSpec, Record
 from bench.reference import golden
 from bench.reference.check import counted
-from bench.reference.measured import Change, Cost, Golden, Measured, Row, load, path_of
-from bench.reference.update import change_now, check_makers
-
-Part = TypeVar("Part", Row, Golden, Cost)
+from bench.reference.measured import Change, Cost, Measured, load, path_of
+from bench.reference.update import Part, change_now, check_makers, parts_of
 
 
 def keep(
@@ -27,6 +24,7 @@ def keep(
     reason: str,
     *,
     any_code: bool = False,
+    untouched: Sequence[str] = (),
 ) -> Change:
     """Store a suite's references under the settings that it has now; no value changes.
 
@@ -38,6 +36,7 @@ def keep(
         found: records; only those of the suite's own seeds are looked at.
         reason: why, for the history.
         any_code: also take records that other code than that which is here has made, if it is all the same code.
+        untouched: methods of the suite that are not among the expected: what is stored of them stays.
 
     Returns:
         What was written into the history: no rows.
@@ -49,6 +48,9 @@ def keep(
     old = load(suite)
     if old is None:
         raise UserError(f"there are no measured references for suite {suite!r} that could be kept")
+    yardstick = expected[0][0].yardstick
+    if yardstick is not None and yardstick.method in untouched:
+        raise UserError(f"all speeds are beside {yardstick.method}: it has to be among the methods that are kept")
     mine = counted(expected, [record for record in found if record.status == "ok"], lambda _: True)
     specs = {spec.experiment: spec for spec, _ in expected}
     _check_all_there(suite, [spec for spec, _ in expected], mine)
@@ -61,9 +63,12 @@ def keep(
     kept = old.model_copy(
         update={
             "history": [*old.history, change],
-            "rows": _renamed(old.rows, former),
-            "goldens": _renamed(old.goldens, former),
-            "costs": [_beside(cost, specs[cost.experiment], former) for cost in _renamed(old.costs, former)],
+            "rows": [*parts_of(old.rows, untouched), *_renamed(old.rows, former)],
+            "goldens": [*parts_of(old.goldens, untouched), *_renamed(old.goldens, former)],
+            "costs": [
+                _beside(cost, expected[0][0], former)
+                for cost in (*parts_of(old.costs, untouched), *_renamed(old.costs, former))
+            ],
         }
     )
     records.write(path_of(suite), kept)
@@ -95,7 +100,7 @@ def _same(old: Measured, spec: CellSpec, mine: Sequence[Record]) -> str:
 
 
 def _beside(cost: Cost, spec: CellSpec, former: Mapping[str, str]) -> Cost:
-    """Speeds beside the yardstick of now, if that is the one of then under its new settings."""
+    """Speeds beside the yardstick of now, which any cell of the suite has, if it is that of then under new settings."""
     if spec.yardstick is None or cost.yardstick is None:
         return cost
     then, now = (spec.model_copy(update=each.model_dump()).experiment for each in (cost.yardstick, spec.yardstick))

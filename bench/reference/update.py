@@ -6,6 +6,7 @@ import datetime as dt
 import getpass
 import statistics
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from bench import records
 from bench.errors import UserError
@@ -15,6 +16,7 @@ from bench.reference.measured import (
     FEWEST_SEEDS,
     Change,
     Cost,
+    Golden,
     Machine,
     Measured,
     Row,
@@ -25,6 +27,8 @@ from bench.reference.measured import (
     path_of,
 )
 
+Part = TypeVar("Part", Row, Golden, Cost)
+
 
 def update(
     suite: str,
@@ -33,6 +37,7 @@ def update(
     reason: str,
     *,
     any_code: bool = False,
+    untouched: Sequence[str] = (),
 ) -> Change:
     """Write the references of a suite anew from its finished records; the file's history goes on.
 
@@ -45,6 +50,7 @@ def update(
         found: records; those of other experiments are left aside.
         reason: why, for the history.
         any_code: also take records that other code than that which is here has made, if it is all the same code.
+        untouched: methods of the suite that are not among the expected: what is stored of them stays.
 
     Returns:
         What changed.
@@ -74,6 +80,8 @@ def update(
             )
     old = load(suite)
     rows = list(_rows(others))
+    if old is not None and untouched and Machine.of(old.environment) != Machine.of(done[-1].environment):
+        raise UserError(f"the references of {suite} are of another machine; without --methods all are measured anew")
     change = change_now(reason, _row_changes(old.rows if old else [], rows))
     path = path_of(suite)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,12 +90,17 @@ def update(
         environment=done[-1].environment,
         code=done[-1].code,
         history=[*(old.history if old else []), change],
-        rows=rows,
-        goldens=[golden(record) for record in mine],
-        costs=costs,
+        rows=[*parts_of(old.rows if old else (), untouched), *rows],
+        goldens=[*parts_of(old.goldens if old else (), untouched), *(golden(record) for record in mine)],
+        costs=[*parts_of(old.costs if old else (), untouched), *costs],
     )
     records.write(path, measured)
     return change
+
+
+def parts_of(stored: Sequence[Part], methods: Sequence[str]) -> list[Part]:
+    """What is stored of some methods."""
+    return [part for part in stored if part.method in methods]
 
 
 def change_now(reason: str, rows: list[RowChange]) -> Change:

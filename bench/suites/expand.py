@@ -55,7 +55,8 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     augment.check_names(suite.augmentation)
     seeds = overrides.seeds if overrides.seeds is not None else suite.seeds
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
-    for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--threads", threads)):
+    longest = max([epochs, *suite.epochs_of.values()])
+    for option, value in (("--seeds", seeds), ("--epochs", longest), ("--threads", threads)):
         if not 1 <= value <= LARGEST:
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
     if not 0 <= overrides.first_seed <= LARGEST:
@@ -63,6 +64,8 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     loader = loaders.resolve_kind(overrides.loader or suite.loader)
     measured_with = () if suite.yardstick is None else (suite.yardstick,)
     variants = {method: _variants(suite, method, overrides) for method in (*chosen, *measured_with)}
+    if not any(overrides.settings.values()):
+        _check_epochs_of(suite, variants)
     yardstick = (
         None if suite.yardstick is None else Yardstick(method=suite.yardstick, settings=variants[suite.yardstick][0])
     )
@@ -72,7 +75,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             settings=variant,
             task=task,
             seed=seed,
-            epochs=epochs,
+            epochs=_epochs(suite, overrides, method, variant),
             batch_size=suite.batch_size,
             augmentation=suite.augmentation,
             train_samples=suite.train_samples,
@@ -86,6 +89,35 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
         for method in chosen
         for variant in variants[method]
     ]
+
+
+def _check_epochs_of(suite: Suite, variants: dict[str, list[dict[str, Any]]]) -> None:
+    """Every key of ``epochs_of`` has to fit a cell of the suite."""
+    for key in suite.epochs_of:
+        method, conditions = settings.parse_conditions(key)
+        if method in variants and not any(_fits(variant, conditions) for variant in variants[method]):
+            raise UserError(f"epochs_of {key!r} fits no cell of suite {suite.name}")
+
+
+def _fits(variant: dict[str, Any], conditions: dict[str, Any]) -> bool:
+    return all(variant[name] == value for name, value in conditions.items())
+
+
+def _epochs(suite: Suite, overrides: Overrides, method: str, variant: dict[str, Any]) -> int:
+    """The epochs of a method with some settings: the command line's, else the closest key's, else the suite's."""
+    if overrides.epochs is not None:
+        return overrides.epochs
+    fitting: dict[int, list[str]] = {}
+    for key in suite.epochs_of:
+        of_method, conditions = settings.parse_conditions(key)
+        if of_method == method and _fits(variant, conditions):
+            fitting.setdefault(len(conditions), []).append(key)
+    if not fitting:
+        return suite.epochs
+    closest = fitting[max(fitting)]
+    if len(closest) > 1:
+        raise UserError(f"epochs_of {closest[0]!r} and {closest[1]!r} fit the same cell of suite {suite.name}")
+    return suite.epochs_of[closest[0]]
 
 
 def _variants(suite: Suite, method: str, overrides: Overrides) -> list[dict[str, Any]]:

@@ -24,7 +24,9 @@ class Suite(BaseModel):
         sweep: by method key, values to try of some settings: the method runs with every combination of them.
         tasks: task keys.
         seeds: how many seeds, counted from 0.
-        epochs, batch_size: equal for all methods.
+        epochs, batch_size: equal for all methods, unless ``epochs_of`` says otherwise.
+        epochs_of: epochs of a method, or of its cells with some settings, keyed as tables name them: "cwc", or
+            "local-error signal=pred"; of several keys that fit a cell the longest counts.
         augmentation: names of ``bench.data.augment``, in order of application; equal for all methods.
         train_samples: how many training images to use, stratified by class; all by default.
         yardstick: the method of the suite whose speed all others' is compared with; if it is swept, its first variant.
@@ -41,6 +43,7 @@ class Suite(BaseModel):
     tasks: Annotated[tuple[str, ...], MinLen(1)]
     seeds: Annotated[int, Ge(1)] = 1
     epochs: Annotated[int, Ge(1)]
+    epochs_of: dict[str, Annotated[int, Ge(1)]] = {}
     batch_size: Annotated[int, Ge(1)] = 128
     augmentation: tuple[str, ...] = ()
     train_samples: Annotated[int, Ge(1)] | None = None
@@ -56,6 +59,16 @@ class Suite(BaseModel):
             both = sorted(set(values) & set(self.methods[method]))
             if both:
                 raise ValueError(f"{method}.{both[0]} is both set and swept")
+        return self
+
+    @model_validator(mode="after")
+    def _epochs_are_of_its_methods(self) -> Suite:
+        for key in self.epochs_of:
+            method, _, conditions = key.strip().partition(" ")
+            if method not in self.methods:
+                raise ValueError(f"epochs_of {key!r}: {method!r} is not one of its methods ({', '.join(self.methods)})")
+            if conditions and "=" not in conditions.split()[0]:
+                raise ValueError(f"epochs_of {key!r} is not of the form 'METHOD KEY=VALUE ...'")
         return self
 
     @model_validator(mode="after")

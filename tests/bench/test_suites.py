@@ -154,3 +154,50 @@ def test_unknown_suites():
         suites.load("smok")
     with pytest.raises(UserError, match="does not exist"):
         suites.load("nowhere.toml")
+
+
+def test_epochs_may_differ_by_method_and_settings(tmp_path):
+    path = tmp_path / "budget.toml"
+    path.write_text(
+        'tasks = ["digits"]\nepochs = 5\n'
+        'epochs_of = { cwc = 7, "local-error signal=pred" = 3, "local-error" = 2 }\n'
+        '[methods.asge]\n[methods.cwc]\n[methods.local-error]\n[sweep.local-error]\nsignal = ["pred", "predsim"]\n'
+    )
+    suite = suites.load(str(path))
+    epochs = [(c.method, c.settings.get("signal"), c.epochs) for c in suites.cells(suite, device="cpu", threads=1)]
+    assert epochs == [("asge", None, 5), ("cwc", None, 7), ("local-error", "pred", 3), ("local-error", "predsim", 2)]
+    told = suites.cells(suite, device="cpu", threads=1, overrides=Overrides(epochs=1))
+    assert {c.epochs for c in told} == {1}
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("ff", "epochs_of 'ff': 'ff' is not one of its methods"),
+        ("cwc plain", "epochs_of 'cwc plain' is not of the form"),
+        ("cwc block=plain", "unknown setting of cwc 'block': did you mean 'blocks'"),
+        ("cwc blocks=plane", "cwc.blocks = 'plane' is not valid"),
+        ("cwc blocks=plain", "epochs_of 'cwc blocks=plain' fits no cell of suite budget"),
+        ("", "epochs_of '': '' is not one of its methods"),
+    ],
+)
+def test_epochs_of_what_is_not_there_are_refused(tmp_path, key, message):
+    path = tmp_path / "budget.toml"
+    path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ "{key}" = 7 }}\n[methods.cwc]\n')
+    with pytest.raises(UserError, match=message):
+        suites.cells(suites.load(str(path)), device="cpu", threads=1)
+
+
+def test_two_keys_for_the_same_cell_are_refused(tmp_path):
+    path = tmp_path / "budget.toml"
+    keys = '"cwc blocks=cfse" = 7, "cwc loss=ce" = 8'
+    path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ {keys} }}\n[methods.cwc]\n')
+    with pytest.raises(UserError, match="'cwc blocks=cfse' and 'cwc loss=ce' fit the same cell"):
+        suites.cells(suites.load(str(path)), device="cpu", threads=1)
+
+
+def test_a_key_may_name_several_settings_and_lists(tmp_path):
+    key, settings = "cwc channels=[20, 40] blocks=cfse", "channels = [20, 40]\ntrain_until = [0.5, 1]"
+    path = tmp_path / "budget.toml"
+    path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ "{key}" = 7 }}\n[methods.cwc]\n{settings}\n')
+    assert [c.epochs for c in suites.cells(suites.load(str(path)), device="cpu", threads=1)] == [7]

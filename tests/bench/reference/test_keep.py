@@ -87,3 +87,18 @@ def test_only_what_was_stored_can_be_kept(stored):
         keep("mine", ff, [record("ff", seed=0)], "why not", any_code=True)
     with pytest.raises(UserError, match="other code than is here now"):
         keep("mine", NOW, [run(0, **NEW), BACKPROP], "why not")
+
+
+def test_some_methods_are_kept_and_what_is_stored_of_the_others_stays(stored):
+    keep("mine", NOW[1:], [BACKPROP], "only backprop", any_code=True, untouched=("asge",))
+    kept = measured.load("mine")
+    of_asge = [part for part in kept.rows if part.method == "asge"]
+    assert of_asge == [part for part in stored.rows if part.method == "asge"]
+    assert {part.experiment for part in kept.rows if part.method == "backprop"} == {NOW[1][0].experiment}
+    assert {cost.yardstick.settings["new"] for cost in kept.costs} == {0}  # the same yardstick under its new settings
+
+
+def test_what_all_speeds_are_beside_cannot_be_left_out(stored):
+    with pytest.raises(UserError, match="all speeds are beside backprop"):
+        keep("mine", NOW[:1], [run(0, **NEW)], "why not", any_code=True, untouched=("backprop",))
+    assert measured.load("mine") == stored

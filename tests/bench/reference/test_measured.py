@@ -109,3 +109,24 @@ def test_no_file_is_no_reference_and_a_broken_one_an_error(folder):
     (folder / "measured" / "mine.json").write_text("{")
     with pytest.raises(UserError, match=r"mine\.json"):
         measured.load("mine")
+
+
+def test_a_new_method_gets_values_and_the_others_keep_theirs():
+    of_ff = [(cell("ff", seed=0), ("last",))]
+
+    def runs(method, **changes):
+        made = [
+            record(method, seed=seed, accuracies={"last": 80.0 + seed}, relative=relative(2.0)) for seed in range(4)
+        ]
+        return [run.model_copy(update={"environment": run.environment.model_copy(update=changes)}) for run in made]
+
+    update("mine", [(cell(seed=0), ("last",))], runs("asge"), "first", any_code=True)
+    first = measured.load("mine")
+    change = update("mine", of_ff, runs("ff"), "ff joins", any_code=True, untouched=("asge",))
+    both = measured.load("mine")
+    assert [row.row for row in change.rows] == ["fashion-mnist ff/last"]
+    assert [row.method for row in both.rows] == ["asge", "ff"]
+    assert (both.rows[0], both.goldens[0], both.costs[0]) == (first.rows[0], first.goldens[0], first.costs[0])
+    with pytest.raises(UserError, match="of another machine"):
+        update("mine", of_ff, runs("ff", cpu="x"), "ff again", any_code=True, untouched=("asge",))
+    assert measured.load("mine") == both
