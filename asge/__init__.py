@@ -4,7 +4,8 @@ A Forward-Forward method for convolutional networks. Every block is trained by i
 activations, in the one forward pass; no gradient leaves a block.
 
     goodness    spatial goodness encoding and the number of patches per side
-    pooling     RMSPool
+    pooling     RMSPool, SoftPool, and pools by name
+    gating      GCT, a gate per channel
     block       one block: convolution, the branch that feeds the next block, the branch that learns
     step        one block's local step: by autograd, and the same written out
     stage       blocks in a row and what trains them

@@ -58,7 +58,7 @@ def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.
         ValueError: where settings and task do not go together.
     """
     if settings.model == "stack":
-        return Stack(task.shape, task.classes, settings, generator=generator)
+        return Stack(task.shape, task.classes, settings, pooled=settings.topology == "asge", generator=generator)
     library, _, name = settings.model.partition(":")
     if library != "timm" or not name:
         raise ValueError(f"model must be 'stack' or a name such as 'timm:resnet18', got {settings.model!r}")

@@ -2,10 +2,9 @@
 
     h_l = activate(x_l),  x_{l+1} = propagate(h_l)
 
-Topology "asge": ``asge.block.ConvUnit``, ReLU, then pooling and LayerNorm; the classifier reads the last h, pooled
-over space, as ASGE's strategy `last` does. Topology "vgg": ``baselines.vgg.VGGBlock``; the classifier reads all that
-the last block hands on. Nøkland & Eidnes' VGG8b is topology "vgg", plan `vgg8`, one hidden layer of 1024; VGG11b the
-same with plan `vgg11`. Shapes: B images, C channels, H x W pixels, N classes.
+Topology "asge": ``asge.block.ConvUnit``, ReLU, then pooling and LayerNorm. Topology "vgg": ``baselines.vgg.VGGBlock``.
+Nøkland & Eidnes' VGG8b is topology "vgg", plan `vgg8`, one hidden layer of 1024; VGG11b the same with plan `vgg11`.
+Shapes: B images, C channels, H x W pixels, N classes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from asge.block import ConvUnit
 from asge.network import Layer, parse_plan
 from asge.pooling import Pooling
-from asge.strategies import pooled
+from asge.strategies import pooled as average
 from baselines.vgg import Activation, VGGBlock
 
 Topology = Literal["asge", "vgg"]
@@ -64,6 +63,8 @@ class Stack(nn.Module):
         shape: (C, H, W) of the images.
         classes: N.
         settings: what it is made of.
+        pooled: whether the classifier reads the last h, averaged over space, as ASGE's strategy `last` does; else it
+            reads all that the last block hands on.
         generator: draws the first weights, and later what is dropped, on the CPU.
 
     Attributes:
@@ -75,7 +76,13 @@ class Stack(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], classes: int, settings: StackSettings, *, generator: torch.Generator
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        settings: StackSettings,
+        *,
+        pooled: bool = False,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         if settings.topology == "asge" and (settings.hidden or settings.dropout):
@@ -83,9 +90,9 @@ class Stack(nn.Module):
         if settings.topology == "asge" and settings.activation != "relu":
             raise ValueError(f"topology 'asge' has ReLU for its activation: it cannot be {settings.activation!r}")
         layers = parse_plan(settings.plan, shape)
-        self._pooled = settings.topology == "asge"
+        self._pooled = pooled
         self.blocks: list[Block] = [_convolution(layer, settings, generator) for layer in layers]
-        features = layers[-1].channels if self._pooled else math.prod(layers[-1].output)
+        features = layers[-1].channels if pooled else math.prod(layers[-1].output)
         for units in settings.hidden:
             self.blocks.append(_hidden(features, units, settings, generator))
             features = units
@@ -109,7 +116,7 @@ class Stack(nn.Module):
 
     def classify(self, h: Tensor) -> Tensor:
         """Logits (B, N) from the last block's h."""
-        logits: Tensor = self.classifier(pooled(h) if self._pooled else self.blocks[-1].propagate(h).flatten(1))
+        logits: Tensor = self.classifier(average(h) if self._pooled else self.blocks[-1].propagate(h).flatten(1))
         return logits
 
     def forward(self, images: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def close(a, b):
     ("size", "patches"), [((8, 8), 1), ((8, 8), 2), ((8, 8), 4), ((8, 12), 4), ((7, 9), 1), ((7, 9), 2), ((14, 10), 6)]
 )
 @pytest.mark.parametrize("pool", [1, 2, 4])
-@pytest.mark.parametrize("pooling", ["rms", "max", "avg"])
+@pytest.mark.parametrize("pooling", ["rms", "soft", "max", "avg"])
 def test_the_fast_step_equals_autograd(size, patches, pool, pooling, reduction):
     made = block(patches=patches, pool=pool, pooling=pooling, reduction=reduction)
     (plain, plain_gradients), (fast, fast_gradients) = both(made, size)

@@ -1,11 +1,10 @@
 import math
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asge.pooling import pool2d, rms_pool2d
+from asge.pooling import rms_pool1d, rms_pool2d, rms_pool3d
 
 
 @given(st.lists(st.floats(-100, 100), min_size=4, max_size=4))
@@ -26,15 +25,6 @@ def test_leaves_out_rows_that_fill_no_window():
     torch.testing.assert_close(rms_pool2d(y, 2), rms_pool2d(y[:, :, :6, :6], 2))
 
 
-def test_pools_by_name():
-    y = torch.rand(2, 3, 6, 6)
-    assert torch.equal(pool2d(y, 2, "max"), y.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)))
-    torch.testing.assert_close(pool2d(y, 2, "avg"), y.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)))
-    assert torch.equal(pool2d(y, 2, "rms"), rms_pool2d(y, 2))
-    with pytest.raises(ValueError, match="'rms', 'max' or 'avg', got 'min'"):
-        pool2d(y, 2, "min")
-
-
 def test_overlapping_windows():
     y = torch.randn(1, 2, 5, 5, dtype=torch.float64)
     windows = y.unfold(2, 3, 1).unfold(3, 3, 1)
@@ -53,3 +43,11 @@ def test_smallest_float32_activations_give_finite_gradients():
     y = torch.full((1, 1, 2, 2), 1e-18, requires_grad=True)
     rms_pool2d(y, 2).sum().backward()
     assert torch.isfinite(y.grad).all()
+
+
+def test_one_and_three_dimensions():
+    y = torch.randn(2, 3, 7, dtype=torch.float64)
+    torch.testing.assert_close(rms_pool1d(y, 3, 2), y.unfold(2, 3, 2).square().mean(3).sqrt())
+    y = torch.randn(1, 2, 4, 6, 8, dtype=torch.float64)
+    windows = y.unfold(2, 2, 2).unfold(3, 2, 2).unfold(4, 2, 2)
+    torch.testing.assert_close(rms_pool3d(y, 2), windows.square().mean((5, 6, 7)).sqrt())

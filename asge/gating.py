@@ -1,0 +1,147 @@
+"""GCT, the gated channel transformation (Yang, Zhu, Wu, Yang, CVPR 2020, arXiv 1909.11519).
+
+    s_c = alpha_c sqrt(sum_{h,w} x_c^2 + eps)            embedding, l2; l1: alpha_c sum_{h,w} |x_c|
+    n_c = s_c / sqrt(mean_c(s_c^2) + eps)                channel normalisation; l1: s_c / (mean_c |s_c| + eps)
+    y_c = x_c (1 + tanh(gamma_c n_c + beta_c))           gate, from 0 to 2
+
+At first alpha = 1, gamma = beta = 0, and y = x. Where gamma is above 0 channels compete, where it is below they
+cooperate. Shapes: B images, C channels, any number of dimensions behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+Mode = Literal["l2", "l1"]
+Gate = Literal["tanh", "sigmoid", "elu"]
+Where = Literal["every", "block"]
+EPS = 1e-5
+
+
+class GatedChannelTransform(nn.Module):
+    """A gate per channel, from the norms of all channels of the same sample.
+
+    Args:
+        channels: C.
+        mode: norm of the embedding, "l2" or "l1".
+        eps: keeps roots and quotients finite.
+        gate: "tanh", 1 + tanh; for ablations "sigmoid", 2 sigmoid, or "elu", 1 + ELU: all of them 1 at 0.
+
+    Attributes:
+        alpha, gamma, beta: parameters (C,), in this order.
+
+    Raises:
+        ValueError: for an unknown mode or gate.
+    """
+
+    def __init__(self, channels: int, mode: Mode = "l2", eps: float = EPS, gate: Gate = "tanh") -> None:
+        super().__init__()
+        if mode not in ("l2", "l1"):
+            raise ValueError(f"mode must be 'l2' or 'l1', got {mode!r}")
+        if gate not in ("tanh", "sigmoid", "elu"):
+            raise ValueError(f"gate must be 'tanh', 'sigmoid' or 'elu', got {gate!r}")
+        self.mode: Mode = mode
+        self.eps = eps
+        self.gate: Gate = gate
+        self.alpha = nn.Parameter(torch.ones(channels))
+        self.gamma = nn.Parameter(torch.zeros(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """y: (B, C, ...) -> (B, C, ...), same dtype. Norms and gates are computed in float32 at least."""
+        if x.dim() < 3 or x.shape[1] != len(self.alpha):
+            raise ValueError(f"x must be (B, {len(self.alpha)}, ...) with a space behind, got {tuple(x.shape)}")
+        with torch.autocast(x.device.type, enabled=False):
+            gates = self.gates(x)
+        return x * gates.to(x.dtype).view(*gates.shape, *(1,) * (x.dim() - 2))
+
+    def gates(self, x: Tensor) -> Tensor:
+        """The factor of every channel, (B, C), float32 or wider."""
+        precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        cells = precise.flatten(2)
+        if self.mode == "l2":
+            embedding = self.alpha * (cells.square().sum(2) + self.eps).sqrt()
+            normal = embedding / (embedding.square().mean(1, keepdim=True) + self.eps).sqrt()
+        else:
+            embedding = self.alpha * cells.abs().sum(2)
+            normal = embedding / (embedding.abs().mean(1, keepdim=True) + self.eps)
+        logits = self.gamma * normal + self.beta
+        if self.gate == "tanh":
+            return 1 + logits.tanh()
+        return 2 * logits.sigmoid() if self.gate == "sigmoid" else 1 + nn.functional.elu(logits)
+
+    def extra_repr(self) -> str:
+        """Channels, mode and gate."""
+        return f"{len(self.alpha)}, mode={self.mode!r}, gate={self.gate!r}"
+
+
+class Gated(nn.Sequential):
+    """A gate and the convolution after it."""
+
+    def __init__(self, transform: GatedChannelTransform, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.transform = transform
+        self.convolution = convolution
+
+
+def add_gct(
+    model: nn.Module, where: Where = "every", *, mode: Mode = "l2", eps: float = EPS, gate: Gate = "tanh"
+) -> list[GatedChannelTransform]:
+    """Put a gate before convolutions of a model; right after, the model computes what it did before.
+
+    Args:
+        model: any network of 2d convolutions, such as torchvision's and timm's; changed in place.
+        where: "every" convolution, or the first one of each residual "block".
+        mode: see ``GatedChannelTransform``.
+        eps: see there.
+        gate: see there.
+
+    Returns:
+        The gates, in the order of the model's convolutions.
+
+    Raises:
+        ValueError: for an unknown place, or a model that has no convolution there.
+    """
+    if where not in ("every", "block"):
+        raise ValueError(f"where must be 'every' or 'block', got {where!r}")
+    places = list(_convolutions(model) if where == "every" else _first_of_blocks(model))
+    if not places:
+        raise ValueError(f"{type(model).__name__} has no {'convolution' if where == 'every' else 'residual block'}")
+    gates = []
+    for parent, name, convolution in places:
+        transform = GatedChannelTransform(convolution.in_channels, mode, eps, gate).to(convolution.weight.device)
+        setattr(parent, name, Gated(transform, convolution))
+        gates.append(transform)
+    return gates
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for an optimiser: all with weight decay, but for the gates' beta, which has none."""
+    free = {id(module.beta) for module in model.modules() if isinstance(module, GatedChannelTransform)}
+    parameters = list(model.parameters())
+    return [
+        {"params": [each for each in parameters if id(each) not in free], "weight_decay": weight_decay},
+        {"params": [each for each in parameters if id(each) in free], "weight_decay": 0.0},
+    ]
+
+
+def _convolutions(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d]]:
+    """Every convolution that has no gate yet, with the module that holds it and its name there."""
+    for parent in model.modules():
+        if isinstance(parent, Gated):
+            continue
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d):
+                yield parent, name, child
+
+
+def _first_of_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d]]:
+    """The first convolution of each residual block, which both libraries name conv1, beside a conv2."""
+    for parent in model.modules():
+        first = getattr(parent, "conv1", None)
+        if isinstance(first, nn.Conv2d) and hasattr(parent, "conv2") and parent is not model:
+            yield parent, "conv1", first

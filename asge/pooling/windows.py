@@ -1,0 +1,78 @@
+"""The windows of a pool: where they lie, as views of a padded map."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+Size: TypeAlias = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a pool over the last dimensions of a map, a number per dimension each.
+
+    Attributes:
+        kernel: sides of a window.
+        stride: steps between windows.
+        padding: what lies before the map.
+        inputs, outputs: sizes of the map, and of what the pool makes of it.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, x: Tensor, pooled: Tensor, kernel_size: Size, stride: Size | None, padding: Size) -> Windows:
+        """The windows by which PyTorch's pool with the same arguments made ``pooled`` of ``x``."""
+        inputs, outputs = tuple(x.shape[2:]), tuple(pooled.shape[2:])
+        dimensions = len(inputs)
+        kernel = _each(kernel_size, dimensions)
+        steps = kernel if stride is None else _each(stride, dimensions)
+        return cls(kernel, steps, _each(padding, dimensions), inputs, outputs)
+
+    def pad(self, x: Tensor, value: float) -> Tensor:
+        """The map with all cells that any window needs; the map itself if it has them."""
+        sides: list[int] = []
+        for inputs, before, needed in zip(self.inputs, self.padding, self._extent(), strict=True):
+            sides = [before, max(0, needed - before - inputs), *sides]
+        return F.pad(x, sides, value=value) if any(sides) else x
+
+    def cells(self, padded: Tensor) -> Iterator[Tensor]:
+        """Views of a padded map: the first cell of every window, then the second of every window, and so on."""
+        for offsets in itertools.product(*(range(side) for side in self.kernel)):
+            places = tuple(
+                slice(offset, offset + step * (count - 1) + 1, step)
+                for offset, step, count in zip(offsets, self.stride, self.outputs, strict=True)
+            )
+            yield padded[(slice(None), slice(None), *places)]
+
+    def crop(self, padded: Tensor) -> Tensor:
+        """The part of a padded map that is the map."""
+        places = tuple(slice(before, before + inputs) for before, inputs in zip(self.padding, self.inputs, strict=True))
+        return padded[(slice(None), slice(None), *places)]
+
+    def _extent(self) -> tuple[int, ...]:
+        sizes = zip(self.outputs, self.stride, self.kernel, strict=True)
+        return tuple((count - 1) * step + side for count, step, side in sizes)
+
+
+def average(
+    x: Tensor, pool: Callable[..., Tensor], kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool
+) -> Tensor:
+    """PyTorch's average pool, without what pads the map."""
+    return pool(x, kernel_size, stride, padding, ceil_mode, count_include_pad=False)
+
+
+def _each(size: Size, dimensions: int) -> tuple[int, ...]:
+    if isinstance(size, int):
+        return (size,) * dimensions
+    return tuple(size) * dimensions if len(size) == 1 else tuple(size)
