@@ -4,6 +4,7 @@
     soft    soft_pool1d, soft_pool2d, soft_pool3d
     named   pool, any of them by name
     modules their nn.Module forms
+    replace replace_pools, in networks that exist
 
 Arguments and shapes are those of PyTorch's pools: inputs (B, C, L), (B, C, H, W) or (B, C, T, H, W). What pads a map,
 and what a window at its end lacks in ceil mode, counts in no window.
@@ -18,6 +19,7 @@ from asge.pooling.modules import (
     SoftPool3d,
 )
 from asge.pooling.named import POOLINGS, Pooling, pool, pool2d
+from asge.pooling.replace import replace_pools
 from asge.pooling.rms import rms_pool1d, rms_pool2d, rms_pool3d, root, root_
 from asge.pooling.soft import Gradient, soft_pool1d, soft_pool2d, soft_pool3d
 
@@ -33,6 +35,7 @@ __all__ = [
     "SoftPool3d",
     "pool",
     "pool2d",
+    "replace_pools",
     "rms_pool1d",
     "rms_pool2d",
     "rms_pool3d",
