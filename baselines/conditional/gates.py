@@ -1,0 +1,148 @@
+"""Gates that open or close a block, or single channels, for each image by itself.
+
+    block gate (ConvNet-AIG, Veit & Belongie, ECCV 2018, arXiv 1711.11503)
+        logits = W2 ReLU(BN(W1 GAP(x)))  in R^2: skip, execute
+        training: z = argmax(logits + Gumbel noise), backward through softmax((logits + noise) / tau)
+
+    channel gates (Bejnordi, Blankevoort, Welling, ICLR 2020, arXiv 1907.06627)
+        logits = W2 ReLU(BN(W1 GAP(x)))  in R^C
+        training: g = 1[logit + logistic noise > 0], backward through sigmoid((logit + noise) / tau)
+
+    evaluation, both: without noise
+
+Shapes: B images, C channels, H x W pixels. Noise is drawn on the CPU from a generator.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+HIDDEN = 16
+BLOCK_TAU = 1.0
+CHANNEL_TAU = 2 / 3
+SKIP_BIAS, EXECUTE_BIAS = 0.1, 2.0
+"""A block's gate is open with probability 0.87 at first."""
+WEIGHT_STD = 0.001
+
+
+class BlockGate(nn.Module):
+    """Whether a block runs.
+
+    Args:
+        channels: C of the block's input.
+        hidden: units of the hidden layer.
+        tau: temperature of the gradient's softmax.
+        generator: draws the first weights, and later the noise.
+    """
+
+    def __init__(
+        self, channels: int, *, hidden: int = HIDDEN, tau: float = BLOCK_TAU, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.tau = tau
+        self._generator = generator
+        self.body = _body(channels, hidden, generator)
+        self.head = nn.Linear(hidden, 2)
+        nn.init.normal_(self.head.weight, std=WEIGHT_STD, generator=generator)
+        self.head.bias = nn.Parameter(torch.tensor([SKIP_BIAS, EXECUTE_BIAS]))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Skip and execute: (B, C, H, W) -> (B, 2)."""
+        logits: Tensor = self.head(self.body(x.mean((2, 3))))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """z, 0 or 1, for each image: (B, C, H, W) -> (B,). A gradient passes in training mode only."""
+        logits = self.logits(x)
+        if not self.training:
+            return (logits[:, 1] > logits[:, 0]).to(logits.dtype)
+        noisy = logits + _gumbel(logits, self._generator)
+        soft = (noisy / self.tau).softmax(1)[:, 1]
+        return _straight_through((noisy[:, 1] > noisy[:, 0]).to(soft.dtype), soft)
+
+
+class ChannelGate(nn.Module):
+    """Which channels of a block are open.
+
+    Args:
+        in_channels: of the block's input, which decides.
+        channels: gates, one per channel that is opened or closed.
+        hidden: units of the hidden layer.
+        tau: temperature of the gradient's sigmoid.
+        generator: draws the first weights, and later the noise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        hidden: int = HIDDEN,
+        tau: float = CHANNEL_TAU,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.tau = tau
+        self._generator = generator
+        self.body = _body(in_channels, hidden, generator)
+        self.head = nn.Linear(hidden, channels)
+        nn.init.normal_(self.head.weight, std=hidden**-0.5, generator=generator)
+        nn.init.zeros_(self.head.bias)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """One per gate: (B, C, H, W) -> (B, G)."""
+        logits: Tensor = self.head(self.body(x.mean((2, 3))))
+        return logits
+
+    def sample(self, logits: Tensor) -> Tensor:
+        """g, 0 or 1, from logits (B, G): without noise in evaluation mode, with a gradient in training mode."""
+        if not self.training:
+            return (logits > 0).to(logits.dtype)
+        noisy = logits + _logistic(logits, self._generator)
+        return _straight_through((noisy > 0).to(logits.dtype), (noisy / self.tau).sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """G for every image and channel: (B, C, H, W) -> (B, G)."""
+        return self.sample(self.logits(x))
+
+
+def _body(channels: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
+    first = nn.Linear(channels, hidden, bias=False)
+    nn.init.kaiming_normal_(first.weight, nonlinearity="relu", generator=generator)
+    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU())
+
+
+def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """The value of the first, to the bit, and the gradient of the second."""
+    return _StraightThrough.apply(hard, soft)  # type: ignore[no-any-return]
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, hard: Tensor, soft: Tensor) -> Tensor:  # noqa: ARG004 - PyTorch's signature
+        return hard.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> tuple[None, Tensor]:  # noqa: ARG004
+        return None, gradient
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    """In (0, 1), both ends left out."""
+    drawn = torch.rand(like.shape, generator=generator, dtype=torch.float64)
+    return drawn.clamp(1e-12, 1 - 1e-12)
+
+
+def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
+    return -(-_uniform(like, generator).log()).log().to(like.device, like.dtype)
+
+
+def _logistic(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.logit(_uniform(like, generator)).to(like.device, like.dtype)
+
+
+def soft_gates(logits: Tensor) -> Tensor:
+    """P(g = 1) of channel gates, sigmoid of their logits: what the batch-shaping and the L0 loss read."""
+    return F.sigmoid(logits)
