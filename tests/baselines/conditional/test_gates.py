@@ -24,9 +24,15 @@ def test_a_block_is_executed_with_the_published_probability_at_first():
     torch.testing.assert_close(gate.logits(x).softmax(1)[:, 1], torch.full((4000,), expected), atol=0.005, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: BlockGate(8, generator=generator()), lambda: ChannelGate(8, 6, generator=generator())]
-)
+def block_gate():
+    return BlockGate(8, generator=generator())
+
+
+def channel_gate():
+    return ChannelGate(8, 6, generator=generator())
+
+
+@pytest.mark.parametrize("make", [block_gate, channel_gate])
 def test_evaluation_is_deterministic_and_training_follows_the_generator(make):
     gate, x = make(), images()
     nn.init.normal_(gate.head.weight, generator=generator(2))

@@ -1,0 +1,290 @@
+"""ResNets with gates on blocks (ConvNet-AIG), on channels (batch-shaping), or without any.
+
+    block:                  x' = ReLU(shortcut(x) + F(x)),  F = BN(W2 ReLU(BN(W1 x)))   basic; a bottleneck has three
+    gate on the block:      x' = ReLU(shortcut(x) + z(x) F(x))                           z 0 or 1 for each image
+    gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                          g 0 or 1 for each, by channel
+
+A bottleneck's channel gates are on the output of its 3 x 3 convolution. In evaluation what is closed is not computed:
+a block runs on the images that execute it, and convolutions without the channels that no image of the batch opens. Work
+is counted image by image, gates included. Shapes: B images, C channels, L blocks, N classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from baselines.conditional.gates import BlockGate, ChannelGate
+
+Gating = Literal["none", "blocks", "channels"]
+IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+FIRST_BOTTLENECK = 50
+EXPANSION = 4
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a ResNet is made of.
+
+    Attributes:
+        stem: channels of the first convolution.
+        widths: of the stages.
+        blocks: of each stage.
+        bottleneck: whether blocks are 1x1, 3x3, 1x1 convolutions, the last four times as wide.
+        large: 7x7 stem with stride 2 and a max pool, as for ImageNet; else a 3x3 stem.
+    """
+
+    stem: int
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    bottleneck: bool
+    large: bool
+
+
+def architecture(name: str) -> Architecture:
+    """``cifar-20`` (any depth 6n + 2) or ``imagenet-50`` (18, 34, 50, 101).
+
+    Raises:
+        ValueError: for another name.
+    """
+    family, _, number = name.partition("-")
+    depth = int(number) if number.isdecimal() else 0
+    if family == "cifar" and depth >= 8 and depth % 6 == 2:
+        return Architecture(16, (16, 32, 64), ((depth - 2) // 6,) * 3, bottleneck=False, large=False)
+    if family == "imagenet" and depth in IMAGENET:
+        return Architecture(64, (64, 128, 256, 512), IMAGENET[depth], bottleneck=depth >= FIRST_BOTTLENECK, large=True)
+    depths = ", ".join(str(each) for each in IMAGENET)
+    raise ValueError(f"architecture must be cifar-DEPTH with depth 6n + 2, or imagenet- and {depths}; got {name!r}")
+
+
+@dataclass
+class Outcome:
+    """What a pass gives.
+
+    Attributes:
+        logits: (B, N).
+        executed: share of each block's gates that is open: z of block gates, else 1, (B, L).
+        soft_gates: P(open) of the channel gates of every block that has them, (B, G) each.
+        macs: multiply-accumulate operations of every image, (B,), gates included.
+    """
+
+    logits: Tensor
+    executed: Tensor
+    soft_gates: list[Tensor]
+    macs: Tensor
+
+
+class Block(nn.Module):
+    """A residual block and its gates.
+
+    Args:
+        in_channels: C of its input.
+        width: of its inner convolutions.
+        stride: of its 3x3 convolution (the first of a basic block's two).
+        bottleneck: see ``Architecture``.
+        gating: see ``GatedResNet``.
+        generator: draws first weights and noise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int,
+        bottleneck: bool,
+        gating: Gating,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.out_channels = width * EXPANSION if bottleneck else width
+        if bottleneck:
+            self.convolutions = [
+                _convolution(in_channels, width, 1, 1, generator),
+                _convolution(width, width, 3, stride, generator),
+                _convolution(width, self.out_channels, 1, 1, generator),
+            ]
+        else:
+            self.convolutions = [
+                _convolution(in_channels, width, 3, stride, generator),
+                _convolution(width, width, 3, 1, generator),
+            ]
+        self.norms = [nn.BatchNorm2d(conv.out_channels) for conv in self.convolutions]
+        self._convolutions, self._norms = nn.ModuleList(self.convolutions), nn.ModuleList(self.norms)
+        self.shortcut: nn.Sequential | None = None
+        if stride > 1 or in_channels != self.out_channels:
+            projection = _convolution(in_channels, self.out_channels, 1, stride, generator)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(self.out_channels))
+        self.block_gate = BlockGate(in_channels, generator=generator) if gating == "blocks" else None
+        self.channel_gate = ChannelGate(in_channels, width, generator=generator) if gating == "channels" else None
+
+    def residual(self, x: Tensor, gates: Tensor | None = None) -> Tensor:
+        """F: (B, C, H, W) -> (B, C', H', W'); channel gates (B, G) close channels before the last convolution."""
+        last = len(self.convolutions) - 1
+        for index, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            if index == last and gates is not None:
+                x = x * gates[:, :, None, None]
+            x = norm(conv(x))
+            if index < last:
+                x = F.relu(x)
+        return x
+
+    def residual_of_open(self, x: Tensor, gates: Tensor, like: Tensor) -> Tensor:
+        """F in evaluation, without the channels that no image opens; of the shape of ``like``."""
+        opened = gates.any(0).nonzero()[:, 0]
+        if len(opened) == 0:
+            nothing: Tensor = self.norms[-1](torch.zeros_like(like))
+            return nothing
+        *before, gated, final = self.convolutions
+        for conv, norm in zip(before, self.norms[: len(before)], strict=True):
+            x = F.relu(norm(conv(x)))
+        norm = self.norms[len(before)]
+        assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
+        x = F.conv2d(x, gated.weight[opened], None, stride=gated.stride[0], padding=int(gated.padding[0]))
+        x = F.batch_norm(
+            x,
+            norm.running_mean[opened],
+            norm.running_var[opened],
+            norm.weight[opened],
+            norm.bias[opened],
+            eps=norm.eps,
+        )
+        x = F.relu(x) * gates[:, opened][:, :, None, None]
+        x = F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]))
+        out: Tensor = self.norms[-1](x)
+        return out
+
+
+class GatedResNet(nn.Module):
+    """A ResNet whose blocks, or their channels, open for each image by itself.
+
+    Args:
+        name: see ``architecture``.
+        classes: N.
+        in_channels: of the images.
+        gating: "none", "blocks" or "channels".
+        targets: rate of execution of each block; one whose target is 1 always runs and has no gate. None: all have one.
+        generator: draws first weights and noise.
+
+    Raises:
+        ValueError: for an unknown name or a wrong number of targets.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: int,
+        *,
+        in_channels: int = 3,
+        gating: Gating = "none",
+        targets: Sequence[float] | None = None,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        made = architecture(name)
+        count = sum(made.blocks)
+        if targets is not None and len(targets) != count:
+            raise ValueError(f"{name} has {count} blocks, got {len(targets)} targets")
+        self.large = made.large
+        self.stem = _convolution(in_channels, made.stem, 7 if made.large else 3, 2 if made.large else 1, generator)
+        self.stem_norm = nn.BatchNorm2d(made.stem)
+        self.blocks: list[Block] = []
+        channels = made.stem
+        for stage, (width, number) in enumerate(zip(made.widths, made.blocks, strict=True)):
+            for place in range(number):
+                always = targets is not None and targets[len(self.blocks)] >= 1
+                block = Block(
+                    channels,
+                    width,
+                    stride=2 if stage > 0 and place == 0 else 1,
+                    bottleneck=made.bottleneck,
+                    gating="none" if always else gating,
+                    generator=generator,
+                )
+                self.blocks.append(block)
+                channels = block.out_channels
+        self._blocks = nn.ModuleList(self.blocks)
+        self.classifier = nn.Linear(channels, classes)
+        nn.init.normal_(self.classifier.weight, std=0.01, generator=generator)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, images: Tensor, *, skip: bool = True) -> Outcome:
+        """A pass over images (B, C, H, W).
+
+        Args:
+            images: floating point.
+            skip: in evaluation, leave out what is closed; else compute all and multiply by the gates, as in training.
+        """
+        x = F.relu(self.stem_norm(self.stem(images)))
+        macs = _macs(self.stem, x)
+        if self.large:
+            x = F.max_pool2d(x, 3, 2, 1)
+        total = torch.full((len(images),), float(macs), device=images.device, dtype=torch.float64)
+        executed, soft = [], []
+        for block in self.blocks:
+            x, opened, gates, work = _run(block, x, skip=skip and not self.training)
+            executed.append(opened)
+            soft += [gates] if gates is not None else []
+            total += work
+        logits = self.classifier(x.mean((2, 3)))
+        total += self.classifier.weight.numel()
+        return Outcome(logits, torch.stack(executed, dim=1), soft, total)
+
+
+def _run(block: Block, x: Tensor, *, skip: bool) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """A block's output, its executed share (B,), its soft channel gates, and its work (B,)."""
+    batch = len(x)
+    through = x if block.shortcut is None else block.shortcut(x)
+    work = torch.zeros(batch, device=x.device, dtype=torch.float64)
+    if block.shortcut is not None:
+        work += float(_macs(block.shortcut[0], through))
+    parts = _parts(block, x, through)
+    if block.block_gate is not None:
+        z = block.block_gate(x)
+        work += _gate_macs(block.block_gate) + z.detach().double() * sum(parts)
+        if skip:
+            chosen = z.nonzero()[:, 0]
+            # Not in place: the shortcut may be the input itself.
+            through = through.index_add(0, chosen, block.residual(x[chosen])) if len(chosen) else through
+        else:
+            through = through + z[:, None, None, None] * block.residual(x)
+        return F.relu(through), z, None, work
+    if block.channel_gate is not None:
+        logits = block.channel_gate.logits(x)
+        gates = block.channel_gate.sample(logits)
+        share = gates.detach().double().mean(1)
+        work += _gate_macs(block.channel_gate) + sum(parts[:-2]) + share * (parts[-2] + parts[-1])
+        residual = block.residual_of_open(x, gates, through) if skip else block.residual(x, gates)
+        return F.relu(through + residual), gates.mean(1), logits.sigmoid(), work
+    work += sum(parts)
+    return F.relu(through + block.residual(x)), x.new_ones(batch), None, work
+
+
+def _parts(block: Block, x: Tensor, out: Tensor) -> list[float]:
+    """Multiply-accumulate operations of each convolution of the residual branch, for one image."""
+    sizes = [out.shape[2:].numel()] * len(block.convolutions)
+    if len(sizes) > 2:  # a bottleneck's first convolution has no stride
+        sizes[0] = x.shape[2:].numel()
+    return [float(conv.weight.numel() * size) for conv, size in zip(block.convolutions, sizes, strict=True)]
+
+
+def _macs(conv: nn.Module, out: Tensor) -> int:
+    """Multiply-accumulate operations of a convolution without groups that made ``out``, for one image."""
+    weight = conv.weight
+    assert isinstance(weight, Tensor)  # noqa: S101
+    return weight.numel() * out.shape[2:].numel()
+
+
+def _gate_macs(gate: nn.Module) -> float:
+    return float(sum(module.weight.numel() for module in gate.modules() if isinstance(module, nn.Linear)))
+
+
+def _convolution(inputs: int, outputs: int, side: int, stride: int, generator: torch.Generator) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    return conv

@@ -1,0 +1,118 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from baselines.conditional.gates import BlockGate, ChannelGate
+from baselines.conditional.resnet import GatedResNet, architecture
+from bench.measure import flops
+
+
+def make(name="cifar-20", **options):
+    torch.manual_seed(0)
+    network = GatedResNet(name, 10, generator=torch.Generator().manual_seed(0), **options)
+    for module in network.modules():  # as after some training: gates that differ, statistics that are not 0 and 1
+        if isinstance(module, BlockGate | ChannelGate):
+            nn.init.normal_(module.head.weight, std=2.0)
+            nn.init.normal_(module.head.bias, std=0.3)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return network
+
+
+def images(batch=6, side=16):
+    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("gating", ["blocks", "channels"])
+@pytest.mark.parametrize("name", ["cifar-20", "imagenet-18", "imagenet-50"])
+def test_what_is_skipped_is_what_the_gates_would_have_made_zero(name, gating):
+    network = make(name, gating=gating).double().eval()
+    x = images(side=32).double()
+    with torch.no_grad():
+        skipped, masked = network(x), network(x, skip=False)
+    torch.testing.assert_close(skipped.logits, masked.logits, rtol=1e-10, atol=1e-10)
+    assert torch.equal(skipped.logits.argmax(1), masked.logits.argmax(1))
+    assert torch.equal(skipped.executed, masked.executed)
+    assert torch.equal(skipped.macs, masked.macs)
+    assert 0 < skipped.executed.mean() < 1
+
+
+def test_a_batch_that_executes_nothing_and_one_that_opens_nothing():
+    for gating in ("blocks", "channels"):
+        network = make(gating=gating).eval()
+        for module in network.modules():
+            if isinstance(module, BlockGate):
+                module.head.bias.data = torch.tensor([1e3, -1e3])
+            if isinstance(module, ChannelGate):
+                module.head.bias.data.fill_(-1e3)
+        with torch.no_grad():
+            outcome = network(images())
+        assert outcome.executed.sum() == 0
+        torch.testing.assert_close(outcome.logits, network(images(), skip=False).logits)
+
+
+@pytest.mark.parametrize(("depth", "gmacs"), [(18, 1.814), (34, 3.664), (50, 4.089), (101, 7.801)])
+def test_published_work_of_the_networks_without_gates(depth, gmacs):
+    network = GatedResNet(f"imagenet-{depth}", 1000, generator=torch.Generator()).eval()
+    with torch.no_grad():
+        macs = network(torch.zeros(1, 3, 224, 224)).macs
+    assert macs.item() / 1e9 == pytest.approx(gmacs, abs=0.0006)
+
+
+def test_without_gates_it_is_torchvisions_resnet():
+    ours, theirs = GatedResNet("imagenet-50", 1000, generator=torch.Generator()), torchvision.models.resnet50()
+    shapes = sorted(tuple(parameter.shape) for parameter in ours.parameters())
+    assert shapes == sorted(tuple(parameter.shape) for parameter in theirs.parameters())
+
+
+@pytest.mark.parametrize("gating", ["none", "blocks", "channels"])
+def test_counted_work_is_what_one_image_costs(gating):
+    network = make(gating=gating).eval()
+    with torch.no_grad():
+        for image in images(3):
+            outcome = network(image[None])
+            counted = flops.count(lambda image=image: network(image[None]))
+            assert counted == pytest.approx(2 * outcome.macs.item(), rel=1e-6)
+
+
+def test_a_block_whose_target_is_one_has_no_gate_and_always_runs():
+    targets = [1, 0.5, 0.5, 1, 0.5, 0.5, 1, 0.5, 0.5]
+    network = make(gating="blocks", targets=targets).eval()
+    assert [block.block_gate is None for block in network.blocks] == [target == 1 for target in targets]
+    with torch.no_grad():
+        executed = network(images()).executed
+    assert all((executed[:, place] == 1).all() for place in (0, 3, 6))
+
+
+@pytest.mark.parametrize("gating", ["none", "blocks", "channels"])
+def test_a_training_step_reaches_every_parameter(gating):
+    network = make(gating=gating)
+    outcome = network(images(8))
+    loss = outcome.logits.square().mean() + outcome.executed.mean()
+    loss = loss + sum(gates.mean() for gates in outcome.soft_gates)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert len(outcome.soft_gates) == (9 if gating == "channels" else 0)
+
+
+def test_depths_of_the_published_cifar_networks():
+    for depth, blocks in ((20, 9), (32, 15), (56, 27), (110, 54)):
+        made = architecture(f"cifar-{depth}")
+        assert sum(made.blocks) == blocks
+    assert len(GatedResNet("imagenet-101", 10, gating="blocks", generator=torch.Generator()).blocks) == 33
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cifar-21", {}, "cifar-DEPTH with depth 6n [+] 2, or imagenet- and 18, 34, 50, 101; got 'cifar-21'"),
+        ("imagenet-19", {}, "got 'imagenet-19'"),
+        ("resnet", {}, "got 'resnet'"),
+        ("cifar-20", {"targets": [1.0]}, "cifar-20 has 9 blocks, got 1 targets"),
+    ],
+)
+def test_what_does_not_fit_is_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        GatedResNet(name, 10, generator=torch.Generator(), **options)
