@@ -5,7 +5,8 @@
     branch 2:  g_l = encode(Y_l)                         spatial goodness
                a_l = W_l g_l + b_l                       W_l, b_l drawn once, never trained
                L_l = CE(a_l, label)                      trains Conv's parameters (and gamma and beta of the LayerNorm
-                                                         before it, if they are trained), and nothing else
+                                                         before it and the gate of its channels, if there are any),
+                                                         and nothing else
 
 Shapes: B images, C channels, H x W pixels, N classes, P patches per side.
 """
@@ -37,6 +38,7 @@ class ConvUnit(nn.Module):
         pool: side of the pooling window after the convolution; 1 for none.
         stride: of the convolution.
         pooling: kind of pooling, see ``asge.pooling.pool2d``.
+        gate: of the input's channels, before the convolution, see ``asge.gating``; None for none.
         generator: draws the convolution's first weights.
     """
 
@@ -48,9 +50,11 @@ class ConvUnit(nn.Module):
         *,
         stride: int = 1,
         pooling: Pooling = "rms",
+        gate: nn.Module | None = None,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.gate = gate
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
         self.conv.bias = nn.Parameter(torch.zeros(out_channels))
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu", generator=generator)
@@ -59,6 +63,10 @@ class ConvUnit(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """Y = ReLU(Conv(X)): (B, C, H, W) -> (B, C', H, W)."""
+        return self.convolve(x if self.gate is None else self.gate(x))
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """The same for X whose channels have passed the gate, if there is one."""
         return F.relu(self.conv(x), inplace=True)
 
     def propagate(self, y: Tensor) -> Tensor:
@@ -79,7 +87,7 @@ class ASGEBlock(nn.Module):
         in_channels, out_channels: of the 3x3 convolution (padding 1).
         patches: patches per side of the encoding.
         classes: N.
-        pool, stride, pooling: see ``ConvUnit``.
+        pool, stride, pooling, gate: see ``ConvUnit``; a gate is trained by the block's own loss.
         affine: gamma and beta of the LayerNorm before this block, which are trained by it, with its own loss.
         reduction: "mean" or "sum" of squares in a patch.
         projection: "signs" (equally likely +1 and -1) or "gaussian", for the fixed W_l.
@@ -100,6 +108,7 @@ class ASGEBlock(nn.Module):
         pool: int = 1,
         stride: int = 1,
         pooling: Pooling = "rms",
+        gate: nn.Module | None = None,
         affine: bool = False,
         reduction: Reduction = "mean",
         projection: Projection = "signs",
@@ -107,7 +116,9 @@ class ASGEBlock(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.unit = ConvUnit(in_channels, out_channels, pool, stride=stride, pooling=pooling, generator=generator)
+        self.unit = ConvUnit(
+            in_channels, out_channels, pool, stride=stride, pooling=pooling, gate=gate, generator=generator
+        )
         self.gamma = nn.Parameter(torch.ones(in_channels, 1, 1)) if affine else None
         self.beta = nn.Parameter(torch.zeros(in_channels, 1, 1)) if affine else None
         self.patches = patches
@@ -123,7 +134,12 @@ class ASGEBlock(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """Y_l: (B, C, H, W) -> (B, C', H, W)."""
-        return self.unit.activate(self.rescale(x))
+        return self.unit.convolve(self.prepare(x))
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What the convolution reads: X_l, rescaled and gated."""
+        x = self.rescale(x)
+        return x if self.unit.gate is None else self.unit.gate(x)
 
     def rescale(self, x: Tensor) -> Tensor:
         """X_l with gamma and beta of the LayerNorm that it comes from."""

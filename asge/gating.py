@@ -6,12 +6,15 @@
 
 At first alpha = 1, gamma = beta = 0, and y = x. Where gamma is above 0 channels compete, where it is below they
 cooperate. Shapes: B images, C channels, any number of dimensions behind them.
+
+Methods have such gates before convolutions by their settings, with timm's squeeze-and-excitation (Hu, Shen, Sun, CVPR
+2018) as GCT's rival at the same places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +22,9 @@ from torch import Tensor, nn
 Mode = Literal["l2", "l1"]
 Gate = Literal["tanh", "sigmoid", "elu"]
 Where = Literal["every", "block"]
+Gating = Literal["none", "gct", "gct-l1", "se"]
 EPS = 1e-5
+G = TypeVar("G", bound=nn.Module)
 
 
 class GatedChannelTransform(nn.Module):
@@ -82,7 +87,7 @@ class GatedChannelTransform(nn.Module):
 class Gated(nn.Sequential):
     """A gate and the convolution after it."""
 
-    def __init__(self, transform: GatedChannelTransform, convolution: nn.Conv2d) -> None:
+    def __init__(self, transform: nn.Module, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.transform = transform
         self.convolution = convolution
@@ -106,6 +111,23 @@ def add_gct(
     Raises:
         ValueError: for an unknown place, or a model that has no convolution there.
     """
+    return add_gates(model, where, lambda channels: GatedChannelTransform(channels, mode, eps, gate))
+
+
+def add_gates(model: nn.Module, where: Where, make: Callable[[int], G]) -> list[G]:
+    """Put gates of any kind before convolutions of a model.
+
+    Args:
+        model: see ``add_gct``.
+        where: see there.
+        make: makes a gate of a number of channels.
+
+    Returns:
+        The gates, in the order of the model's convolutions.
+
+    Raises:
+        ValueError: for an unknown place, or a model that has no convolution there.
+    """
     if where not in ("every", "block"):
         raise ValueError(f"where must be 'every' or 'block', got {where!r}")
     places = list(_convolutions(model) if where == "every" else _first_of_blocks(model))
@@ -113,20 +135,58 @@ def add_gct(
         raise ValueError(f"{type(model).__name__} has no {'convolution' if where == 'every' else 'residual block'}")
     gates = []
     for parent, name, convolution in places:
-        transform = GatedChannelTransform(convolution.in_channels, mode, eps, gate).to(convolution.weight.device)
-        setattr(parent, name, Gated(transform, convolution))
-        gates.append(transform)
+        gate = make(convolution.in_channels).to(convolution.weight.device)
+        setattr(parent, name, Gated(gate, convolution))
+        gates.append(gate)
     return gates
 
 
+def make_gate(gating: Gating, channels: int, *, activation: Gate = "tanh", generator: torch.Generator) -> nn.Module:
+    """A gate by name.
+
+    Args:
+        gating: "gct" (l2), "gct-l1", or "se", timm's squeeze-and-excitation with a sixteenth of the channels.
+        channels: C.
+        activation: of GCT, see ``GatedChannelTransform``.
+        generator: draws the weights of "se"; GCT has nothing random.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if gating in ("gct", "gct-l1"):
+        return GatedChannelTransform(channels, "l2" if gating == "gct" else "l1", gate=activation)
+    if gating != "se":
+        raise ValueError(f"gating must be 'gct', 'gct-l1' or 'se', got {gating!r}")
+    from timm.layers.squeeze_excite import SEModule  # a second to import, and only here needed
+
+    gate: nn.Module = SEModule(channels)
+    for module in gate.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            module.bias = nn.Parameter(torch.zeros(module.out_channels))
+    return gate
+
+
+def gammas(model: nn.Module) -> list[Tensor]:
+    """The gamma of every GCT gate of a model, (C,) each, in the order of its modules."""
+    return [module.gamma.detach() for module in model.modules() if isinstance(module, GatedChannelTransform)]
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters for an optimiser: all with weight decay, but for the gates' beta, which has none."""
-    free = {id(module.beta) for module in model.modules() if isinstance(module, GatedChannelTransform)}
+    """Parameters for an optimiser: all with weight decay, but for the beta of GCT's gates, which has none."""
+    return groups_without_decay(
+        model, [module.beta for module in model.modules() if isinstance(module, GatedChannelTransform)], weight_decay
+    )
+
+
+def groups_without_decay(model: nn.Module, free: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for an optimiser: all of a model with weight decay, but for some, which have none."""
+    without = {id(parameter) for parameter in free}
     parameters = list(model.parameters())
-    return [
-        {"params": [each for each in parameters if id(each) not in free], "weight_decay": weight_decay},
-        {"params": [each for each in parameters if id(each) in free], "weight_decay": 0.0},
-    ]
+    groups = [{"params": [each for each in parameters if id(each) not in without], "weight_decay": weight_decay}]
+    if without:
+        groups.append({"params": [each for each in parameters if id(each) in without], "weight_decay": 0.0})
+    return groups
 
 
 def _convolutions(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d]]:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from asge import strategies
 from asge.block import Projection
+from asge.gating import Gate, Gating, Where, gammas
 from asge.goodness import Reduction, Rule
 from asge.network import ASGENetwork
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
 from asge.pooling import Pooling
 from asge.stage import Stage
 from asge.step import StepName
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Neutral, TaskShape, TrainingBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,9 @@ class ASGESettings:
         projection, scale: the fixed W_l, see ``asge.block.ASGEBlock``.
         pooling: in branch 1, see ``asge.pooling.pool2d``.
         affine: whether LayerNorm's gamma and beta are trained, by the block after it.
+        gating: gates of channels before convolutions: GCT with l2 or l1 norms, or squeeze-and-excitation.
+        gating_where: before every convolution, or before the first on maps of each size, which begins a block.
+        gate_activation: of GCT, see ``asge.gating.GatedChannelTransform``.
         classifier_epochs: 0 if the classifiers of `last` and `fusion` train along with the blocks, on features that
             pass no gradient back; else they train in so many epochs at the end, with a schedule of their own, when
             the blocks are done.
@@ -48,6 +52,9 @@ class ASGESettings:
     scale: Annotated[float, Gt(0)] = 1.0
     pooling: Pooling = "rms"
     affine: bool = False
+    gating: Annotated[Gating, Neutral] = "none"
+    gating_where: Annotated[Where, Neutral] = "every"
+    gate_activation: Annotated[Gate, Neutral] = "tanh"
     classifier_epochs: Annotated[int, Ge(0)] = 0
     step: StepName = "fast"
     optimiser: OptimiserName = "adamw"
@@ -67,6 +74,9 @@ def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Gene
         rule=settings.rule,
         pooling=settings.pooling,
         affine=settings.affine,
+        gating=settings.gating,
+        gating_where=settings.gating_where,
+        gate_activation=settings.gate_activation,
         reduction=settings.reduction,
         projection=settings.projection,
         scale=settings.scale,
@@ -179,6 +189,11 @@ class ASGELearner:
         """Mean of Y_l squared, over images, channels and space, of every layer."""
         y_by_layer = self.network.activations(images.contiguous(memory_format=torch.channels_last))
         return [y.square().mean() for y in y_by_layer]
+
+    def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:  # noqa: ARG002
+        """``gamma`` of GCT's gates, first to last: above 0 channels compete, below they cooperate."""
+        found = gammas(self.network)
+        return {"gamma": found} if found else {}
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without one, all that are trained."""

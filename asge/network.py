@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asge.block import ASGEBlock, Projection
+from asge.gating import Gate, Gating, Where, make_gate
 from asge.goodness import Reduction, Rule, patches_per_side
 from asge.pooling import Pooling
 
@@ -76,6 +77,30 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
     return layers
 
 
+def gates(
+    layers: list[Layer], gating: Gating, where: Where, activation: Gate, generator: torch.Generator
+) -> list[nn.Module | None]:
+    """The gate before every convolution of a plan.
+
+    Args:
+        layers: of the plan.
+        gating: "none", or see ``asge.gating.make_gate``.
+        where: before "every" convolution, or before the first on maps of each size, which begins a "block".
+        activation: see ``make_gate``.
+        generator: see there.
+    """
+    made: list[nn.Module | None] = []
+    size: tuple[int, int] | None = None
+    for layer in layers:
+        first = (layer.height, layer.width) != size
+        size = layer.height, layer.width
+        if gating == "none" or (where == "block" and not first):
+            made.append(None)
+        else:
+            made.append(make_gate(gating, layer.in_channels, activation=activation, generator=generator))
+    return made
+
+
 class ASGENetwork(nn.Module):
     """A stack of ASGE blocks and the linear classifiers of its prediction strategies.
 
@@ -85,6 +110,7 @@ class ASGENetwork(nn.Module):
         plan: see ``parse_plan``.
         alpha, rule: see ``asge.goodness.patches_per_side``.
         pooling, affine, reduction, projection, scale: see ``ASGEBlock``; no block is affine on the images.
+        gating, gating_where, gate_activation: see ``gates``.
         generator: draws everything random, on the CPU.
 
     Attributes:
@@ -107,13 +133,17 @@ class ASGENetwork(nn.Module):
         reduction: Reduction = "mean",
         projection: Projection = "signs",
         scale: float = 1.0,
+        gating: Gating = "none",
+        gating_where: Where = "every",
+        gate_activation: Gate = "tanh",
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         layers = parse_plan(plan, shape)
         last_channels = layers[-1].channels
         self.blocks: list[ASGEBlock] = []
-        for layer in layers:
+        before = gates(layers, gating, gating_where, gate_activation, generator)
+        for layer, gate in zip(layers, before, strict=True):
             size = min(layer.height, layer.width)
             block = ASGEBlock(
                 layer.in_channels,
@@ -123,6 +153,7 @@ class ASGENetwork(nn.Module):
                 pool=layer.pool,
                 stride=layer.stride,
                 pooling=pooling,
+                gate=gate,
                 affine=affine and bool(self.blocks),
                 reduction=reduction,
                 projection=projection,

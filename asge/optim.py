@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-OptimiserName = Literal["adamw", "adam", "sgd"]
-ScheduleName = Literal["one-cycle", "cosine", "flat-linear", "milestones", "constant"]
+OptimiserName = Literal["adamw", "adam", "sgd", "nesterov"]
+ScheduleName = Literal["one-cycle", "cosine", "flat-linear", "milestones", "steps", "late-steps", "constant"]
 LearningRate = Annotated[float, Gt(0)]
 WeightDecay = Annotated[float, Ge(0)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
 
 ONE_CYCLE_WARM_UP = 0.25
 """Share of training in which one-cycle rises to its peak."""
-MILESTONES = (0.5, 0.75, 0.89, 0.94)
-"""Shares of training after each of which `milestones` takes a quarter of the rate (Nøkland & Eidnes 2019)."""
+STEPS: dict[str, tuple[float, tuple[float, ...]]] = {
+    "milestones": (0.25, (0.5, 0.75, 0.89, 0.94)),
+    "steps": (0.1, (3 / 7, 5 / 7)),
+    "late-steps": (0.1, (0.6, 0.75, 0.9)),
+}
+"""Schedules that multiply the rate by a factor after some shares of training: Nøkland & Eidnes', ConvNet-AIG's (epochs
+150 and 250 of 350), batch-shaping's (300, 375 and 450 of 500)."""
 
 
 class OptimiserSettings(Protocol):
@@ -41,8 +46,8 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
     """The learning rate as a share of its peak, at ``progress`` from 0 (start) to 1 (end of training).
 
     constant: 1. cosine: half a cosine from 1 to 0. flat-linear: 1 for the first half, then linear to 0. one-cycle:
-    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones: 1, and a quarter of what it was
-    after each of ``MILESTONES``.
+    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones, steps, late-steps: 1, then less
+    after each of their ``STEPS``.
     """
     if schedule == "constant":
         return 1.0
@@ -50,23 +55,27 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * progress))
     if schedule == "flat-linear":
         return min(1.0, 2 * (1 - progress))
-    if schedule == "milestones":
-        return float(0.25 ** sum(progress >= milestone for milestone in MILESTONES))
+    if schedule in STEPS:
+        factor, shares = STEPS[schedule]
+        return float(factor ** sum(progress >= share for share in shares))
     if schedule == "one-cycle":
         if progress < ONE_CYCLE_WARM_UP:
             return 0.04 + 0.96 * progress / ONE_CYCLE_WARM_UP
         return 0.5 * (1 + math.cos(math.pi * (progress - ONE_CYCLE_WARM_UP) / (1 - ONE_CYCLE_WARM_UP)))
-    raise ValueError(f"schedule must be one of one-cycle, cosine, flat-linear, milestones, constant, got {schedule!r}")
+    raise ValueError(f"schedule must be one of {', '.join(get_args(ScheduleName))}, got {schedule!r}")
 
 
 class ScheduledOptimiser:
     """A PyTorch optimiser whose learning rate follows a schedule over a known number of steps.
 
     Its updates work parameter by parameter: one instance over the parameters of many blocks is the same as one per
-    block. A parameter without a gradient is left alone.
+    block. A parameter without a gradient is left alone. Parameters may come in groups, as PyTorch's optimisers take
+    them, with a weight decay of their own.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], settings: OptimiserSettings, total_steps: int) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], settings: OptimiserSettings, total_steps: int
+    ) -> None:
         self._schedule: ScheduleName = settings.schedule
         self._peak = settings.learning_rate
         self._total = max(1, total_steps)
@@ -95,12 +104,15 @@ class ScheduledOptimiser:
         self._optimiser.load_state_dict(state["optimiser"])
 
 
-def _make(parameters: list[Tensor], settings: OptimiserSettings) -> torch.optim.Optimizer:
+def _make(parameters: list[Any], settings: OptimiserSettings) -> torch.optim.Optimizer:
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimiser == "adamw":
         return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
     if settings.optimiser == "adam":
         return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=settings.momentum, weight_decay=decay, fused=True)
-    raise ValueError(f"optimiser must be one of adamw, adam, sgd, got {settings.optimiser!r}")
+    if settings.optimiser in ("sgd", "nesterov"):
+        nesterov = settings.optimiser == "nesterov"
+        return torch.optim.SGD(
+            parameters, rate, momentum=settings.momentum, weight_decay=decay, nesterov=nesterov, fused=True
+        )
+    raise ValueError(f"optimiser must be one of adamw, adam, sgd, nesterov, got {settings.optimiser!r}")

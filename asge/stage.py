@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from asge.block import ASGEBlock
+from asge.gating import parameter_groups
 from asge.optim import OptimiserSettings, ScheduledOptimiser
 from asge.step import StepName, autograd_step, fast_step
 
@@ -49,7 +50,8 @@ class Stage:
         self.blocks = blocks
         self._local_step = STEPS[step]
         self._optimisers = {
-            index: ScheduledOptimiser(group, settings, total_steps) for index, group in _groups(blocks).items()
+            index: ScheduledOptimiser(parameter_groups(group, settings.weight_decay), settings, total_steps)
+            for index, group in _groups(blocks).items()
         }
 
     def train_step(
@@ -92,13 +94,14 @@ class Stage:
             optimiser.load_state_dict(state[str(index)])
 
 
-def _groups(blocks: Sequence[ASGEBlock]) -> dict[int, list[Tensor]]:
-    """Parameters that are updated together, by the index of the last of their blocks."""
-    groups: dict[int, list[Tensor]] = {}
-    waiting: list[Tensor] = []
+def _groups(blocks: Sequence[ASGEBlock]) -> dict[int, nn.Module]:
+    """Blocks that are updated together, by the index of the last of them."""
+    groups: dict[int, nn.Module] = {}
+    waiting: list[ASGEBlock] = []
     for index, block in enumerate(blocks):
-        waiting += block.parameters()
-        if index + 1 == len(blocks) or sum(parameter.nbytes for parameter in waiting) >= GROUP_BYTES:
-            groups[index] = waiting
+        waiting.append(block)
+        size = sum(parameter.nbytes for each in waiting for parameter in each.parameters())
+        if index + 1 == len(blocks) or size >= GROUP_BYTES:
+            groups[index] = nn.ModuleList(waiting)
             waiting = []
     return groups

@@ -13,7 +13,8 @@ Both functions do the same:
     dL/dg = dL/da W
     dL/dY = 2 Y * dL/dg of the patch / pixels of the patch
     dL/dZ = dL/dY                          since Y = 0 wherever ReLU is closed
-    dL/dConv                               the convolution's weight gradient; that of its input is not needed
+    dL/dConv                               the convolution's weight gradient; that of its input is not needed, unless
+                                           there is a gate before it
 
 So nothing has to be kept for a backward pass: dL/dZ is written over Y, the squares are made a few images at a time, and
 RMSPool's windows serve the patches too where these are made of whole windows.
@@ -75,7 +76,13 @@ def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: boo
 @torch.no_grad()
 def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
     """The same as ``autograd_step``, without autograd."""
-    y = block.activate(x)
+    gated: Tensor | None = None
+    if block.unit.gate is None:
+        y = block.activate(x)
+    else:
+        with torch.enable_grad():  # a gate may be any module; the convolution after it is not differentiated here
+            gated = block.prepare(x)
+        y = block.unit.convolve(gated.detach())
     features = pooled(y)
     next_input, g = _branches(block, y, propagate=propagate)
     logits = F.linear(g.flatten(1), block.weight, block.bias)
@@ -86,7 +93,10 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -
     if block.reduction == "mean":
         by_goodness /= goodness.areas(y.shape[2], y.shape[3], block.patches, g)
     _multiply_patches(y, 2 * by_goodness)
-    _set_gradients(block, x, y)
+    if gated is None:
+        _set_gradients(block, x, y)
+    else:
+        _set_gradients_through_gate(block, gated, y)
     return Outcome(loss, features, next_input)
 
 
@@ -146,10 +156,7 @@ def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
     where dL/dW(X) is the weight gradient with X for input, and the dot sums over output channels and kernel.
     """
     conv = block.unit.conv
-    _, by_weight, by_bias = torch.ops.aten.convolution_backward(
-        gradient, x.to(gradient.dtype), conv.weight.to(gradient.dtype), [conv.out_channels], conv.stride,
-        conv.padding, conv.dilation, False, (0, 0), 1, (False, True, True),
-    )  # fmt: skip
+    _, by_weight, by_bias = _convolution_backward(conv, x, gradient, of_input=False)
     if block.gamma is not None and block.beta is not None:
         inside = _sums_inside(gradient, conv, (x.shape[2], x.shape[3]))[:, None]
         _assign(block.gamma, (conv.weight * by_weight).sum((0, 2, 3)))
@@ -157,6 +164,26 @@ def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
         by_weight = torch.addcmul(block.beta * inside, block.gamma, by_weight.to(block.gamma.dtype))
     _assign(conv.weight, by_weight)
     _assign(conv.bias, by_bias)
+
+
+def _set_gradients_through_gate(block: ASGEBlock, gated: Tensor, gradient: Tensor) -> None:
+    """The same where a gate made the convolution's input: its gradient is needed, and autograd takes it from there."""
+    conv = block.unit.conv
+    by_input, by_weight, by_bias = _convolution_backward(conv, gated.detach(), gradient, of_input=True)
+    torch.autograd.backward(gated, by_input.to(gated.dtype))
+    _assign(conv.weight, by_weight)
+    _assign(conv.bias, by_bias)
+
+
+def _convolution_backward(
+    conv: nn.Conv2d, x: Tensor, gradient: Tensor, *, of_input: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input (anything, if it is not asked for), weight and bias, from that of the output."""
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        gradient, x.to(gradient.dtype), conv.weight.to(gradient.dtype), [conv.out_channels], conv.stride,
+        conv.padding, conv.dilation, False, (0, 0), 1, (of_input, True, True),
+    )  # fmt: skip
+    return gradients
 
 
 def _sums_inside(gradient: Tensor, conv: nn.Conv2d, size: tuple[int, int]) -> Tensor:

@@ -1,8 +1,19 @@
-"""What a learner needs to know about its data and its time: protocols, so that any object with these fields will do."""
+"""What a learner needs to know about its data and its time: protocols, so that any object with these fields will do.
+
+And a mark for settings.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+
+class Neutral:
+    """Marks a setting whose default computes what its method computed before it had that setting.
+
+    As in ``gating: Annotated[Gating, Neutral] = "none"``. With that default it is no part of a run's identity:
+    references and finished runs from before still hold.
+    """
 
 
 class TaskShape(Protocol):

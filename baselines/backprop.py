@@ -2,13 +2,13 @@
 
 On ASGE's topology, the default, the network has ASGE's convolutions, pooling and LayerNorm, and the classifier of its
 strategy `last`: with equal plan and pooling nothing else differs than the loss and the gradient. Other networks are VGG
-with batch normalisation, and whatever timm has.
+with batch normalisation, and whatever timm and torchvision have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,12 +16,17 @@ from annotated_types import Ge
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from asge.block import ConvUnit
+from asge.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
+from asge.network import gates, parse_plan
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
-from asge.pooling import Pooling
-from asge.types import TaskShape, TrainingBudget
+from asge.pooling import Pooling, replace_pools
+from asge.types import Neutral, TaskShape, TrainingBudget
+from baselines.library_models import library_model
 from baselines.stack import Hidden, Stack, Topology, is_vgg8b
-from baselines.timm_models import timm_model
-from baselines.vgg import Activation, Dropout
+from baselines.vgg import Activation, Dropout, VGGBlock
+
+LibraryPools = Literal["own", "soft", "rms", "max", "avg"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,15 @@ class BackpropSettings:
     """Settings of backprop.
 
     Attributes:
-        model: "stack", made of the settings below, or "timm:NAME", any model of timm, see ``baselines.timm_models``.
+        model: "stack", made of the settings below, or "timm:NAME" or "torchvision:NAME", any of their models, see
+            ``baselines.library_models``.
         topology, plan, hidden, pooling, activation, dropout: of a stack, see ``baselines.stack``.
+        library_pools: what a library's model has instead of its own pools, see ``asge.pooling.replace_pools``.
+        gating, gate_activation: gates of channels before convolutions, see ``asge.gating.make_gate``.
+        gating_where: before every convolution, or before the first of each block: of a stack, the first on maps of each
+            size; of a library's model, the first in each residual block.
+        gate_epochs: for so many epochs at the start only gates are trained, as when they are put into a network that
+            has been trained; batch normalisation then keeps its statistics.
         accumulate: parts into which a batch is cut, one after the other; their gradients are added up. The step is the
             same, its memory is not; with batch normalisation, whose statistics are then a part's, it is another.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
@@ -43,6 +55,11 @@ class BackpropSettings:
     pooling: Pooling = "rms"
     activation: Activation = "relu"
     dropout: Dropout = 0.0
+    library_pools: Annotated[LibraryPools, Neutral] = "own"
+    gating: Annotated[Gating, Neutral] = "none"
+    gating_where: Annotated[Where, Neutral] = "every"
+    gate_activation: Annotated[Gate, Neutral] = "tanh"
+    gate_epochs: Annotated[int, Ge(0), Neutral] = 0
     accumulate: Annotated[int, Ge(1)] = 1
     optimiser: OptimiserName = "adamw"
     learning_rate: LearningRate = 3e-3
@@ -57,12 +74,56 @@ def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.
     Raises:
         ValueError: where settings and task do not go together.
     """
+    _check(settings)
     if settings.model == "stack":
-        return Stack(task.shape, task.classes, settings, pooled=settings.topology == "asge", generator=generator)
-    library, _, name = settings.model.partition(":")
-    if library != "timm" or not name:
-        raise ValueError(f"model must be 'stack' or a name such as 'timm:resnet18', got {settings.model!r}")
-    return timm_model(name, task.shape, task.classes, generator=generator)
+        layers = parse_plan(settings.plan, task.shape)
+        return Stack(
+            task.shape,
+            task.classes,
+            settings,
+            pooled=settings.topology == "asge",
+            gates=gates(layers, settings.gating, settings.gating_where, settings.gate_activation, generator),
+            generator=generator,
+        )
+    network = library_model(settings.model, task.shape, task.classes, generator=generator)
+    if settings.library_pools != "own":
+        replace_pools(network.model, settings.library_pools)
+    if settings.gating != "none":
+        kind, activation = settings.gating, settings.gate_activation
+        add_gates(
+            network.model,
+            settings.gating_where,
+            lambda channels: make_gate(kind, channels, activation=activation, generator=generator),
+        )
+    return network
+
+
+def _check(settings: BackpropSettings) -> None:
+    """Refuse settings that would have no effect."""
+    default = BackpropSettings()
+    if settings.model == "stack":
+        foreign = ["library_pools"]
+    else:
+        foreign = ["topology", "plan", "hidden", "pooling", "activation", "dropout"]
+    if settings.gating == "none":
+        foreign += ["gating_where", "gate_epochs"]
+    if not settings.gating.startswith("gct"):
+        foreign.append("gate_activation")
+    for name in foreign:
+        if (value := getattr(settings, name)) != getattr(default, name):
+            raise ValueError(
+                f"{name} has no effect with model {settings.model!r} and gating {settings.gating!r}: it cannot be "
+                f"{value!r}"
+            )
+
+
+def _gates(network: nn.Module) -> Iterator[nn.Module]:
+    """The gates before convolutions, wherever they are."""
+    for module in network.modules():
+        if isinstance(module, ConvUnit | VGGBlock) and module.gate is not None:
+            yield module.gate
+        elif isinstance(module, Gated):
+            yield module.transform
 
 
 class BackpropLearner:
@@ -80,17 +141,23 @@ class BackpropLearner:
     ) -> None:
         self.network = build_network(task, settings, generator)
         self._parts = settings.accumulate
+        self._gate_epochs = settings.gate_epochs
+        self._frozen = False
         self.network.to(device).to(memory_format=torch.channels_last)
-        self._optimiser = ScheduledOptimiser(
-            self.network.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
-        )
+        groups = parameter_groups(self.network, settings.weight_decay)
+        self._optimiser = ScheduledOptimiser(groups, settings, total_steps=budget.epochs * budget.steps_per_epoch)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Nothing to do: the schedule counts steps."""
+        """Freeze all but the gates, if it is an epoch for them."""
+        self._frozen = epoch < self._gate_epochs
+        if self._gate_epochs:
+            self.network.requires_grad_(not self._frozen)
+            for gate in _gates(self.network):
+                gate.requires_grad_()
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of backprop on images (B, C, H, W) float and labels (B,) int64."""
-        self.network.train()
+        self.network.train(not self._frozen)
         self._optimiser.zero_grad()
         images = images.contiguous(memory_format=torch.channels_last)
         total = torch.zeros((), device=images.device)
@@ -112,6 +179,11 @@ class BackpropLearner:
         self.network.eval()
         logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return logits
+
+    def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:  # noqa: ARG002
+        """``gamma`` of GCT's gates, first to last: above 0 channels compete, below they cooperate."""
+        found = gammas(self.network)
+        return {"gamma": found} if found else {}
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:  # noqa: ARG002
         """All tensors; the one strategy needs every one of them."""

@@ -10,7 +10,7 @@ Shapes: B images, C channels, H x W pixels, N classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import torch
@@ -65,6 +65,7 @@ class Stack(nn.Module):
         settings: what it is made of.
         pooled: whether the classifier reads the last h, averaged over space, as ASGE's strategy `last` does; else it
             reads all that the last block hands on.
+        gates: before each convolution, see ``asge.network.gates``; none by default.
         generator: draws the first weights, and later what is dropped, on the CPU.
 
     Attributes:
@@ -82,6 +83,7 @@ class Stack(nn.Module):
         settings: StackSettings,
         *,
         pooled: bool = False,
+        gates: Sequence[nn.Module | None] = (),
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -91,7 +93,10 @@ class Stack(nn.Module):
             raise ValueError(f"topology 'asge' has ReLU for its activation: it cannot be {settings.activation!r}")
         layers = parse_plan(settings.plan, shape)
         self._pooled = pooled
-        self.blocks: list[Block] = [_convolution(layer, settings, generator) for layer in layers]
+        self.blocks: list[Block] = [
+            _convolution(layer, settings, gate, generator)
+            for layer, gate in zip(layers, gates or [None] * len(layers), strict=True)
+        ]
         features = layers[-1].channels if pooled else math.prod(layers[-1].output)
         for units in settings.hidden:
             self.blocks.append(_hidden(features, units, settings, generator))
@@ -126,7 +131,7 @@ class Stack(nn.Module):
         return self.classify(last)
 
 
-def _convolution(layer: Layer, settings: StackSettings, generator: torch.Generator) -> Block:
+def _convolution(layer: Layer, settings: StackSettings, gate: nn.Module | None, generator: torch.Generator) -> Block:
     if settings.topology == "asge":
         return ConvUnit(
             layer.in_channels,
@@ -134,6 +139,7 @@ def _convolution(layer: Layer, settings: StackSettings, generator: torch.Generat
             layer.pool,
             stride=layer.stride,
             pooling=settings.pooling,
+            gate=gate,
             generator=generator,
         )
     return VGGBlock(
@@ -143,6 +149,7 @@ def _convolution(layer: Layer, settings: StackSettings, generator: torch.Generat
         pooling=settings.pooling,
         activation=settings.activation,
         dropout=settings.dropout,
+        gate=gate,
         generator=generator,
     )
 

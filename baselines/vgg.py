@@ -32,6 +32,7 @@ class VGGBlock(nn.Module):
         pooling: kind of pooling.
         activation: "relu", or "leaky-relu" with a slope of 0.01.
         dropout: probability that a channel (of a linear layer: a unit) is dropped on its way to the next block.
+        gate: of the input's channels, before a convolution, see ``asge.gating``; None for none.
         generator: draws the first weights, and later what is dropped.
     """
 
@@ -44,9 +45,11 @@ class VGGBlock(nn.Module):
         pooling: Pooling = "max",
         activation: Activation = "relu",
         dropout: float = 0.0,
+        gate: nn.Module | None = None,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.gate = gate
         self.transform = transform
         self.norm = norm
         nn.init.kaiming_normal_(transform.weight, nonlinearity="relu", generator=generator)
@@ -62,6 +65,8 @@ class VGGBlock(nn.Module):
         """h: (B, C, H, W) -> (B, C', H, W), or (B, D) -> (B, D')."""
         if isinstance(self.transform, nn.Linear):
             x = x.flatten(1)
+        elif self.gate is not None:
+            x = self.gate(x)
         return F.leaky_relu(self._normalise(self.transform(x)), self._slope, inplace=True)
 
     def _normalise(self, z: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from bench import parts, records, training
 from bench.data import loaders
 from bench.errors import ExitStatus, UserError
-from bench.measure import clock, energy, environment, probe
+from bench.measure import clock, energy, environment, layers, probe
 from bench.measure.determinism import deterministic
 from bench.methods import Learner
 from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord
@@ -97,6 +97,7 @@ def _outcome(
         opening_losses=measured.history.opening if status == "ok" else {},
         inputs=measured.history.inputs if status == "ok" else {},
         nondeterministic=measured.nondeterministic,
+        layer_values=measured.layer_values,
         training=measured.training,
         strategies=measured.strategies,
     )
@@ -114,6 +115,7 @@ class _Measured:
 
     history: training.History = field(default_factory=training.History)
     nondeterministic: list[str] = field(default_factory=list)
+    layer_values: dict[str, list[list[float]]] = field(default_factory=dict)
     training: TrainingRecord | None = None
     strategies: list[StrategyRecord] = field(default_factory=list)
 
@@ -147,6 +149,7 @@ def _measure(
             progress=progress,
             twin=lambda: parts.learner(spec, steps)[0],
         )
+        measured.layer_values = layers.values(learner, data.validation.epoch(0))
         progress({"event": "test"})
         measured.strategies = _test(learner, data.test, measured.history, folder, device, progress)
         progress({"event": "probe"})

@@ -60,13 +60,13 @@ ThreadsOption = Annotated[
 
 @app.command("list")
 def list_command(form: FormatOption = OutputFormat.RICH) -> None:
-    """Methods with their settings, tasks, suites, loaders and augmentations."""
-    from bench import methods, report, settings, suites
+    """Methods with their settings, tasks, suites, studies, loaders and augmentations."""
+    from bench import methods, report, settings, studies, suites
     from bench.data import augment, loaders, tasks
 
     lines = []
     for name in methods.names():
-        defaults = settings.canonical(name, {})
+        defaults = settings.complete(name, {})
         text = ", ".join(f"{key}={value}" for key, value in defaults.items())
         lines.append(["method", name, f"strategies {', '.join(methods.get(name).strategies)}; {text}"])
     for name in tasks.task_names():
@@ -75,6 +75,7 @@ def list_command(form: FormatOption = OutputFormat.RICH) -> None:
     for name in suites.names():
         suite = suites.load(name)
         lines.append(["suite", name, suite.description])
+    lines += [["study", name, studies.get(name).description] for name in studies.names()]
     lines += [["loader", name, ""] for name in loaders.KINDS]
     lines += [["augmentation", name, ""] for name in augment.AUGMENTATIONS]
     report.render_plain("What there is", ["kind", "name", "what"], lines, form.value, Console())
@@ -249,6 +250,31 @@ def plot(
     for path in paths:
         print(path)
     return ExitStatus.OK
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="A study's name; `bench list` shows them.")],
+    task: Annotated[str | None, typer.Option(help="The task to study; default: the study's own.")] = None,
+    samples: Annotated[int, typer.Option(help="How many of its images.")] = 256,
+    seed: Annotated[int, typer.Option(help="Draws the images.")] = 0,
+    data_dir: DataDirOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for numbers and figures; default: results/studies and the name.")
+    ] = None,
+    form: FormatOption = OutputFormat.RICH,
+) -> None:
+    """Measure what is no grid of trainings: a table, figures, and a file with the numbers."""
+    from bench import report, studies
+
+    target = out or Path("results/studies") / name
+    record, figures = studies.run(name, studies.Request(task, samples, seed, data_dir), target)
+    lines = [[str(value) for value in row] for row in record.rows]
+    report.render_plain(f"{name}, {record.task}", record.columns, lines, form.value, Console())
+    for note in record.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for path in figures:
+        print(f"figure: {path}", file=sys.stderr)
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 
+from bench import settings
 from bench.records import EpochRecord, Record
 from bench.report import half_width
 from bench.rows import conditions_of, labels
@@ -41,13 +44,17 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
         for name, draw in FIGURES.items():
             figure = draw(named, colors)
             if figure is not None:
-                path = out / f"{task}-{name}.png"
-                temporary = path.with_name(f".{path.name}")
-                figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
-                temporary.replace(path)
-                plt.close(figure)
-                paths.append(path)
+                paths.append(save(figure, out / f"{task}-{name}.png"))
     return paths
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all, and let go of it."""
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
+    temporary.replace(path)
+    plt.close(figure)
+    return path
 
 
 def accuracy_by_seed(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
@@ -75,9 +82,9 @@ def seeds_by_line(runs: Runs) -> dict[tuple[str, str], list[float]]:
 
     def order(line: tuple[str, Record, int]) -> Any:
         _, record, place = line
-        values = record.cell.settings.values()
-        settings = [(0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for value in values]
-        return record.cell.method, place, settings
+        whole = sorted(settings.filled(record.cell.method, record.cell.settings).items())
+        values = [(0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for _, value in whole]
+        return record.cell.method, place, values
 
     lines = [(name, record, place) for name, record in runs for place in range(len(record.strategies))]
     by_line: dict[tuple[str, str], list[float]] = {}
@@ -250,12 +257,49 @@ def _layer_quantities(epoch: EpochRecord) -> dict[str, Sequence[float]]:
     return {quantity: values for quantity, values in known.items() if values}
 
 
+def layer_values(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """What layers have to show after the last epoch, by depth: density, mean and deviation, all seeds together."""
+    frame = pd.DataFrame(
+        [
+            {"method": name, "quantity": quantity, "layer": layer, "value": value}
+            for name, record in runs
+            for quantity, of_layers in record.layer_values.items()
+            for layer, values in enumerate(of_layers, start=1)
+            for value in values
+        ]
+    )
+    if frame.empty:
+        return None
+    panels = frame[["quantity", "method"]].drop_duplicates().to_numpy().tolist()
+    columns = min(3, len(panels))
+    figure, grid = plt.subplots(
+        math.ceil(len(panels) / columns), columns, figsize=(5 * columns, 3.2 * math.ceil(len(panels) / columns)),
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for axes, (quantity, method) in zip(grid.flat, panels, strict=False):
+        shown = frame[(frame["quantity"] == quantity) & (frame["method"] == method)]
+        sns.violinplot(
+            shown, x="layer", y="value", inner=None, color="lightsteelblue", linewidth=0, density_norm="width", ax=axes
+        )
+        sns.pointplot(
+            shown, x="layer", y="value", errorbar="sd", linestyle="none", color="black", markersize=4, ax=axes
+        )
+        axes.axhline(0, color="grey", linewidth=1)
+        axes.set(ylabel=f"{quantity}: density, mean, deviation", xlabel="layer")
+        axes.set_title("\n".join(textwrap.wrap(method, 46)), fontsize=10)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    figure.suptitle(_title(runs, "Values by depth"))
+    return figure
+
+
 FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
     "accuracy-by-seed": accuracy_by_seed,
     "accuracy-by-layer": accuracy_by_layer,
     "accuracy-against-time": accuracy_against_time,
     "throughput-and-memory": throughput_and_memory,
     "layer-by-layer": layer_by_layer,
+    "layer-values": layer_values,
 }
 
 

@@ -75,6 +75,17 @@ class Goodness(Protocol):
         """Mean goodness of every layer over the batch, first to last: scalars."""
 
 
+@runtime_checkable
+class Inspectable(Protocol):
+    """A learner whose layers have numbers worth a look, such as parameters of gates, or how often they open."""
+
+    def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> Mapping[str, Sequence[Tensor]]:
+        """Values of every layer that has such, first to last, by name: tensors (n,), of any length each; may be empty.
+
+        Changes nothing; validation batches are given for what depends on data.
+        """
+
+
 class Method(Protocol):
     """A way to train: what an entry point of group ``bench.methods`` names.
 

@@ -110,6 +110,7 @@ class EpochRecord(Model):
         layer_seconds: of each layer's part of a training step, median of several steps on one cached batch; null in
             epochs that train no layer.
         layer_live_bytes: peak of live tensor bytes during each layer's part of a step; null like the seconds.
+        layer_means: by name, the mean of each layer's values, see ``Record.layer_values``.
         peak_bytes, peak_reserved_bytes, energy_joules: of the segment, see ``TrainingRecord``; null where they were not
             or cannot be measured.
     """
@@ -123,6 +124,7 @@ class EpochRecord(Model):
     layer_goodness: list[float] | None = None
     layer_seconds: list[float] | None = None
     layer_live_bytes: list[int] | None = None
+    layer_means: dict[str, list[float]] = {}
     peak_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     energy_joules: float | None = None
@@ -218,6 +220,8 @@ class Record(Model):
         opening_losses: of the first steps of training, one by one, by name: they change with any change to the
             computation, and barely with the machine.
         inputs: digest of the first training, validation and test batch as the learner gets it, and of all labels.
+        layer_values: by name, what layers have to show after the last epoch, such as parameters of gates; a list per
+            layer that has such.
         nondeterministic: operations that ran although they may give other bits each time (CUDA only).
     """
 
@@ -234,6 +238,7 @@ class Record(Model):
     opening_losses: dict[str, list[float]]
     inputs: dict[str, str] = {}
     nondeterministic: list[str] = []
+    layer_values: dict[str, list[list[float]]] = {}
     training: TrainingRecord | None
     strategies: list[StrategyRecord]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench import methods
+from bench import methods, settings
 from bench.errors import UserError
 from bench.records import CellSpec, Found, Record, StrategyRecord, TrainingRecord
 from bench.reference import published
@@ -130,7 +130,11 @@ def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
 def conditions_of(cell: CellSpec) -> dict[str, Any]:
     """All that a run depends on beside method, task and seed, by name."""
     others = cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings", "yardstick"})
-    return cell.settings | others | {"yardstick": None if cell.yardstick is None else cell.yardstick.method}
+    return (
+        settings.filled(cell.method, cell.settings)
+        | others
+        | {"yardstick": None if cell.yardstick is None else cell.yardstick.method}
+    )
 
 
 def _strategies(method: str) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from asge.types import Neutral
 from bench import methods
 from bench.errors import UserError, unknown
 
@@ -52,7 +53,7 @@ def parse_conditions(text: str) -> tuple[str, dict[str, Any]]:
     for condition in conditions:
         _, key, value = parse_override(f"{method}.{condition}")
         given[key] = {"True": True, "False": False, "None": None}.get(str(value), value)
-    whole = canonical(method, given)
+    whole = complete(method, given)
     return method, {key: whole[key] for key in given}
 
 
@@ -87,11 +88,36 @@ def make(method: str, values: Mapping[str, Any]) -> Any:
         raise UserError(_sentence(method, error)) from None
 
 
-def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a method, defaults included, as JSON types: equal settings give equal dictionaries."""
+def complete(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a method, defaults included, as JSON types."""
     settings = make(method, values)
     dumped: dict[str, Any] = TypeAdapter(methods.get(method).Settings).dump_python(settings, mode="json")
     return dumped
+
+
+def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that identify a run: all but neutral ones with their default, so that equal runs have equal ones.
+
+    What was measured before a method got a neutral setting is so still a measurement of the same settings.
+    """
+    neutral = _neutral(method)
+    whole = complete(method, values)
+    return {key: value for key, value in whole.items() if key not in neutral or value != neutral[key]}
+
+
+def filled(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Canonical settings, with the defaults of the neutral ones that they leave out; as they are if none is known."""
+    try:
+        return {**_neutral(method), **values}
+    except UserError:  # of a method that is not installed here
+        return dict(values)
+
+
+def _neutral(method: str) -> dict[str, Any]:
+    """A method's settings that are marked with ``asge.types.Neutral``, with their defaults."""
+    hints = get_type_hints(methods.get(method).Settings, include_extras=True)
+    marked = [key for key in keys(method) if Neutral in getattr(hints[key], "__metadata__", ())]
+    return {key: value for key, value in complete(method, {}).items() if key in marked} if marked else {}
 
 
 def _finite(value: Any) -> bool:

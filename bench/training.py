@@ -206,6 +206,7 @@ def _validate(learner: Learner, loader: Loader, history: History, folder: Path, 
         "validation": validation,
         "layers": _layer_accuracies(learner, loader) if isinstance(learner, PerLayer) else None,
         "layer_goodness": layers.goodness(learner, loader.epoch(0)),
+        "layer_means": layers.means(layers.values(learner, loader.epoch(0))),
     }
     history.epochs[-1] = record.model_copy(update=found)
     for strategy, accuracy in validation.items():

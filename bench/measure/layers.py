@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.measure import clock
 from bench.measure.memory import LiveStorages, tensors_of
-from bench.methods import Goodness, Learner, Observable
+from bench.methods import Goodness, Inspectable, Learner, Observable
 
 STEPS = 5
 """Timed steps per epoch; the figure is their median."""
@@ -84,3 +84,16 @@ def goodness(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> list
         totals = [a + b for a, b in zip(totals, sums, strict=True)] if totals else sums
         samples += len(images)
     return [total / samples for total in totals]
+
+
+def values(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[list[float]]]:
+    """What ``layer_values`` says, layer by layer; empty for a learner that has nothing to show."""
+    if not isinstance(learner, Inspectable):
+        return {}
+    shown: Mapping[str, Sequence[Tensor]] = learner.layer_values(batches)
+    return {name: [layer.detach().double().tolist() for layer in of_layers] for name, of_layers in shown.items()}
+
+
+def means(by_layer: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, list[float]]:
+    """The mean of each layer's values."""
+    return {name: [statistics.fmean(layer) for layer in of_layers] for name, of_layers in by_layer.items()}

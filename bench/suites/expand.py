@@ -95,12 +95,13 @@ def _check_epochs_of(suite: Suite, variants: dict[str, list[dict[str, Any]]]) ->
     """Every key of ``epochs_of`` has to fit a cell of the suite."""
     for key in suite.epochs_of:
         method, conditions = settings.parse_conditions(key)
-        if method in variants and not any(_fits(variant, conditions) for variant in variants[method]):
+        if method in variants and not any(_fits(method, variant, conditions) for variant in variants[method]):
             raise UserError(f"epochs_of {key!r} fits no cell of suite {suite.name}")
 
 
-def _fits(variant: dict[str, Any], conditions: dict[str, Any]) -> bool:
-    return all(variant[name] == value for name, value in conditions.items())
+def _fits(method: str, variant: dict[str, Any], conditions: dict[str, Any]) -> bool:
+    whole = settings.filled(method, variant)
+    return all(whole[name] == value for name, value in conditions.items())
 
 
 def _epochs(suite: Suite, overrides: Overrides, method: str, variant: dict[str, Any]) -> int:
@@ -110,7 +111,7 @@ def _epochs(suite: Suite, overrides: Overrides, method: str, variant: dict[str, 
     fitting: dict[int, list[str]] = {}
     for key in suite.epochs_of:
         of_method, conditions = settings.parse_conditions(key)
-        if of_method == method and _fits(variant, conditions):
+        if of_method == method and _fits(method, variant, conditions):
             fitting.setdefault(len(conditions), []).append(key)
     if not fitting:
         return suite.epochs

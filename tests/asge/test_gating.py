@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from asge.gating import Gated, GatedChannelTransform, add_gct, parameter_groups
+from asge.gating import Gated, GatedChannelTransform, add_gct, make_gate, parameter_groups
 
 
 def filled(channels, **options):
@@ -107,6 +107,14 @@ def test_beta_has_no_weight_decay_whatever_its_name():
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert {id(each) for each in free["params"]} == {id(gate.beta) for gate in gates}
     assert len(decayed["params"]) == 4 + 2 * 2
+    assert len(parameter_groups(nn.Linear(2, 2), 0.1)) == 1
+
+
+def test_squeeze_and_excitation_is_drawn_from_the_generator():
+    one, two = (make_gate("se", 32, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    x = torch.randn(2, 32, 4, 4)
+    assert torch.equal(one(x), two(x))
+    assert one.fc1.out_channels == 8
 
 
 @pytest.mark.parametrize(
@@ -115,6 +123,7 @@ def test_beta_has_no_weight_decay_whatever_its_name():
         (lambda: GatedChannelTransform(2, "l3"), "mode must be 'l2' or 'l1', got 'l3'"),
         (lambda: GatedChannelTransform(2, gate="relu"), "gate must be 'tanh', 'sigmoid' or 'elu', got 'relu'"),
         (lambda: GatedChannelTransform(2)(torch.zeros(1, 3, 4, 4)), r"x must be \(B, 2, ...\) .* got \(1, 3, 4, 4\)"),
+        (lambda: make_gate("gtc", 2, generator=None), "gating must be 'gct', 'gct-l1' or 'se', got 'gtc'"),
         (lambda: add_gct(nn.Conv2d(1, 1, 1), "all"), "where must be 'every' or 'block', got 'all'"),
         (lambda: add_gct(nn.Sequential(nn.Linear(2, 2))), "Sequential has no convolution"),
         (lambda: add_gct(nn.Sequential(nn.Conv2d(1, 1, 1)), "block"), "Sequential has no residual block"),

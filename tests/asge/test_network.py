@@ -80,3 +80,11 @@ def test_wrong_plans_say_what_is_wrong(plan, message):
 def test_all_named_plans_fit_32_pixels():
     for plan in PLANS:
         assert parse_plan(plan, (3, 32, 32))
+
+
+@pytest.mark.parametrize(("where", "channels"), [("every", [3, 8, 8, 16]), ("block", [3, 8])])
+def test_gates_stand_before_every_convolution_or_the_first_of_each_size(where, channels):
+    plan, generator = "8,8,M,16,16", torch.Generator()
+    made = ASGENetwork((3, 8, 8), 4, plan=plan, gating="gct", gating_where=where, generator=generator)
+    gated = [block.unit.gate for block in made.blocks if block.unit.gate is not None]
+    assert [len(gate.alpha) for gate in gated] == channels

@@ -22,6 +22,14 @@ from asge.optim import ScheduledOptimiser, schedule_factor
         ("one-cycle", 0.25, 1.0),
         ("one-cycle", 0.625, 0.5),
         ("one-cycle", 1.0, 0.0),
+        ("milestones", 0.49, 1.0),
+        ("milestones", 0.8, 1 / 16),
+        ("steps", 149 / 350, 1.0),
+        ("steps", 150 / 350, 0.1),
+        ("steps", 250 / 350, 0.01),
+        ("late-steps", 0.59, 1.0),
+        ("late-steps", 300 / 500, 0.1),
+        ("late-steps", 450 / 500, 0.001),
     ],
 )
 def test_schedules_by_hand(schedule, progress, expected):
@@ -54,6 +62,26 @@ def test_plain_sgd_follows_the_schedule():
         weight.sum().backward()
         optimiser.step()
     assert math.isclose(weight.item(), 1.0 - 0.1 * (1 + 1 + 1 + 0.5), rel_tol=1e-6)
+
+
+def test_nesterov_looks_ahead():
+    weight = torch.tensor([1.0], requires_grad=True)
+    optimiser = ScheduledOptimiser([weight], _settings(optimiser="nesterov", momentum=0.9), total_steps=2)
+    for _ in range(2):
+        optimiser.zero_grad()
+        weight.sum().backward()
+        optimiser.step()
+    assert math.isclose(weight.item(), 1.0 - 0.1 * (1 + 0.9) - 0.1 * (1 + 0.9 * 1.9), rel_tol=1e-6)
+
+
+def test_a_group_may_have_a_weight_decay_of_its_own():
+    one, two = (torch.tensor([1.0], requires_grad=True) for _ in range(2))
+    groups = [{"params": [one], "weight_decay": 0.5}, {"params": [two], "weight_decay": 0.0}]
+    optimiser = ScheduledOptimiser(groups, _settings(weight_decay=9.0), total_steps=1)
+    (one + two).sum().backward()
+    optimiser.step()
+    assert math.isclose(one.item(), 1 - 0.1 * 1.5, rel_tol=1e-6)
+    assert math.isclose(two.item(), 1 - 0.1, rel_tol=1e-6)
 
 
 def test_one_optimiser_over_two_blocks_equals_one_each():

@@ -8,6 +8,7 @@ import torch
 
 from asge import ASGELearner, ASGESettings
 from asge.block import ASGEBlock
+from asge.gating import make_gate
 from asge.step import autograd_step, fast_step
 
 
@@ -60,6 +61,23 @@ def test_so_it_does_with_what_is_seldom_used(options, memory_format):
     made = block(**options)
     (plain, plain_gradients), (fast, fast_gradients) = both(made, (16, 16), memory_format=memory_format)
     assert len(plain_gradients) == len(list(made.parameters()))
+    for value, expected in zip(
+        [fast.loss, fast.next_input, *fast_gradients], [plain.loss, plain.next_input, *plain_gradients], strict=True
+    ):
+        close(value, expected)
+
+
+@pytest.mark.parametrize("gating", ["gct", "gct-l1", "se"])
+@pytest.mark.parametrize("affine", [False, True])
+def test_so_it_does_behind_a_gate(gating, affine):
+    generator = torch.Generator().manual_seed(4)
+    gate = make_gate(gating, 3, generator=generator).double()
+    for parameter in gate.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    made = block(gate=gate, affine=affine, pool=2)
+    (plain, plain_gradients), (fast, fast_gradients) = both(made, (8, 8))
+    assert len(plain_gradients) == 2 + 2 * affine + len(list(gate.parameters()))
+    assert not fast.next_input.requires_grad
     for value, expected in zip(
         [fast.loss, fast.next_input, *fast_gradients], [plain.loss, plain.next_input, *plain_gradients], strict=True
     ):

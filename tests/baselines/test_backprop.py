@@ -1,11 +1,13 @@
 from types import SimpleNamespace
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from asge.block import normalize
+from asge.gating import GatedChannelTransform
 from asge.network import ASGENetwork
-from baselines.backprop import BackpropLearner, BackpropSettings
+from baselines.backprop import BackpropLearner, BackpropSettings, build_network
 from bench.measure import flops
 from bench.measure.memory import live_bytes
 
@@ -78,3 +80,74 @@ def test_pooling_is_that_of_the_setting():
     unit = make(pooling="max").network.blocks[0]
     y = unit.activate(batch()[0])
     torch.testing.assert_close(unit.propagate(y), normalize(F.max_pool2d(y, 2)))
+
+
+def gates_of(learner):
+    return [module for module in learner.network.modules() if isinstance(module, GatedChannelTransform)]
+
+
+@pytest.mark.parametrize(
+    ("where", "topology", "channels"),
+    [("every", "asge", [1, 6, 8]), ("block", "asge", [1, 6]), ("every", "vgg", [1, 6, 8]), ("block", "vgg", [1, 6])],
+)
+def test_gates_stand_before_convolutions_and_learn(where, topology, channels):
+    learner = make(gating="gct", gating_where=where, topology=topology, learning_rate=0.1)
+    plain = make(topology=topology)
+    images, labels = batch()
+    assert [len(gate.alpha) for gate in gates_of(learner)] == channels
+    assert torch.equal(learner.predict(images, "logits"), plain.predict(images, "logits"))
+    learner.train_step(images, labels)
+    learner.train_step(images, labels)  # the classifier, zero at first, passes no gradient back
+    shown = learner.layer_values([])["gamma"]
+    assert [torch.equal(one, gate.gamma) for one, gate in zip(shown, gates_of(learner), strict=True)]
+    for gate in gates_of(learner)[1:]:
+        assert bool(gate.gamma.any())
+        assert bool(gate.beta.any())
+
+
+def test_squeeze_and_excitation_stands_at_the_same_places():
+    learner = make(gating="se", gating_where="block")
+    assert [type(block.gate).__name__ for block in learner.network.blocks] == ["SEModule", "SEModule", "NoneType"]
+
+
+def test_gates_and_pools_in_a_model_of_a_library():
+    task = SimpleNamespace(shape=(3, 64, 64), classes=4)
+    settings = BackpropSettings(model="timm:resnet18", gating="gct-l1", gating_where="block", library_pools="soft")
+    learner = BackpropLearner(task, settings, BUDGET, torch.device("cpu"), torch.Generator().manual_seed(0))
+    assert len(gates_of(learner)) == 8
+    assert learner.network.model.maxpool.kind == "soft"
+    losses = learner.train_step(torch.randn(2, 3, 64, 64), torch.tensor([0, 1]))
+    assert torch.isfinite(losses["loss"])
+
+
+def test_gates_alone_are_trained_at_first():
+    learner = make(topology="vgg", gating="gct", gate_epochs=1, learning_rate=0.1)
+    torch.nn.init.normal_(learner.network.classifier.weight, generator=torch.Generator().manual_seed(3))
+    names = {id(parameter) for gate in gates_of(learner) for parameter in gate.parameters()}
+    before = {key: value.clone() for key, value in learner.network.state_dict().items()}
+    learner.begin_epoch(0)
+    learner.train_step(*batch())
+    moved = {key for key, value in learner.network.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved
+    assert all(id(dict(learner.network.named_parameters())[key]) in names for key in moved)
+    learner.begin_epoch(1)
+    learner.train_step(*batch())
+    moved = {key for key, value in learner.network.state_dict().items() if not torch.equal(value, before[key])}
+    assert "classifier.weight" in moved
+    assert "_blocks.0.norm.running_mean" in moved
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"library_pools": "soft"}, "library_pools has no effect with model 'stack'"),
+        ({"model": "timm:resnet18", "plan": "6,8"}, "plan has no effect with model 'timm:resnet18'"),
+        ({"gating_where": "block"}, "gating_where has no effect with model 'stack' and gating 'none'"),
+        ({"gate_epochs": 1}, "gate_epochs has no effect"),
+        ({"gating": "se", "gate_activation": "elu"}, "gate_activation has no effect .* gating 'se'"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings, message):
+    base = {} if "model" in settings else {"plan": "6,8"}
+    with pytest.raises(ValueError, match=message):
+        build_network(TASK, BackpropSettings(**base | settings), torch.Generator())

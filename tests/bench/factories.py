@@ -128,6 +128,7 @@ def record(
         epochs=epochs if ok else [],
         opening_losses={"loss": [2.0, 1.5, 1.2]} if ok else {},
         inputs=(inputs or {"train": "a", "test": "b"}) if ok else {},
+        layer_values={"gamma": [[-0.1, 0.0, 0.2], [0.1, 0.3]]} if ok else {},
         training=training if ok else None,
         strategies=strategies if ok else [],
     )

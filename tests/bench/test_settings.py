@@ -53,7 +53,21 @@ def test_values_that_are_not_valid_name_key_value_and_reason(method, values, mes
     assert "\n" not in str(caught.value)
 
 
-def test_canonical_form_is_complete_and_the_same_for_equal_settings():
+def test_canonical_form_is_the_same_for_equal_settings():
     assert settings.canonical("asge", {}) == settings.canonical("asge", {"alpha": 1})
-    assert set(settings.canonical("asge", {})) == set(settings.keys("asge"))
+    assert set(settings.complete("asge", {})) == set(settings.keys("asge"))
     assert settings.canonical("ff", {"hidden": (10, 20)})["hidden"] == [10, 20]
+
+
+def test_a_neutral_setting_is_no_part_of_a_run_that_does_without_it():
+    plain, gated = (settings.canonical("asge", values) for values in ({}, {"gating": "gct"}))
+    assert set(plain) == set(settings.keys("asge")) - {"gating", "gating_where", "gate_activation"}
+    assert plain == settings.canonical("asge", {"gating": "none", "gating_where": "every"})
+    assert gated == {**plain, "gating": "gct"}
+    assert settings.filled("asge", plain) == settings.complete("asge", {})
+    assert settings.filled("asge", gated) == settings.complete("asge", {"gating": "gct"})
+    assert settings.make("asge", plain) == settings.make("asge", {})
+
+
+def test_settings_of_a_method_that_is_not_here_are_left_as_they_are():
+    assert settings.filled("nobody", {"width": 3}) == {"width": 3}

@@ -6,17 +6,20 @@ import pytest
 import torch
 
 from bench import methods, settings
-from bench.methods import Goodness, Observable, PerLayer
+from bench.methods import Goodness, Inspectable, Observable, PerLayer
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
 EPOCHS, STEPS = 2, 4
 SMALL = {
     "asge": [
         {"plan": "8,M,16"},
+        {"plan": "8,M,16", "gating": "gct"},
         {"plan": "8s,16", "affine": True, "classifier_epochs": 1, "optimiser": "sgd", "learning_rate": 0.1},
     ],
     "backprop": [
         {"plan": "8,M,16"},
+        {"plan": "8,M,16", "gating": "gct-l1", "gating_where": "block"},
+        {"plan": "8,M,16", "gating": "se"},
         {"topology": "vgg", "plan": "8,M,16", "hidden": [12], "dropout": 0.2, "accumulate": 2},
     ],
     "local-error": [
@@ -104,6 +107,21 @@ def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(varia
         assert len(goodness) == len(calls)
         assert all(value.dim() == 0 and value >= 0 for value in goodness)
     for strategy, logits in outputs(watched).items():
+        assert torch.equal(logits, outputs(blind)[strategy])
+
+
+def test_what_layers_have_to_show_are_lists_of_numbers_and_showing_changes_nothing(variant):
+    shown, blind = build(variant)[0], build(variant)[0]
+    if not isinstance(shown, Inspectable):
+        return
+    for learner in (shown, blind):
+        train(learner, [0])
+    for of_layers in shown.layer_values(batches(9)).values():
+        assert of_layers
+        assert all(values.dim() == 1 and torch.isfinite(values).all() for values in of_layers)
+    for learner in (shown, blind):
+        train(learner, [1])
+    for strategy, logits in outputs(shown).items():
         assert torch.equal(logits, outputs(blind)[strategy])
 
 

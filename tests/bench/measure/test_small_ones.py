@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from bench.measure import clock, environment, noise
+from bench.measure import clock, environment, layers, noise
 from bench.measure.energy import ProcessorEnergy
 from bench.records import Noise
 
@@ -98,3 +100,11 @@ def test_no_energy_counter_says_so(tmp_path):
     counter = ProcessorEnergy(tmp_path)
     assert counter.joules() is None
     assert counter.note == "no energy counter on this machine"
+
+
+def test_what_layers_have_to_show_and_its_means():
+    learner = SimpleNamespace(layer_values=lambda batches: {"gamma": [torch.tensor([1.0, 3.0]), torch.tensor([5.0])]})
+    shown = layers.values(learner, [])
+    assert shown == {"gamma": [[1.0, 3.0], [5.0]]}
+    assert layers.means(shown) == {"gamma": [2.0, 5.0]}
+    assert layers.values(SimpleNamespace(), []) == {}

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from baselines.backprop import BackpropLearner, BackpropSettings
-from baselines.timm_models import timm_model
+from baselines.library_models import library_model
 
 BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
 
 
 def make(name, shape=(3, 32, 32)):
-    return timm_model(name, shape, 10, generator=torch.Generator().manual_seed(0))
+    return library_model(f"timm:{name}", shape, 10, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_resnet_on_small_images_keeps_their_size_in_its_stem():
@@ -76,7 +76,8 @@ def test_backprop_trains_one():
     [
         ("timm:resnet1", "timm has no model 'resnet1'; it has .*resnet"),
         ("timm:", "'stack' or a name such as 'timm:resnet18', got 'timm:'"),
-        ("torchvision:resnet18", "got 'torchvision:resnet18'"),
+        ("torchvision:resnet1", "torchvision has no model 'resnet1'; it has .*resnet"),
+        ("keras:resnet18", "got 'keras:resnet18'"),
     ],
 )
 def test_an_unknown_model_is_one_sentence(model, message):
@@ -88,3 +89,22 @@ def test_an_unknown_model_is_one_sentence(model, message):
             torch.device("cpu"),
             torch.Generator(),
         )
+
+
+def test_a_model_of_torchvision_reads_grey_images_and_keeps_their_size():
+    model = library_model("torchvision:resnet18", (1, 28, 28), 10, generator=torch.Generator().manual_seed(0)).model
+    assert model.conv1.weight.shape == (64, 1, 3, 3)
+    assert isinstance(model.maxpool, torch.nn.Identity)
+    assert sum(p.numel() for p in model.parameters()) == 11_689_512 - (513_000 - 5130) - 64 * (3 * 49 - 9)
+
+
+@pytest.mark.parametrize("name", ["timm:densenet121", "torchvision:densenet121"])
+def test_a_densenet_on_small_images_has_no_pool_in_its_stem(name):
+    model = library_model(name, (3, 32, 32), 10, generator=torch.Generator().manual_seed(0)).model
+    assert isinstance(model.features.pool0, torch.nn.Identity)
+    assert model.features.conv0.stride == (1, 1)
+
+
+def test_inception_gives_logits_in_training_too():
+    model = library_model("torchvision:inception_v3", (3, 80, 80), 10, generator=torch.Generator().manual_seed(0))
+    assert model.train()(torch.zeros(2, 3, 80, 80)).shape == (2, 10)

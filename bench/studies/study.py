@@ -1,0 +1,125 @@
+"""What a study is: from a request to rows and figures, and the file that keeps them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench import records
+from bench.errors import UserError, unknown
+from bench.measure import environment
+from bench.records import Code, Environment, Model
+
+if TYPE_CHECKING:  # drawing takes a second to import
+    from matplotlib.figure import Figure
+
+STUDIES = {"pooling-preservation": "bench.studies.pooling_preservation"}
+"""Module by name; each has a ``STUDY``."""
+FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user may choose.
+
+    Attributes:
+        task: key of a task; None for the study's own.
+        samples: how many images, at least two.
+        seed: draws them.
+        data_dir: where the task's files are; None for the usual places.
+    """
+
+    task: str | None
+    samples: int
+    seed: int
+    data_dir: Path | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study gives.
+
+    Attributes:
+        task: key of the task that was studied.
+        columns: what the rows hold, for the header of a table.
+        rows: a list of values each, in the order of the columns.
+        notes: what has to be known to read the table.
+        figures: draws each, by file name without its ending.
+    """
+
+    task: str
+    columns: tuple[str, ...]
+    rows: list[list[str | int | float]]
+    notes: list[str]
+    figures: Mapping[str, Callable[[], Figure]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as the command line finds it."""
+
+    description: str
+    measure: Callable[[Request], Findings]
+
+
+class StudyRecord(Model):
+    """The file of a study: what was asked, what was found, by which code and where."""
+
+    study: str
+    task: str
+    samples: int
+    seed: int
+    columns: tuple[str, ...]
+    rows: list[list[str | int | float]]
+    notes: list[str]
+    created: str
+    code: Code
+    environment: Environment
+
+
+def names() -> list[str]:
+    """The names of all studies, sorted."""
+    return sorted(STUDIES)
+
+
+def get(name: str) -> Study:
+    """The study called ``name``; a UserError names the valid ones."""
+    if name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    study: Study = importlib.import_module(STUDIES[name]).STUDY
+    return study
+
+
+def run(name: str, request: Request, out: Path) -> tuple[StudyRecord, list[Path]]:
+    """Measure, write the record and the figures to a folder, and give the record and the paths of the figures.
+
+    Raises:
+        UserError: for an unknown study or task, or too few samples.
+    """
+    if request.samples < 2:
+        raise UserError(f"--samples must be at least 2, got {request.samples}")
+    study = get(name)
+    out.mkdir(parents=True, exist_ok=True)
+    found = study.measure(request)
+    record = StudyRecord(
+        study=name,
+        task=found.task,
+        samples=request.samples,
+        seed=request.seed,
+        columns=found.columns,
+        rows=found.rows,
+        notes=found.notes,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        code=environment.code(),
+        environment=environment.environment(torch.device("cpu")),
+    )
+    records.write(out / FILE, record)
+    from bench import figures
+
+    return record, [figures.save(draw(), out / f"{title}.png") for title, draw in found.figures.items()]
