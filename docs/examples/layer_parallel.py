@@ -43,6 +43,7 @@ def main() -> None:
                 for images, labels in loader(parts.test, shuffle=False).epoch(0)
             ]
             print(f"{strategy}: {100 * int(sum(hits)) / len(parts.test):.2f} % of the test images")
+    dist.barrier()  # no process goes while another still works
     dist.destroy_process_group()
 
 
