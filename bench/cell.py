@@ -21,10 +21,10 @@ import torch
 from bench import parts, records, training
 from bench.data import loaders
 from bench.errors import ExitStatus, UserError
-from bench.measure import clock, energy, environment, layers, probe
+from bench.measure import clock, energy, environment, layers, probe, work
 from bench.measure.determinism import deterministic
 from bench.methods import Learner
-from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord
+from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Errors that no record could be written under either; the user can mend them, and the cell goes on from its state."""
@@ -98,6 +98,7 @@ def _outcome(
         inputs=measured.history.inputs if status == "ok" else {},
         nondeterministic=measured.nondeterministic,
         layer_values=measured.layer_values,
+        work=measured.work,
         training=measured.training,
         strategies=measured.strategies,
     )
@@ -116,6 +117,7 @@ class _Measured:
     history: training.History = field(default_factory=training.History)
     nondeterministic: list[str] = field(default_factory=list)
     layer_values: dict[str, list[list[float]]] = field(default_factory=dict)
+    work: WorkRecord | None = None
     training: TrainingRecord | None = None
     strategies: list[StrategyRecord] = field(default_factory=list)
 
@@ -151,6 +153,7 @@ def _measure(
         )
         measured.layer_values = layers.values(learner, data.validation.epoch(0))
         progress({"event": "test"})
+        measured.work = work.executed(learner, data.test.epoch(0))
         measured.strategies = _test(learner, data.test, measured.history, folder, device, progress)
         progress({"event": "probe"})
         batch = training.cached_batch(data.train)

@@ -86,6 +86,17 @@ class Inspectable(Protocol):
         """
 
 
+@runtime_checkable
+class Conditional(Protocol):
+    """A learner whose predictions do not cost the same for every image."""
+
+    def executed_macs(self, images: Tensor) -> Tensor:
+        """Multiply-accumulate operations that predicting each image takes, (B,), without gradient."""
+
+    def executed_layers(self, images: Tensor) -> Tensor:
+        """Share of every layer that runs for each image, from 0 to 1, (B, L)."""
+
+
 class Method(Protocol):
     """A way to train: what an entry point of group ``bench.methods`` names.
 

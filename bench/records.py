@@ -213,6 +213,28 @@ class StrategyRecord(Model):
     noisy: bool = False
 
 
+class WorkRecord(Model):
+    """Multiply-accumulate operations per test image, of a method for which images do not cost the same.
+
+    Attributes:
+        macs, macs_deviation: mean and standard deviation over the images.
+        macs_quantiles: at 0, 5, 25, 50, 75, 95 and 100 %.
+        macs_by_class: mean of the images of each class; null for a class without any.
+        macs_of_right, macs_of_wrong: mean of those that are predicted right, and wrong.
+        layers: share of each layer that runs, first to last, mean over the images.
+        layers_by_class: the same of each class; empty for one without images.
+    """
+
+    macs: float
+    macs_deviation: float
+    macs_quantiles: list[float]
+    macs_by_class: list[float | None]
+    macs_of_right: float | None
+    macs_of_wrong: float | None
+    layers: list[float]
+    layers_by_class: list[list[float]]
+
+
 class Record(Model):
     """What one cell leaves. ``training`` and ``strategies`` are there if the status is ok.
 
@@ -222,6 +244,7 @@ class Record(Model):
         inputs: digest of the first training, validation and test batch as the learner gets it, and of all labels.
         layer_values: by name, what layers have to show after the last epoch, such as parameters of gates; a list per
             layer that has such.
+        work: what predicting test images takes, where that depends on the image.
         nondeterministic: operations that ran although they may give other bits each time (CUDA only).
     """
 
@@ -239,6 +262,7 @@ class Record(Model):
     inputs: dict[str, str] = {}
     nondeterministic: list[str] = []
     layer_values: dict[str, list[list[float]]] = {}
+    work: WorkRecord | None = None
     training: TrainingRecord | None
     strategies: list[StrategyRecord]
 

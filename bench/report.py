@@ -41,7 +41,7 @@ def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
             checked = any(row.verdict for row in of_task)
             title = f"{task}: test accuracy of the last epoch"
             lines = _summaries(of_task, checked=checked)
-            _print(console, form, title, _headers(checked), lines, _notes(of_task), keys=2)
+            _print(console, form, title, _headers(of_task, checked=checked), lines, _notes(of_task), keys=2)
             render_fairness(of_task, form, console)
 
 
@@ -80,17 +80,28 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "parameter_bytes": ("weights\nMiB", lambda x: f"{x / 2**20:,.2f}"),
     "parameters": ("parameters\n", lambda x: f"{x:,.0f}"),
     "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
+    "executed_macs": ("predict MMAC\nper image", lambda x: f"{x / 1e6:,.2f}"),
 }
+OPTIONAL = ("executed_macs",)
+"""Columns that are shown only where a row has something in them."""
 
 
-def _headers(checked: bool) -> list[str]:
+def _columns(table: Sequence[Row]) -> dict[str, tuple[str, Callable[[float], str]]]:
+    """The columns of figures that a table has."""
+    empty = {name for name in OPTIONAL if all(getattr(row, name) is None for row in table)}
+    return {name: column for name, column in _COLUMNS.items() if name not in empty}
+
+
+def _headers(table: Sequence[Row], *, checked: bool) -> list[str]:
     verdict = ["against\nreference"] if checked else []
-    return ["method\n", "strategy\n", "accuracy\n%", *(title for title, _ in _COLUMNS.values()), *verdict, "status\n"]
+    titles = [title for title, _ in _columns(table).values()]
+    return ["method\n", "strategy\n", "accuracy\n%", *titles, *verdict, "status\n"]
 
 
 def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
     """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then what failed."""
     groups: dict[tuple[str, str], list[Row]] = {}
+    columns = _columns(table)
     names = labels([(row.method, row.conditions) for row in table])
     for row, name in zip(table, names, strict=True):
         groups.setdefault((name, row.strategy), []).append(row)
@@ -101,12 +112,12 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
             accuracies = [row.accuracy for row in good]
             width = _interval_text(accuracies) if good[0].gap is not None else ""
             figures = [
-                _mean(good, column, show) + (width if column == "gap" else "") for column, (_, show) in _COLUMNS.items()
+                _mean(good, column, show) + (width if column == "gap" else "") for column, (_, show) in columns.items()
             ]
             status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
             verdict = [good[0].verdict or "-"] if checked else []
             lines.append([name, strategy, accuracy_text(accuracies), *figures, *verdict, status])
-        blank = [""] * (len(_COLUMNS) + (2 if checked else 1))
+        blank = [""] * (len(columns) + (2 if checked else 1))
         lines += [[name, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
     return lines
 

@@ -22,6 +22,7 @@ class Row:
         verdict: against the measured reference; empty where the row was not checked.
         weights: shapes of the kernels and matrices that it predicts with; None in records that do not say.
         inputs: digests of what the learner was given, see ``bench.records.Record``.
+        executed_macs: multiply-accumulate operations of a prediction, mean over test images; None where it is fixed.
         conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
     """
 
@@ -42,6 +43,7 @@ class Row:
     predict_peak_live_bytes: int | None = None
     parameters: int | None = None
     train_flops_per_image: float | None = None
+    executed_macs: float | None = None
     energy_joules: float | None = None
     train_seconds: float | None = None
     loader: str = ""
@@ -105,6 +107,7 @@ def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord
         predict_peak_live_bytes=strategy.peak_live_bytes,
         parameters=strategy.parameters,
         train_flops_per_image=training.flops_per_image,
+        executed_macs=None if record.work is None else record.work.macs,
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,
         noisy=training.noisy or strategy.noisy,

@@ -10,6 +10,9 @@
 
     evaluation, both: without noise
 
+    saliency (FBS, Gao, Zhao, Dudziak, Mullins, Xu, ICLR 2019, arXiv 1810.05331), the rival of channel gates
+        s = ReLU(W GAP(|x|) + 1)  in R^C,  g = s where it is among the k largest, else 0
+
 Shapes: B images, C channels, H x W pixels. Noise is drawn on the CPU from a generator.
 """
 
@@ -96,12 +99,56 @@ class ChannelGate(nn.Module):
         logits: Tensor = self.head(self.body(x.mean((2, 3))))
         return logits
 
+    def soft(self, logits: Tensor) -> Tensor:
+        """P(g = 1), (B, G): what the batch-shaping and the L0 loss read."""
+        return logits.sigmoid()
+
     def sample(self, logits: Tensor) -> Tensor:
         """g, 0 or 1, from logits (B, G): without noise in evaluation mode, with a gradient in training mode."""
         if not self.training:
             return (logits > 0).to(logits.dtype)
         noisy = logits + _logistic(logits, self._generator)
         return _straight_through((noisy > 0).to(logits.dtype), (noisy / self.tau).sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """G for every image and channel: (B, C, H, W) -> (B, G)."""
+        return self.sample(self.logits(x))
+
+
+class SaliencyGate(nn.Module):
+    """How salient channels are; all but the most salient are closed.
+
+    It has no noise, and its gates are no shares of 0 and 1: they scale the channels that they leave open.
+
+    Args:
+        in_channels: of the block's input, which decides.
+        channels: gates, one per channel that is scaled or closed.
+        keep: share of the channels that stay open, above 0; at least one does.
+        generator: draws the first weights.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, keep: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.keep = max(1, round(keep * channels))
+        self.head = nn.Linear(in_channels, channels)
+        nn.init.kaiming_normal_(self.head.weight, nonlinearity="relu", generator=generator)
+        nn.init.ones_(self.head.bias)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Saliency s of every channel: (B, C, H, W) -> (B, G), at least 0."""
+        saliency: Tensor = F.relu(self.head(x.abs().mean((2, 3))))
+        return saliency
+
+    def soft(self, logits: Tensor) -> Tensor:
+        """The saliency itself, (B, G), whose mean the method keeps small."""
+        return logits
+
+    def sample(self, logits: Tensor) -> Tensor:
+        """Gates g from s, (B, G): 0 for all but the ``keep`` largest of each image; a gradient passes through those."""
+        if self.keep >= logits.shape[1]:
+            return logits
+        winners = logits.topk(self.keep, dim=1).indices
+        return logits * torch.zeros_like(logits).scatter_(1, winners, 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """G for every image and channel: (B, C, H, W) -> (B, G)."""
@@ -141,8 +188,3 @@ def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
 
 def _logistic(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.logit(_uniform(like, generator)).to(like.device, like.dtype)
-
-
-def soft_gates(logits: Tensor) -> Tensor:
-    """P(g = 1) of channel gates, sigmoid of their logits: what the batch-shaping and the L0 loss read."""
-    return F.sigmoid(logits)

@@ -1,8 +1,8 @@
-"""ResNets with gates on blocks (ConvNet-AIG), on channels (batch-shaping), or without any.
+"""ResNets with gates on blocks (ConvNet-AIG), on channels (batch-shaping, FBS), or without any.
 
     block:                  x' = ReLU(shortcut(x) + F(x)),  F = BN(W2 ReLU(BN(W1 x)))   basic; a bottleneck has three
     gate on the block:      x' = ReLU(shortcut(x) + z(x) F(x))                           z 0 or 1 for each image
-    gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                          g 0 or 1 for each, by channel
+    gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                         g for each, by channel, 0 closed
 
 A bottleneck's channel gates are on the output of its 3 x 3 convolution. In evaluation what is closed is not computed:
 a block runs on the images that execute it, and convolutions without the channels that no image of the batch opens. Work
@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from baselines.conditional.gates import BlockGate, ChannelGate
+from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 
-Gating = Literal["none", "blocks", "channels"]
+Gating = Literal["none", "blocks", "channels", "saliency"]
 IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 FIRST_BOTTLENECK = 50
 EXPANSION = 4
@@ -46,18 +46,24 @@ class Architecture:
     large: bool
 
 
-def architecture(name: str) -> Architecture:
-    """``cifar-20`` (any depth 6n + 2) or ``imagenet-50`` (18, 34, 50, 101).
+def architecture(name: str, width: float = 1.0) -> Architecture:
+    """``cifar-20`` (any depth 6n + 2) or ``imagenet-50`` (18, 34, 50, 101), ``width`` times as wide.
 
     Raises:
         ValueError: for another name.
     """
     family, _, number = name.partition("-")
     depth = int(number) if number.isdecimal() else 0
+
+    def widths(base: int, stages: int) -> tuple[int, ...]:
+        return tuple(max(1, round(width * base * 2**stage)) for stage in range(stages))
+
     if family == "cifar" and depth >= 8 and depth % 6 == 2:
-        return Architecture(16, (16, 32, 64), ((depth - 2) // 6,) * 3, bottleneck=False, large=False)
+        of_stages = widths(16, 3)
+        return Architecture(of_stages[0], of_stages, ((depth - 2) // 6,) * 3, bottleneck=False, large=False)
     if family == "imagenet" and depth in IMAGENET:
-        return Architecture(64, (64, 128, 256, 512), IMAGENET[depth], bottleneck=depth >= FIRST_BOTTLENECK, large=True)
+        of_stages = widths(64, 4)
+        return Architecture(of_stages[0], of_stages, IMAGENET[depth], bottleneck=depth >= FIRST_BOTTLENECK, large=True)
     depths = ", ".join(str(each) for each in IMAGENET)
     raise ValueError(f"architecture must be cifar-DEPTH with depth 6n + 2, or imagenet- and {depths}; got {name!r}")
 
@@ -69,14 +75,27 @@ class Outcome:
     Attributes:
         logits: (B, N).
         executed: share of each block's gates that is open: z of block gates, else 1, (B, L).
-        soft_gates: P(open) of the channel gates of every block that has them, (B, G) each.
+        gates: z, (B, 1), or g, (B, G), of every block that has gates: what is multiplied with.
+        soft_gates: of the channel gates of every block that has them, (B, G) each: P(open), or their saliency.
         macs: multiply-accumulate operations of every image, (B,), gates included.
     """
 
     logits: Tensor
     executed: Tensor
+    gates: list[Tensor]
     soft_gates: list[Tensor]
     macs: Tensor
+
+
+@dataclass
+class _Run:
+    """What a block gives: its output, and of its gates and its work what ``Outcome`` has."""
+
+    output: Tensor
+    executed: Tensor
+    work: Tensor
+    gates: Tensor | None = None
+    soft: Tensor | None = None
 
 
 class Block(nn.Module):
@@ -87,7 +106,7 @@ class Block(nn.Module):
         width: of its inner convolutions.
         stride: of its 3x3 convolution (the first of a basic block's two).
         bottleneck: see ``Architecture``.
-        gating: see ``GatedResNet``.
+        gating, keep: see ``GatedResNet``.
         generator: draws first weights and noise.
     """
 
@@ -99,6 +118,7 @@ class Block(nn.Module):
         stride: int,
         bottleneck: bool,
         gating: Gating,
+        keep: float = 1.0,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -121,7 +141,11 @@ class Block(nn.Module):
             projection = _convolution(in_channels, self.out_channels, 1, stride, generator)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(self.out_channels))
         self.block_gate = BlockGate(in_channels, generator=generator) if gating == "blocks" else None
-        self.channel_gate = ChannelGate(in_channels, width, generator=generator) if gating == "channels" else None
+        self.channel_gate: ChannelGate | SaliencyGate | None = None
+        if gating == "channels":
+            self.channel_gate = ChannelGate(in_channels, width, generator=generator)
+        elif gating == "saliency":
+            self.channel_gate = SaliencyGate(in_channels, width, keep=keep, generator=generator)
 
     def residual(self, x: Tensor, gates: Tensor | None = None) -> Tensor:
         """F: (B, C, H, W) -> (B, C', H', W'); channel gates (B, G) close channels before the last convolution."""
@@ -167,8 +191,10 @@ class GatedResNet(nn.Module):
         name: see ``architecture``.
         classes: N.
         in_channels: of the images.
-        gating: "none", "blocks" or "channels".
+        gating: "none", "blocks", or of channels "channels" (binary concrete) or "saliency" (FBS).
         targets: rate of execution of each block; one whose target is 1 always runs and has no gate. None: all have one.
+        width: how many times as wide as published.
+        keep: share of its channels that a gate by saliency leaves open.
         generator: draws first weights and noise.
 
     Raises:
@@ -183,10 +209,12 @@ class GatedResNet(nn.Module):
         in_channels: int = 3,
         gating: Gating = "none",
         targets: Sequence[float] | None = None,
+        width: float = 1.0,
+        keep: float = 1.0,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        made = architecture(name)
+        made = architecture(name, width)
         count = sum(made.blocks)
         if targets is not None and len(targets) != count:
             raise ValueError(f"{name} has {count} blocks, got {len(targets)} targets")
@@ -195,15 +223,16 @@ class GatedResNet(nn.Module):
         self.stem_norm = nn.BatchNorm2d(made.stem)
         self.blocks: list[Block] = []
         channels = made.stem
-        for stage, (width, number) in enumerate(zip(made.widths, made.blocks, strict=True)):
+        for stage, (inner, number) in enumerate(zip(made.widths, made.blocks, strict=True)):
             for place in range(number):
                 always = targets is not None and targets[len(self.blocks)] >= 1
                 block = Block(
                     channels,
-                    width,
+                    inner,
                     stride=2 if stage > 0 and place == 0 else 1,
                     bottleneck=made.bottleneck,
                     gating="none" if always else gating,
+                    keep=keep,
                     generator=generator,
                 )
                 self.blocks.append(block)
@@ -225,19 +254,23 @@ class GatedResNet(nn.Module):
         if self.large:
             x = F.max_pool2d(x, 3, 2, 1)
         total = torch.full((len(images),), float(macs), device=images.device, dtype=torch.float64)
-        executed, soft = [], []
+        runs = []
         for block in self.blocks:
-            x, opened, gates, work = _run(block, x, skip=skip and not self.training)
-            executed.append(opened)
-            soft += [gates] if gates is not None else []
-            total += work
+            runs.append(_run(block, x, skip=skip and not self.training))
+            x = runs[-1].output
+            total += runs[-1].work
         logits = self.classifier(x.mean((2, 3)))
         total += self.classifier.weight.numel()
-        return Outcome(logits, torch.stack(executed, dim=1), soft, total)
+        return Outcome(
+            logits,
+            torch.stack([run.executed for run in runs], dim=1),
+            [run.gates for run in runs if run.gates is not None],
+            [run.soft for run in runs if run.soft is not None],
+            total,
+        )
 
 
-def _run(block: Block, x: Tensor, *, skip: bool) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """A block's output, its executed share (B,), its soft channel gates, and its work (B,)."""
+def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
     batch = len(x)
     through = x if block.shortcut is None else block.shortcut(x)
     work = torch.zeros(batch, device=x.device, dtype=torch.float64)
@@ -253,16 +286,17 @@ def _run(block: Block, x: Tensor, *, skip: bool) -> tuple[Tensor, Tensor, Tensor
             through = through.index_add(0, chosen, block.residual(x[chosen])) if len(chosen) else through
         else:
             through = through + z[:, None, None, None] * block.residual(x)
-        return F.relu(through), z, None, work
+        return _Run(F.relu(through), z, work, gates=z[:, None])
     if block.channel_gate is not None:
         logits = block.channel_gate.logits(x)
         gates = block.channel_gate.sample(logits)
-        share = gates.detach().double().mean(1)
+        share = (gates.detach() > 0).double().mean(1)
         work += _gate_macs(block.channel_gate) + sum(parts[:-2]) + share * (parts[-2] + parts[-1])
         residual = block.residual_of_open(x, gates, through) if skip else block.residual(x, gates)
-        return F.relu(through + residual), gates.mean(1), logits.sigmoid(), work
+        executed = share.to(x.dtype)
+        return _Run(F.relu(through + residual), executed, work, gates, block.channel_gate.soft(logits))
     work += sum(parts)
-    return F.relu(through + block.residual(x)), x.new_ones(batch), None, work
+    return _Run(F.relu(through + block.residual(x)), x.new_ones(batch), work)
 
 
 def _parts(block: Block, x: Tensor, out: Tensor) -> list[float]:

@@ -28,6 +28,14 @@ SMALL = {
         {"signal": "sim", "plan": "8,M,16", "hidden": [12], "dropout": 0.2},
     ],
     "ff": [{"hidden": [32, 32]}, {"plan": "8,M,16", "negatives": "hard", "goodness": "mean", "learning_rate": 1e-2}],
+    "conv-aig": [
+        {"architecture": "cifar-8", "target": 0.2, "rate_weight": 10.0, "learning_rate": 0.05, "schedule": "constant"},
+        {"architecture": "cifar-8", "width": 0.5, "gating": "none", "learning_rate": 0.02},
+    ],
+    "bas": [
+        {"architecture": "cifar-8", "shaping_until": 1.0, "l0_from": 0.0, "l0_until": 0.0, "learning_rate": 0.02},
+        {"architecture": "cifar-8", "gating": "saliency", "learning_rate": 0.02},
+    ],
     "cwc": [
         {"channels": [10, 20], "train_until": [0.5, 1.0]},
         {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn"},

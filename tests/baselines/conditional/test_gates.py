@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.conditional.gates import BlockGate, ChannelGate, soft_gates
+from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 
 
 def generator(seed=0):
@@ -77,4 +77,21 @@ def test_a_channel_gates_gradient_is_that_of_the_tempered_sigmoid():
 def test_channel_gates_open_as_often_as_their_soft_value_says():
     gate = ChannelGate(1, 3, generator=generator())
     logits = torch.tensor([-1.0, 0.0, 2.0]).expand(20000, 3)
-    torch.testing.assert_close(gate.sample(logits).mean(0), soft_gates(logits[0]), atol=0.015, rtol=0)
+    torch.testing.assert_close(gate.sample(logits).mean(0), logits[0].sigmoid(), atol=0.015, rtol=0)
+
+
+def test_the_most_salient_channels_stay_open_and_are_scaled():
+    gate = SaliencyGate(2, 4, keep=0.5, generator=generator())
+    gate.head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0], [0.0, 0.0]])
+    x = torch.tensor([[[[2.0, -4.0]], [[1.0, 1.0]]]])  # means of |x|: 3 and 1
+    torch.testing.assert_close(gate.logits(x), torch.tensor([[4.0, 2.0, 0.0, 1.0]]))
+    torch.testing.assert_close(gate(x), torch.tensor([[4.0, 2.0, 0.0, 0.0]]))
+    gate.sample(logits := torch.tensor([[4.0, 2.0, 0.0, 1.0]], requires_grad=True)).sum().backward()
+    assert logits.grad.tolist() == [[1.0, 1.0, 0.0, 0.0]]
+
+
+def test_a_gate_by_saliency_leaves_at_least_one_channel_open_and_at_most_all():
+    x = images()
+    few, all_ = (SaliencyGate(8, 6, keep=keep, generator=generator()) for keep in (0.01, 1.0))
+    assert (few(x) > 0).sum(1).tolist() == [1] * 4
+    assert torch.equal(all_(x), all_.logits(x))

@@ -25,10 +25,10 @@ def images(batch=6, side=16):
     return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("gating", ["blocks", "channels"])
+@pytest.mark.parametrize("gating", ["blocks", "channels", "saliency"])
 @pytest.mark.parametrize("name", ["cifar-20", "imagenet-18", "imagenet-50"])
 def test_what_is_skipped_is_what_the_gates_would_have_made_zero(name, gating):
-    network = make(name, gating=gating).double().eval()
+    network = make(name, gating=gating, keep=0.5).double().eval()
     x = images(side=32).double()
     with torch.no_grad():
         skipped, masked = network(x), network(x, skip=False)
@@ -67,9 +67,9 @@ def test_without_gates_it_is_torchvisions_resnet():
     assert shapes == sorted(tuple(parameter.shape) for parameter in theirs.parameters())
 
 
-@pytest.mark.parametrize("gating", ["none", "blocks", "channels"])
+@pytest.mark.parametrize("gating", ["none", "blocks", "channels", "saliency"])
 def test_counted_work_is_what_one_image_costs(gating):
-    network = make(gating=gating).eval()
+    network = make(gating=gating, keep=0.3).eval()
     with torch.no_grad():
         for image in images(3):
             outcome = network(image[None])
@@ -86,7 +86,7 @@ def test_a_block_whose_target_is_one_has_no_gate_and_always_runs():
     assert all((executed[:, place] == 1).all() for place in (0, 3, 6))
 
 
-@pytest.mark.parametrize("gating", ["none", "blocks", "channels"])
+@pytest.mark.parametrize("gating", ["none", "blocks", "channels", "saliency"])
 def test_a_training_step_reaches_every_parameter(gating):
     network = make(gating=gating)
     outcome = network(images(8))
@@ -94,7 +94,16 @@ def test_a_training_step_reaches_every_parameter(gating):
     loss = loss + sum(gates.mean() for gates in outcome.soft_gates)
     loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
-    assert len(outcome.soft_gates) == (9 if gating == "channels" else 0)
+    assert len(outcome.gates) == (0 if gating == "none" else 9)
+    assert len(outcome.soft_gates) == (9 if gating in ("channels", "saliency") else 0)
+
+
+def test_a_network_twice_as_wide_has_about_four_times_the_work():
+    published, wide = (GatedResNet("cifar-20", 10, width=w, generator=torch.Generator()).eval() for w in (1.0, 2.0))
+    with torch.no_grad():
+        ratio = wide(images(1)).macs / published(images(1)).macs
+    assert [conv.out_channels for conv in wide.blocks[-1].convolutions] == [128, 128]
+    assert 3.8 < ratio.item() < 4.0  # the first convolution only doubles
 
 
 def test_depths_of_the_published_cifar_networks():

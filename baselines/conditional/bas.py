@@ -1,0 +1,118 @@
+"""Batch-shaping (Bejnordi, Blankevoort, Welling, ICLR 2020, arXiv 1907.06627): a ResNet with gates on channels.
+
+    L = CE + gamma(t) L_BS + lambda(t) L_0
+
+L_BS asks every gate to be open for some images and closed for others (see ``batch_shaping``), L_0 is the mean
+probability that a gate is open. Over training, t from 0 to 1, gamma falls to 0 first, then lambda rises to its full
+value. Its rival FBS (Gao et al., ICLR 2019, arXiv 1810.05331) is here too: of each block the k most salient channels
+stay open, scaled by their saliency s,
+
+    L = CE + lambda mean(s)
+
+Without gates (gating "none") the same class trains the ungated ResNet that both are compared with.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from asge.optim import LearningRate, Momentum, OptimiserName, ScheduleName, WeightDecay
+from asge.types import TaskShape, TrainingBudget
+from baselines.conditional.batch_shaping import Reduction, batch_shaping_loss, l0_loss
+from baselines.conditional.learner import ConditionalLearner
+from baselines.conditional.resnet import GatedResNet, Outcome
+
+Share = Annotated[float, Ge(0), Le(1)]
+Width = Annotated[float, Gt(0), Le(16)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BASSettings:
+    """Settings of batch-shaping. Published for CIFAR-10: cifar-20, 32 or 56, 500 epochs, batches of 256.
+
+    Attributes:
+        architecture, width: see ``baselines.conditional.resnet``.
+        gating: "channels" (batch-shaping), "saliency" (FBS), or "none" for the ResNet without gates.
+        keep: share of the channels that FBS leaves open.
+        shaping_weight, shaping_reduction: gamma at first, and whether its loss is summed or averaged over the images.
+        shaping_until: share of training after which gamma, falling all the time, is 0.
+        l0_weight: lambda at last; of FBS, all the time.
+        l0_from, l0_until: shares of training between which lambda rises from 0.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; gates have no weight decay.
+    """
+
+    architecture: str = "cifar-20"
+    width: Width = 1.0
+    gating: Literal["channels", "saliency", "none"] = "channels"
+    keep: Annotated[float, Gt(0), Le(1)] = 0.5
+    shaping_weight: Annotated[float, Ge(0)] = 0.75
+    shaping_reduction: Reduction = "sum"
+    shaping_until: Share = 0.2
+    l0_weight: Annotated[float, Ge(0)] = 1.0
+    l0_from: Share = 0.2
+    l0_until: Share = 0.6
+    optimiser: OptimiserName = "nesterov"
+    learning_rate: LearningRate = 0.1
+    weight_decay: WeightDecay = 5e-4
+    momentum: Momentum = 0.9
+    schedule: ScheduleName = "late-steps"
+
+
+def shaping_weight(settings: BASSettings, progress: float) -> float:
+    """Gamma at a progress of training from 0 to 1."""
+    if progress >= settings.shaping_until:
+        return 0.0
+    return settings.shaping_weight * (1 - progress / settings.shaping_until)
+
+
+def l0_weight(settings: BASSettings, progress: float) -> float:
+    """Lambda at a progress of training from 0 to 1."""
+    if progress >= settings.l0_until:
+        return settings.l0_weight
+    if progress <= settings.l0_from:
+        return 0.0
+    return settings.l0_weight * (progress - settings.l0_from) / (settings.l0_until - settings.l0_from)
+
+
+def build(
+    task: TaskShape,
+    settings: BASSettings,
+    budget: TrainingBudget,
+    device: torch.device,
+    generator: torch.Generator,
+) -> ConditionalLearner:
+    """A learner before its first step."""
+    network = GatedResNet(
+        settings.architecture,
+        task.classes,
+        in_channels=task.shape[0],
+        gating=settings.gating,
+        width=settings.width,
+        keep=settings.keep,
+        generator=generator,
+    )
+
+    def losses(outcome: Outcome, progress: float) -> dict[str, Tensor]:
+        if settings.gating == "none":
+            return {}
+        whole = torch.cat(outcome.soft_gates, dim=1)
+        if settings.gating == "saliency":
+            return {"saliency": settings.l0_weight * whole.mean()}
+        gamma = shaping_weight(settings, progress)
+        shaping = batch_shaping_loss(whole, reduction=settings.shaping_reduction) if gamma else whole.new_zeros(())
+        return {"shaping": gamma * shaping, "l0": l0_weight(settings, progress) * l0_loss(whole)}
+
+    return ConditionalLearner(network, losses, settings, budget, device)
+
+
+class BAS:
+    """The method as the harness finds it."""
+
+    Settings: ClassVar[type[BASSettings]] = BASSettings
+    strategies: ClassVar[tuple[str, ...]] = ConditionalLearner.strategies
+    build = staticmethod(build)

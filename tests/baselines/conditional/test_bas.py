@@ -1,0 +1,76 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+
+from baselines.conditional import bas
+from baselines.conditional.bas import BASSettings
+
+TASK = SimpleNamespace(shape=(3, 16, 16), classes=10)
+BUDGET = SimpleNamespace(epochs=10, steps_per_epoch=10)
+
+
+def build(**settings):
+    made = BASSettings(architecture="cifar-8", **settings)
+    return bas.build(TASK, made, BUDGET, torch.device("cpu"), torch.Generator().manual_seed(0))
+
+
+def batch(count=8):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(count, 3, 16, 16, generator=generator), torch.randint(10, (count,), generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("progress", "shaping", "l0"),
+    [(0.0, 0.75, 0.0), (0.1, 0.375, 0.0), (0.2, 0.0, 0.0), (0.4, 0.0, 2.0), (0.6, 0.0, 4.0), (1.0, 0.0, 4.0)],
+)
+def test_weights_follow_the_published_schedule(progress, shaping, l0):
+    settings = BASSettings(l0_weight=4.0)
+    assert bas.shaping_weight(settings, progress) == pytest.approx(shaping)
+    assert bas.l0_weight(settings, progress) == pytest.approx(l0)
+
+
+def test_weights_that_hold_from_the_start():
+    settings = BASSettings(shaping_until=0.0, l0_from=0.0, l0_until=0.0, l0_weight=4.0)
+    assert (bas.shaping_weight(settings, 0.0), bas.l0_weight(settings, 0.0)) == (0.0, 4.0)
+
+
+@pytest.mark.parametrize("step", [0, 50])
+def test_losses_are_those_written_down(step):
+    learner, twin = (build(l0_weight=2.0) for _ in range(2))
+    learner._step = step
+    images, labels = batch()
+    losses = learner.train_step(images, labels)
+    outcome = twin.network.train()(images.contiguous(memory_format=torch.channels_last))
+    soft = torch.cat(outcome.soft_gates, dim=1).detach().double().numpy()
+    distances = [
+        sum((n / 9 - stats.beta(0.6, 0.4).cdf(x)) ** 2 for n, x in enumerate(sorted(column), start=1))
+        for column in soft.T
+    ]
+    expected = {
+        "loss": F.cross_entropy(outcome.logits, labels).item(),
+        "shaping": (0.75 if step == 0 else 0.0) * sum(distances) / len(distances),
+        "l0": (0.0 if step == 0 else 2.0 * 0.75) * soft.mean(),
+    }
+    assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def test_saliency_keeps_its_share_of_channels_and_its_mean_small():
+    learner = build(gating="saliency", keep=0.25, l0_weight=3.0)
+    images, labels = batch()
+    losses = learner.train_step(images, labels)
+    assert set(losses) == {"loss", "saliency"}
+    assert learner.executed_layers(images).unique().tolist() == [0.25]
+    opened = learner.layer_values([(images, labels)])["open"]
+    assert [layer.mean().item() for layer in opened] == pytest.approx([0.25] * 3)
+
+
+def test_a_strong_l0_loss_closes_gates_and_saves_work():
+    learner = build(l0_weight=30.0, shaping_weight=0.0, l0_from=0.0, l0_until=0.0, schedule="constant")
+    images, labels = batch(32)
+    before = learner.executed_macs(images).mean()
+    for _ in range(60):
+        learner.train_step(images, labels)
+    assert learner.executed_macs(images).mean() < 0.7 * before
