@@ -24,6 +24,7 @@ from asge.pooling import Pooling, replace_pools
 from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.library_models import library_model
 from baselines.stack import Hidden, Stack, Topology, is_vgg8b
+from baselines.start import take_over
 from baselines.vgg import Activation, Dropout, VGGBlock
 
 LibraryPools = Literal["own", "soft", "rms", "max", "avg"]
@@ -117,13 +118,15 @@ def _check(settings: BackpropSettings) -> None:
             )
 
 
-def _gates(network: nn.Module) -> Iterator[nn.Module]:
-    """The gates before convolutions, wherever they are."""
-    for module in network.modules():
-        if isinstance(module, ConvUnit | VGGBlock) and module.gate is not None:
-            yield module.gate
-        elif isinstance(module, Gated):
-            yield module.transform
+def _gates(network: nn.Module) -> dict[str, nn.Module]:
+    """The gates before convolutions by their names, wherever they are."""
+    found: dict[str, nn.Module] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, Gated):
+            found[f"{name}.transform"] = module.transform
+        elif isinstance(module, ConvUnit | VGGBlock) and module.gate is not None:
+            found[f"{name}.gate"] = module.gate
+    return found
 
 
 class BackpropLearner:
@@ -147,12 +150,27 @@ class BackpropLearner:
         groups = parameter_groups(self.network, settings.weight_decay)
         self._optimiser = ScheduledOptimiser(groups, settings, total_steps=budget.epochs * budget.steps_per_epoch)
 
+    def begin_with(self, state: dict[str, Any]) -> None:
+        """Take over a network without gates, or with the same ones; gates that it had not stay as they were drawn.
+
+        Raises:
+            ValueError: if it is not a network like this one.
+        """
+        of_gates = tuple(f"{name}." for name in _gates(self.network))
+        weights = state["network"]
+        gated = bool(of_gates) and any(name.startswith(of_gates) for name in weights)
+
+        def old_name(name: str) -> str:
+            return name if gated else name.replace(".convolution.", ".")
+
+        take_over(self.network, weights, lambda name: name.startswith(of_gates), old_name)
+
     def begin_epoch(self, epoch: int) -> None:
         """Freeze all but the gates, if it is an epoch for them."""
         self._frozen = epoch < self._gate_epochs
         if self._gate_epochs:
             self.network.requires_grad_(not self._frozen)
-            for gate in _gates(self.network):
+            for gate in _gates(self.network).values():
                 gate.requires_grad_()
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

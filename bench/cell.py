@@ -1,4 +1,4 @@
-"""One cell in its own process: ``python -m bench.cell FOLDER SUITE DATA_DIR FORCE``, see ``main``.
+"""One cell in its own process: ``python -m bench.cell FOLDER SUITE DATA_DIR FORCE KEEP``, see ``main``.
 
 The folder holds ``cell.json``. The process prints one JSON object per line to standard output while it runs, leaves
 ``record.json`` and exits with 0; whatever goes wrong in training is a status in the record, not a traceback.
@@ -30,14 +30,24 @@ OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 """Errors that no record could be written under either; the user can mend them, and the cell goes on from its state."""
 
 
-def run(folder: Path, *, suite: str, data_dir: Path | None, force: bool, progress: training.Progress) -> Record:
+def run(
+    folder: Path,
+    *,
+    suite: str,
+    data_dir: Path | None,
+    force: bool,
+    progress: training.Progress,
+    keep: bool = False,
+) -> Record:
     """Run or go on with the cell in ``folder`` and write its record.
 
     A record that is there already is replaced when the new one exists; ``force`` starts from the first epoch. The
-    state is kept where the cell failed for a reason from outside: another try goes on from it.
+    state is kept where the cell failed for a reason from outside: another try goes on from it. With ``keep`` what was
+    learned stays in the folder, for cells that begin with it.
 
     Raises:
-        UserError: if the data cannot be had, a file in the folder is damaged, or another process runs this cell.
+        UserError: if the data cannot be had, a file in the folder is damaged, another process runs this cell, or what
+            it begins with is not there.
     """
     spec = records.read_cell(folder / records.CELL_FILE)
     lock = filelock.FileLock(folder / records.LOCK_FILE)
@@ -50,17 +60,20 @@ def run(folder: Path, *, suite: str, data_dir: Path | None, force: bool, progres
             _remove_states(folder)
         torch.set_num_threads(spec.threads)
         record = _outcome(spec, folder, suite, data_dir, torch.device(spec.device), progress)
+        if keep and record.status == "ok":
+            (folder / training.STATE_FILE).replace(folder / records.LEARNED_FILE)
         records.write(folder / records.RECORD_FILE, record)
         if record.status in FINISHED:
-            _remove_states(folder)
+            _remove_states(folder, but=records.LEARNED_FILE)
         return record
     finally:
         lock.release()
 
 
-def _remove_states(folder: Path) -> None:
+def _remove_states(folder: Path, *, but: str = "") -> None:
     for state in folder.glob("*.pt"):
-        state.unlink()
+        if state.name != but:
+            state.unlink()
 
 
 def _outcome(
@@ -139,6 +152,9 @@ def _measure(
     with parts.data(spec, data_dir) as data:
         steps = len(data.train)
         learner, generator = parts.learner(spec, steps)
+        if spec.begins_with is not None:
+            learned = folder.parent / spec.begins_with.id / records.LEARNED_FILE
+            parts.begin(learner, spec, training.load_state(learned, device)["learner"])
         training.train(
             learner,
             data.train,
@@ -242,14 +258,15 @@ def _print_event(event: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a cell: folder, suite, data folder or an empty string, "force" or an empty string."""
-    folder, suite, data_dir, force = arguments
+    """Run a cell: folder, suite, data folder, "force" and "keep", each of the last three or an empty string."""
+    folder, suite, data_dir, force, keep = arguments
     try:
         record = run(
             Path(folder),
             suite=suite,
             data_dir=Path(data_dir) if data_dir else None,
             force=force == "force",
+            keep=keep == "keep",
             progress=_print_event,
         )
     except UserError as error:

@@ -130,7 +130,10 @@ def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
         raise UserError(f"--threads {cells[0].threads} is more than this machine can use; valid are 1 to {most}")
     for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():
         for built in filter(None, (spec, parts.yardstick(spec))):
-            parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+            learner, _ = parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+            if built.begins_with is not None:
+                other, _ = parts.learner(built.begins_with.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+                parts.begin(learner, built, other.state_dict())
     for name in dict.fromkeys(spec.task for spec in cells):
         task = tasks.get_task(name)
         root = sources.locate(task, data_dir)

@@ -83,7 +83,7 @@ def _confirmed(
     """The checks after fresh seeds of the alarming methods have been run, or with the reason why they could not be."""
     console = Console(stderr=True)
     alarming = confirm.alarms(checks)
-    cells = confirm.fresh_cells(alarming, counted, stored)
+    cells = suites.with_starts(confirm.fresh_cells(alarming, counted, stored))
     for check in alarming:
         console.print(f"alarm: {check.method}/{check.strategy}: {check.note}", highlight=False, soft_wrap=True)
     console.print(f"{len(cells)} cells with fresh seeds decide", highlight=False)
@@ -106,12 +106,15 @@ def _confirmed(
 def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form: report.Format) -> int:
     """Take the first steps of every method of a suite, compare inputs and losses with the stored ones.
 
+    Cells that begin with what others have learned are left out: their first steps come after a whole training.
+
     Raises:
         UserError: for bad input.
     """
     suite = suites.load(name)
     threads = commands.threads_of(suite, threads)
-    cells = suites.cells(suite, device="cpu", threads=threads, overrides=suites.Overrides(loader="memory", seeds=1))
+    every = suites.cells(suite, device="cpu", threads=threads, overrides=suites.Overrides(loader="memory", seeds=1))
+    cells = [cell for cell in every if cell.start is None]
     stored = measured.load(suite.name)
     commands.rehearse(cells, data_dir)
     checks = []

@@ -97,6 +97,20 @@ class Conditional(Protocol):
         """Share of every layer that runs for each image, from 0 to 1, (B, L)."""
 
 
+@runtime_checkable
+class Beginner(Protocol):
+    """A learner that can begin with what another one has learned."""
+
+    def begin_with(self, state: dict[str, Any]) -> None:
+        """Take over the weights in the ``state_dict`` of another learner, but nothing of its optimiser or schedule.
+
+        Called before the first step. What the other did not have stays as it was drawn.
+
+        Raises:
+            ValueError: if it is not the state of such a network; one sentence.
+        """
+
+
 class Method(Protocol):
     """A way to train: what an entry point of group ``bench.methods`` names.
 

@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bench import methods, settings
 from bench.data import loaders, seeds, splits, tasks
 from bench.errors import UserError
-from bench.methods import Learner
+from bench.methods import Beginner, Learner
 from bench.records import CellSpec
 
 EVALUATION_BATCH = 500
@@ -83,6 +84,22 @@ def learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Genera
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{spec.method} cannot be built for {spec.task}: {reason}") from error
     return made, generator
+
+
+def begin(learner: Learner, spec: CellSpec, state: dict[str, Any]) -> None:
+    """Let a learner begin with the state of another.
+
+    Raises:
+        UserError: if its method cannot, or the state is not of such a network.
+    """
+    if not isinstance(learner, Beginner):
+        raise UserError(f"method {spec.method!r} cannot begin with what another has learned: it has no 'begin_with'")
+    try:
+        learner.begin_with(state)
+    except ValueError as error:
+        raise UserError(
+            f"{spec.method} cannot begin with {spec.begins_with and spec.begins_with.id}: {error}"
+        ) from error
 
 
 def yardstick(spec: CellSpec) -> CellSpec | None:

@@ -18,6 +18,8 @@ from bench.errors import UserError
 RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
 LOCK_FILE = ".lock"
+LEARNED_FILE = "learned.pt"
+"""The state after the last epoch of a cell that others begin with."""
 SCHEMA = 1
 
 Status = Literal["ok", "diverged", "failed", "timeout", "interrupted"]
@@ -38,6 +40,14 @@ class Yardstick(Model):
     settings: dict[str, Any]
 
 
+class Start(Model):
+    """What a cell begins with: what other settings have learned in so many epochs of the same data."""
+
+    method: str
+    settings: dict[str, Any]
+    epochs: int
+
+
 class CellSpec(Model):
     """One training run, completely: the same spec on the same machine gives the same numbers."""
 
@@ -53,17 +63,31 @@ class CellSpec(Model):
     device: str
     threads: int
     yardstick: Yardstick | None = None
+    start: Start | None = None
 
     @property
     def experiment(self) -> str:
         """Hash of what the distribution of accuracies depends on: all but seed, loader, device, threads, yardstick."""
-        return _hash(self.model_dump(mode="json", exclude={"seed", "loader", "device", "threads", "yardstick"}))
+        without = {"seed", "loader", "device", "threads", "yardstick"} | self._absent
+        return _hash(self.model_dump(mode="json", exclude=without))
 
     @property
     def id(self) -> str:
         """Name of the cell's folder: readable, and unique through a hash of the whole spec."""
-        without = {"yardstick"} if self.yardstick is None else None
-        return f"{self.task}-{self.method}-seed{self.seed}-{_hash(self.model_dump(mode='json', exclude=without))}"
+        hashed = _hash(self.model_dump(mode="json", exclude=self._absent))
+        return f"{self.task}-{self.method}-seed{self.seed}-{hashed}"
+
+    @property
+    def begins_with(self) -> CellSpec | None:
+        """The cell whose learner this one takes over from: the same but for what ``start`` says."""
+        if self.start is None:
+            return None
+        return self.model_copy(update={**dict(self.start), "start": None, "yardstick": None})
+
+    @property
+    def _absent(self) -> set[str]:
+        """Fields that cells did not have at first: where they are empty, cells keep the names that they had then."""
+        return {name for name in ("yardstick", "start") if getattr(self, name) is None}
 
 
 class Code(Model):

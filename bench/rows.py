@@ -132,12 +132,17 @@ def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
 
 def conditions_of(cell: CellSpec) -> dict[str, Any]:
     """All that a run depends on beside method, task and seed, by name."""
-    others = cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings", "yardstick"})
+    others = cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start"})
     return (
         settings.filled(cell.method, cell.settings)
         | others
-        | {"yardstick": None if cell.yardstick is None else cell.yardstick.method}
+        | {"yardstick": None if cell.yardstick is None else cell.yardstick.method, "start": _start(cell)}
     )
+
+
+def _start(cell: CellSpec) -> str | None:
+    """What a cell begins with, in words."""
+    return None if cell.start is None else f"{cell.start.method} of {cell.start.epochs} epochs"
 
 
 def _strategies(method: str) -> tuple[str, ...]:

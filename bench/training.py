@@ -142,10 +142,12 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     """A saved state; only tensors, numbers, strings and containers of them are ever read.
 
     Raises:
-        UserError: if the file is damaged.
+        UserError: if the file is not there, or is damaged.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run its cell again") from None
     except (RuntimeError, EOFError, UnpicklingError) as error:
         raise UserError(f"{path} is damaged and cannot be gone on from; delete it to start the cell again") from error
     return state

@@ -14,6 +14,7 @@ from asge.optim import OptimiserSettings, ScheduledOptimiser
 from asge.types import TrainingBudget
 from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 from baselines.conditional.resnet import GatedResNet, Outcome
+from baselines.start import take_over
 
 GateLosses = Callable[[Outcome, float], dict[str, Tensor]]
 """Weighted losses of the gates by name, from what a pass gave and the progress of training from 0 to 1."""
@@ -52,6 +53,14 @@ class ConditionalLearner:
         ]
         groups = groups_without_decay(network, of_gates, settings.weight_decay)
         self._optimiser = ScheduledOptimiser(groups, settings, self._steps)
+
+    def begin_with(self, state: dict[str, Any]) -> None:
+        """Take over a network without gates, or with the same ones; gates that it had not stay as they were drawn.
+
+        Raises:
+            ValueError: if it is not a network like this one.
+        """
+        take_over(self.network, state["network"], lambda name: "_gate." in name)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedules count steps."""

@@ -79,7 +79,7 @@ def run_cells(
     that ``prepare_folder`` has seen.
 
     Args:
-        cells: in the order in which they run.
+        cells: in the order in which they run; what a cell begins with comes before it.
         suite: its name, for the records.
         out: folder of runs.
         data_dir: where the data is; None for the usual places.
@@ -89,12 +89,17 @@ def run_cells(
         watcher: is told what happens.
     """
     outcomes = []
+    begun_with = {cell.begins_with.id for cell in cells if cell.begins_with is not None}
     for index, cell in enumerate(cells):
+        keep = cell.id in begun_with
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
         record = None if force else _finished(cell, out)
+        if keep and not (out / cell.id / records.LEARNED_FILE).is_file():
+            record = None
         if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
-            outcome = _run(cell, out / cell.id, suite, data_dir, force or record is not None, stall, watcher)
+            again = force or record is not None
+            outcome = _run(cell, out / cell.id, suite, data_dir, stall, watcher, force=again, keep=keep)
         else:
             outcome = Outcome(cell, record, reused=True, problem=record.error)
         watcher.cell_finished(cell, outcome)
@@ -127,20 +132,30 @@ def _finished(cell: CellSpec, out: Path) -> Record | None:
 
 
 def _run(
-    cell: CellSpec, folder: Path, suite: str, data_dir: Path | None, force: bool, stall: float, watcher: Watcher
+    cell: CellSpec,
+    folder: Path,
+    suite: str,
+    data_dir: Path | None,
+    stall: float,
+    watcher: Watcher,
+    *,
+    force: bool,
+    keep: bool,
 ) -> Outcome:
     folder.mkdir(exist_ok=True)
     if not (folder / records.CELL_FILE).is_file():
         records.write(folder / records.CELL_FILE, cell)
     # -P: the cell must run this package, not whatever folder of the same name the user stands in.
     command = [sys.executable, "-P", "-m", "bench.cell"]
-    command += [str(folder), suite, str(data_dir or ""), "force" if force else ""]
+    command += [str(folder), suite, str(data_dir or ""), "force" if force else "", "keep" if keep else ""]
     environ = {**os.environ, **KEEP_FREED_MEMORY, **CUBLAS_WORKSPACE, "OMP_NUM_THREADS": str(cell.threads)}
     bad_input, silent = None, False
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(
+    with (
+        (folder / LOG_FILE).open("a", encoding="utf-8") as log,
+        subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace", env=environ
-        )
+        ) as process,
+    ):
         try:
             for event in _events(process, stall):
                 if event["event"] == "bad-input":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench import settings
 from bench.data import augment, loaders, tasks
 from bench.errors import UserError, unknown
-from bench.records import CellSpec, Yardstick
+from bench.records import CellSpec, Start, Yardstick
 from bench.suites.file import Suite
 
 
@@ -69,7 +70,11 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     yardstick = (
         None if suite.yardstick is None else Yardstick(method=suite.yardstick, settings=variants[suite.yardstick][0])
     )
-    return [
+    start = None
+    if suite.start is not None:
+        begun = settings.canonical(suite.start.method, suite.start.settings)
+        start = Start(method=suite.start.method, settings=begun, epochs=suite.start.epochs)
+    made = [
         CellSpec(
             method=method,
             settings=variant,
@@ -83,12 +88,23 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             device=device,
             threads=threads,
             yardstick=yardstick,
+            start=start,
         )
         for task in task_names
         for seed in range(overrides.first_seed, overrides.first_seed + seeds)
         for method in chosen
         for variant in variants[method]
     ]
+    return with_starts(made)
+
+
+def with_starts(cells: Sequence[CellSpec]) -> list[CellSpec]:
+    """The cells, each after the one that it begins with."""
+    ordered: dict[str, CellSpec] = {}
+    for cell in cells:
+        for each in filter(None, (cell.begins_with, cell)):
+            ordered.setdefault(each.id, each)
+    return list(ordered.values())
 
 
 def _check_epochs_of(suite: Suite, variants: dict[str, list[dict[str, Any]]]) -> None:

@@ -14,6 +14,16 @@ from bench.errors import UserError, unknown
 SHIPPED = Path(__file__).parent
 
 
+class StartTable(BaseModel):
+    """The table ``start`` of a suite file; without settings it has the method's defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    settings: dict[str, Any] = {}
+    epochs: Annotated[int, Ge(1)]
+
+
 class Suite(BaseModel):
     """A named set of cells: every method on every task with every seed.
 
@@ -29,6 +39,8 @@ class Suite(BaseModel):
             "local-error signal=pred"; of several keys that fit a cell the longest counts.
         augmentation: names of ``bench.data.augment``, in order of application; equal for all methods.
         train_samples: how many training images to use, stratified by class; all by default.
+        start: what every cell begins with: a method and settings, trained on the same data with the same seed for so
+            many epochs. That runs first, as a cell of its own.
         yardstick: the method of the suite whose speed all others' is compared with; if it is swept, its first variant.
         threads: CPU threads, where the command line names none; all by default. One is slower, but the same everywhere.
         loader: "auto" (FFCV where it is installed), "memory" or "ffcv".
@@ -47,6 +59,7 @@ class Suite(BaseModel):
     batch_size: Annotated[int, Ge(1)] = 128
     augmentation: tuple[str, ...] = ()
     train_samples: Annotated[int, Ge(1)] | None = None
+    start: StartTable | None = None
     yardstick: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
     loader: str = "auto"

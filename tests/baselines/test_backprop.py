@@ -151,3 +151,22 @@ def test_settings_without_effect_are_refused(settings, message):
     base = {} if "model" in settings else {"plan": "6,8"}
     with pytest.raises(ValueError, match=message):
         build_network(TASK, BackpropSettings(**base | settings), torch.Generator())
+
+
+@pytest.mark.parametrize(
+    "network", [{}, {"topology": "vgg", "hidden": (9,)}, {"model": "torchvision:resnet18", "plan": "small"}]
+)
+def test_gates_join_a_network_that_has_learned_without_them(network):
+    plain = make(**network)
+    gated, same = (make(**network, gating="gct", gating_where="block", gate_epochs=1) for _ in range(2))
+    images, labels = batch()
+    plain.train_step(images, labels)
+    gated.begin_with(plain.state_dict())
+    # GCT is the identity at first: the network predicts what it predicted.
+    torch.testing.assert_close(gated.predict(images, "logits"), plain.predict(images, "logits"))
+    gated.begin_epoch(0)
+    gated.train_step(images, labels)
+    same.begin_with(gated.state_dict())
+    assert torch.equal(same.predict(images, "logits"), gated.predict(images, "logits"))
+    with pytest.raises(ValueError, match="it is another network: "):
+        plain.begin_with(gated.state_dict())

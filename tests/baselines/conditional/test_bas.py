@@ -74,3 +74,17 @@ def test_a_strong_l0_loss_closes_gates_and_saves_work():
     for _ in range(60):
         learner.train_step(images, labels)
     assert learner.executed_macs(images).mean() < 0.7 * before
+
+
+def test_gates_join_a_network_that_has_learned_without_them():
+    ungated, gated = build(gating="none"), build()
+    images, labels = batch()
+    ungated.train_step(images, labels)
+    drawn = {name: value.clone() for name, value in gated.network.state_dict().items()}
+    gated.begin_with(ungated.state_dict())
+    for name, value in gated.network.state_dict().items():
+        assert torch.equal(value, drawn[name] if "_gate." in name else ungated.network.state_dict()[name]), name
+    with pytest.raises(ValueError, match=r"it is another network: .*channel_gate"):
+        ungated.begin_with(gated.state_dict())
+    with pytest.raises(ValueError, match=r"it is another network: stem.weight is not the same in both"):
+        build(width=2.0).begin_with(ungated.state_dict())
