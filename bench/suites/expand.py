@@ -140,11 +140,13 @@ def _epochs(suite: Suite, overrides: Overrides, method: str, variant: dict[str, 
 def _variants(suite: Suite, method: str, overrides: Overrides) -> list[dict[str, Any]]:
     """A method's settings in full, once for each combination that the suite sweeps; what is overridden is not swept."""
     given = {**suite.methods[method], **overrides.settings.get(method, {})}
-    swept = {key: values for key, values in suite.sweep.get(method, {}).items() if key not in given}
-    combinations = itertools.product(*swept.values())
-    variants = [
-        settings.canonical(method, {**given, **dict(zip(swept, values, strict=True))}) for values in combinations
-    ]
+    variants = []
+    for grid in suite.sweep.get(method, ({},)):
+        swept = {key: values for key, values in grid.items() if key not in given}
+        variants += [
+            settings.canonical(method, {**given, **dict(zip(swept, values, strict=True))})
+            for values in itertools.product(*swept.values())
+        ]
     return [variant for index, variant in enumerate(variants) if variant not in variants[:index]]
 
 

@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from bench.errors import UserError, unknown
 
 SHIPPED = Path(__file__).parent
+
+
+Grid = dict[str, Annotated[list[Any], MinLen(1)]]
+"""Values to try, by setting."""
+
+
+def _as_several(grids: Any) -> Any:
+    """One table as a list of one."""
+    return [grids] if isinstance(grids, dict) else grids
 
 
 class StartTable(BaseModel):
@@ -31,7 +40,8 @@ class Suite(BaseModel):
         name: taken from the file's name.
         description: one line for ``bench list``.
         methods: settings by method key; an empty table takes the method's defaults.
-        sweep: by method key, values to try of some settings: the method runs with every combination of them.
+        sweep: by method key, values to try of some settings: the method runs with every combination of them. Several
+            such tables, ``[[sweep.METHOD]]``, are tried one after the other.
         tasks: task keys.
         seeds: how many seeds, counted from 0.
         epochs, batch_size: equal for all methods, unless ``epochs_of`` says otherwise.
@@ -51,7 +61,7 @@ class Suite(BaseModel):
     name: str
     description: str = ""
     methods: Annotated[dict[str, dict[str, Any]], MinLen(1)]
-    sweep: dict[str, dict[str, Annotated[list[Any], MinLen(1)]]] = {}
+    sweep: dict[str, Annotated[tuple[Grid, ...], MinLen(1), BeforeValidator(_as_several)]] = {}
     tasks: Annotated[tuple[str, ...], MinLen(1)]
     seeds: Annotated[int, Ge(1)] = 1
     epochs: Annotated[int, Ge(1)]
@@ -66,10 +76,10 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _sweep_is_of_its_methods(self) -> Suite:
-        for method, values in self.sweep.items():
+        for method, grids in self.sweep.items():
             if method not in self.methods:
                 raise ValueError(f"sweep of {method!r}, which is not one of its methods ({', '.join(self.methods)})")
-            both = sorted(set(values) & set(self.methods[method]))
+            both = sorted({key for grid in grids for key in grid} & set(self.methods[method]))
             if both:
                 raise ValueError(f"{method}.{both[0]} is both set and swept")
         return self
@@ -118,7 +128,14 @@ def load(name: str) -> Suite:
         return Suite.model_validate({**content, "name": path.stem})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in _as_written(first["loc"], content))
         if first["type"] == "extra_forbidden":
             raise UserError(f"suite file {path}: {unknown('key', key, set(Suite.model_fields) - {'name'})}") from None
         raise UserError(f"suite file {path}: {key or 'it'} is not valid: {first['msg']}") from None
+
+
+def _as_written(location: tuple[int | str, ...], content: dict[str, Any]) -> tuple[int | str, ...]:
+    """Where an error is, without the number of a sweep's table where the file has but one."""
+    if location[:1] == ("sweep",) and len(location) > 2 and isinstance(content["sweep"].get(location[1]), dict):
+        return location[:2] + location[3:]
+    return location

@@ -1,6 +1,6 @@
 import pytest
 
-from bench import suites
+from bench import parts, suites
 from bench.errors import UserError
 from bench.suites import Overrides
 
@@ -31,6 +31,14 @@ def test_every_shipped_suite_expands(name):
     assert expand(suites.load(name), loader="memory")
 
 
+@pytest.mark.parametrize("name", [name for name in suites.names() if not name.endswith("-gpu")])
+def test_every_cell_of_a_suite_for_two_cores_can_be_built(name):
+    for spec in {cell.experiment: cell for cell in expand(suites.load(name), loader="memory", seeds=1)}.values():
+        learner, _ = parts.learner(spec, steps_per_epoch=1)
+        if spec.begins_with is not None:
+            parts.begin(learner, spec, parts.learner(spec.begins_with, steps_per_epoch=1)[0].state_dict())
+
+
 def test_expansion_by_hand(tmp_path):
     cells = expand(suites.load(write(tmp_path, MINE)))
     assert [(c.method, c.seed) for c in cells] == [("asge", 0), ("ff", 0), ("asge", 1), ("ff", 1)]
@@ -47,6 +55,16 @@ alpha = [0.0, 2]
 reduction = ["mean", "sum"]
 """
 )
+
+
+def test_several_sweeps_are_tried_one_after_the_other(tmp_path):
+    text = MINE + "[[sweep.asge]]\nalpha = [0.0]\n[[sweep.asge]]\nalpha = [0.0, 2]\nreduction = ['sum']\n"
+    cells = expand(suites.load(write(tmp_path, text)), methods=("asge",), seeds=1)
+    assert [(c.settings["alpha"], c.settings["reduction"]) for c in cells] == [
+        (0.0, "mean"),
+        (0.0, "sum"),
+        (2.0, "sum"),
+    ]
 
 
 def test_seeds_can_begin_anywhere(tmp_path):
