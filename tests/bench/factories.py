@@ -10,6 +10,7 @@ from bench.records import (
     Relative,
     StrategyRecord,
     TrainingRecord,
+    WorkRecord,
     Yardstick,
 )
 from bench.reference.measured import Cost, Golden, Machine, Measured, Row, Value
@@ -49,6 +50,8 @@ def record(
     relative=None,
     weights=((8, 1, 3, 3), (10, 8)),
     inputs=None,
+    work=None,
+    values=None,
     **changes,
 ):
     spec = cell(method, seed, **changes)
@@ -128,9 +131,24 @@ def record(
         epochs=epochs if ok else [],
         opening_losses={"loss": [2.0, 1.5, 1.2]} if ok else {},
         inputs=(inputs or {"train": "a", "test": "b"}) if ok else {},
-        layer_values={"gamma": [[-0.1, 0.0, 0.2], [0.1, 0.3]]} if ok else {},
+        layer_values=(values or {"gamma": [[-0.1, 0.0, 0.2], [0.1, 0.3]]}) if ok else {},
+        work=work,
         training=training if ok else None,
         strategies=strategies if ok else [],
+    )
+
+
+def work(macs, shares=(1.0, 0.5)):
+    """Work of two classes, the second of which takes twice as much as the first."""
+    return WorkRecord(
+        macs=macs,
+        macs_deviation=macs / 3,
+        macs_quantiles=[macs] * 7,
+        macs_by_class=[macs * 2 / 3, macs * 4 / 3],
+        macs_of_right=macs,
+        macs_of_wrong=None,
+        layers=list(shares),
+        layers_by_class=[list(shares)] * 2,
     )
 
 

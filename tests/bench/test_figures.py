@@ -1,8 +1,49 @@
-from factories import record
+from factories import record, work
 
 from bench import figures
+from bench.figures import accuracy
+from bench.figures import work as work_figures
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def gated(task):
+    """Two seeds of two gated networks and one without gates."""
+    for seed in (0, 1):
+        for l0, macs in ((0.5, 20e6), (1.0, 10e6)):
+            yield record(
+                "bas",
+                seed,
+                {"logits": 88.0 + seed + l0},
+                task=task,
+                settings={"gating": "channels", "l0_weight": l0},
+                work=work(macs),
+                values={"open": [[1.0, 0.5], [0.0, 0.2]]},
+            )
+        yield record("bas", seed, {"logits": 91.0}, task=task, settings={"gating": "none"}, work=work(40e6, (1.0, 1.0)))
+
+
+def test_points_of_accuracy_against_work_by_hand():
+    runs = [(f"bas l0_weight={each.cell.settings.get('l0_weight')}", each) for each in gated("digits")]
+    figure = work_figures.against_accuracy(runs, {})
+    [axes] = figure.axes
+    means = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "D"]
+    assert means == [[20.0, 89.0], [10.0, 89.5], [40.0, 91.0]]
+    assert [text.get_text() for text in axes.texts] == ["l0_weight=0.5", "l0_weight=1.0", ""]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["bas channels", "bas none"]
+
+
+def test_only_networks_that_leave_something_out_are_shown_by_layer():
+    runs = [(str(each.cell.settings), each) for each in gated("digits")]
+    shown = [axes.get_title() for axes in work_figures.by_layer(runs, {}).axes if axes.get_title()]
+    assert len(shown) == 2
+    assert not any("none" in name for name in shown)
+
+
+def test_shares_of_gates_by_hand():
+    assert work_figures.shares_of([1.0, 1.0, 0.5, 0.0, 0.99]) == {
+        "always open": 0.4, "conditional": 0.4, "never open": 0.2,
+    }  # fmt: skip
 
 
 def test_every_figure_of_every_task_is_drawn(tmp_path):
@@ -10,6 +51,8 @@ def test_every_figure_of_every_task_is_drawn(tmp_path):
         record("asge", accuracies={"last": 90.0, "best": 91.0}),
         record("backprop", accuracies={"logits": 92.0}),
         record("ff", task="digits", accuracies={"goodness": 80.0}),
+        *gated("digits"),
+        *gated("fashion-mnist"),
     ]
     paths = figures.draw_all(records, tmp_path)
     assert sorted(path.name for path in paths) == sorted(
@@ -30,7 +73,7 @@ def test_lines_of_a_sweep_follow_its_settings_strategy_by_strategy():
         return f"asge alpha={alpha}", record(seed=seed, settings=settings, accuracies={"last": last, "best": best})
 
     runs = [run(2.0, 0, 70.0, 80.0), run(0.5, 0, 71.0, 81.0), run(2.0, 1, 72.0, 82.0), run(10.0, 0, 1.0, 2.0)]
-    assert list(figures.seeds_by_line(runs).items()) == [
+    assert list(accuracy.seeds_by_line(runs).items()) == [
         (("asge alpha=0.5", "last"), [71.0]),
         (("asge alpha=2.0", "last"), [70.0, 72.0]),
         (("asge alpha=10.0", "last"), [1.0]),
@@ -38,7 +81,7 @@ def test_lines_of_a_sweep_follow_its_settings_strategy_by_strategy():
         (("asge alpha=2.0", "best"), [80.0, 82.0]),
         (("asge alpha=10.0", "best"), [2.0]),
     ]
-    figure = figures.accuracy_by_seed(runs, {})
+    figure = accuracy.by_seed(runs, {})
     [axes] = figure.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()][:2] == [
         "asge alpha=0.5 / last (n = 1)", "asge alpha=2.0 / last",

@@ -1,0 +1,37 @@
+"""What all figures share: how they look, how they are titled and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+from bench.records import Record
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+DPI = 150
+Runs = Sequence[tuple[str, Record]]
+"""Records with the names that they have in a legend."""
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all, and let go of it."""
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
+    temporary.replace(path)
+    plt.close(figure)
+    return path
+
+
+def title(runs: Runs, text: str) -> str:
+    """A figure's title: what it shows, of which task, epochs and seeds."""
+    cells = [record.cell for _, record in runs]
+    epochs = sorted({cell.epochs for cell in cells})
+    seeds = len({cell.seed for cell in cells})
+    lengths = " or ".join(str(number) for number in epochs)
+    return f"{text}: {cells[0].task}, {lengths} epochs, {seeds} seed{'s' if seeds > 1 else ''}"

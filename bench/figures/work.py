@@ -1,0 +1,152 @@
+"""Figures of what predictions execute, where that depends on the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from bench.figures.drawing import Runs, title
+from bench.records import Record, WorkRecord
+from bench.report import half_width
+
+OPEN = "open"
+"""What learners call the share of images for which a gate is open, see ``bench.methods.Inspectable``."""
+
+
+def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """Test accuracy against the mean work of a prediction: means over seeds, with their 95 % intervals both ways."""
+    points = _by_name(runs)
+    if len(points) < 2:
+        return None
+    families = sorted({_family(records[0]) for records in points.values()})
+    palette = dict(zip(families, sns.color_palette("colorblind", len(families)), strict=True))
+    figure, axes = plt.subplots(figsize=(8, 5))
+    labelled = set()
+    for name, records in points.items():
+        family = _family(records[0])
+        macs = [_work(record).macs / 1e6 for record in records]
+        accuracies = [record.strategies[0].accuracy for record in records]
+        x, y = fmean(macs), fmean(accuracies)
+        axes.plot(macs, accuracies, ".", color=palette[family], alpha=0.4)
+        axes.errorbar(
+            x, y, xerr=half_width(macs), yerr=half_width(accuracies), fmt="D", markersize=5, capsize=3,
+            color=palette[family], label=family if family not in labelled else None,
+        )  # fmt: skip
+        axes.annotate(_difference(name, family, points), (x, y), (4, 4), textcoords="offset points", fontsize=8)
+        labelled.add(family)
+    axes.set(xlabel="million multiply-accumulates per test image, gates included", ylabel="test accuracy (%)")
+    axes.set_title(title(runs, "Accuracy against executed work"))
+    axes.legend()
+    return figure
+
+
+def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """Measured time of a prediction against its work: one point per record."""
+    frame = pd.DataFrame(
+        [
+            {
+                "million multiply-accumulates per test image": record.work.macs / 1e6,
+                "ms per image": 1e3 / record.strategies[0].images_per_second,
+                "method": _family(record),
+            }
+            for _, record in runs
+            if record.work is not None
+        ]
+    )
+    if len(frame) < 2:
+        return None
+    figure, axes = plt.subplots(figsize=(7, 4.5))
+    sns.scatterplot(frame, x=frame.columns[0], y="ms per image", hue="method", palette="colorblind", ax=axes)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_title(title(runs, "Time against executed work"))
+    return figure
+
+
+def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """How often each layer runs, by class of the image: means over seeds, a panel per method or setting."""
+    shown = {
+        name: records
+        for name, records in _by_name(runs).items()
+        if any(share < 1 for record in records for share in _work(record).layers)
+    }
+    if not shown:
+        return None
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
+    figure, grid = plt.subplots(
+        lines, columns, figsize=(5.5 * columns, 3.4 * lines), squeeze=False, layout="constrained"
+    )
+    for axes, (name, records) in zip(grid.flat, shown.items(), strict=False):
+        by_class = [[share for share in _work(record).layers_by_class if share] for record in records]
+        rates = np.mean([np.array(record).T for record in by_class], axis=0)
+        sns.heatmap(
+            pd.DataFrame(rates, index=range(1, len(rates) + 1)),
+            vmin=0,
+            vmax=1,
+            cmap="viridis",
+            cbar_kws={"label": "share that runs"},
+            ax=axes,
+        )
+        axes.set(xlabel="class", ylabel="block")
+        axes.set_title(name, fontsize=9)
+    for axes in list(grid.flat)[len(shown) :]:
+        axes.set_visible(False)
+    figure.suptitle(title(runs, "Execution by block and class"))
+    return figure
+
+
+def gates(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """Shares of the gates that are always open, never, or depend on the image: on validation data, all seeds."""
+    lines = []
+    for name, records in _by_name(runs).items():
+        shares = [share for record in records for layer in record.layer_values.get(OPEN, []) for share in layer]
+        if shares:
+            lines.append({"method": name, **shares_of(shares)})
+    if not lines:
+        return None
+    frame = pd.DataFrame(lines).set_index("method")
+    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.4 * len(frame)))
+    frame.plot.barh(stacked=True, color=sns.color_palette("colorblind", 3), ax=axes)
+    axes.invert_yaxis()
+    axes.set(xlabel="share of the gates", ylabel="", xlim=(0, 1), title=title(runs, "Gates"))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.2), ncol=3, frameon=False)
+    return figure
+
+
+def shares_of(shares: Sequence[float]) -> dict[str, float]:
+    """Of gates that are open for these shares of the images: which part of them always, sometimes, never."""
+    count = len(shares)
+    always, never = sum(share == 1 for share in shares), sum(share == 0 for share in shares)
+    return {"always open": always / count, "conditional": (count - always - never) / count, "never open": never / count}
+
+
+def _by_name(runs: Runs) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for name, record in runs:
+        if record.work is not None:
+            found.setdefault(name, []).append(record)
+    return found
+
+
+def _work(record: Record) -> WorkRecord:
+    assert record.work is not None  # noqa: S101 -- see _by_name
+    return record.work
+
+
+def _family(record: Record) -> str:
+    """Method and kind of gates."""
+    return " ".join([record.cell.method, str(record.cell.settings.get("gating", ""))]).strip()
+
+
+def _difference(name: str, family: str, points: dict[str, list[Record]]) -> str:
+    """What tells a name from the others of its family."""
+    others = [other.split() for other, records in points.items() if _family(records[0]) == family]
+    return " ".join(part for part in name.split() if not all(part in other for other in others))
