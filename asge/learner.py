@@ -16,7 +16,15 @@ from asge.block import Projection
 from asge.gating import Gate, Gating, Where, gammas
 from asge.goodness import Reduction, Rule
 from asge.network import ASGENetwork
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.optim import (
+    LearningRate,
+    Momentum,
+    OptimiserName,
+    OptimiserSettings,
+    ScheduledOptimiser,
+    ScheduleName,
+    WeightDecay,
+)
 from asge.pooling import Pooling
 from asge.stage import Stage
 from asge.step import StepName
@@ -87,7 +95,7 @@ def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Gene
 class Classifiers:
     """The linear classifiers of `last` and `fusion` in training."""
 
-    def __init__(self, network: ASGENetwork, settings: ASGESettings, total_steps: int) -> None:
+    def __init__(self, network: ASGENetwork, settings: OptimiserSettings, total_steps: int) -> None:
         self._network = network
         parameters = [*network.last.parameters(), *network.fusion.parameters()]
         self._optimiser = ScheduledOptimiser(parameters, settings, total_steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -111,6 +111,7 @@ class ASGENetwork(nn.Module):
         alpha, rule: see ``asge.goodness.patches_per_side``.
         pooling, affine, reduction, projection, scale: see ``ASGEBlock``; no block is affine on the images.
         gating, gating_where, gate_activation: see ``gates``.
+        make_block: makes a block from the arguments of ``ASGEBlock``.
         generator: draws everything random, on the CPU.
 
     Attributes:
@@ -136,6 +137,7 @@ class ASGENetwork(nn.Module):
         gating: Gating = "none",
         gating_where: Where = "every",
         gate_activation: Gate = "tanh",
+        make_block: Callable[..., ASGEBlock] = ASGEBlock,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -145,7 +147,7 @@ class ASGENetwork(nn.Module):
         before = gates(layers, gating, gating_where, gate_activation, generator)
         for layer, gate in zip(layers, before, strict=True):
             size = min(layer.height, layer.width)
-            block = ASGEBlock(
+            block = make_block(
                 layer.in_channels,
                 layer.channels,
                 patches=patches_per_side(layer.channels, last_channels, alpha, size=size, rule=rule),

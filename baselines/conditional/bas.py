@@ -23,11 +23,12 @@ from torch import Tensor
 
 from asge.optim import LearningRate, Momentum, OptimiserName, ScheduleName, WeightDecay
 from asge.types import TaskShape, TrainingBudget
-from baselines.conditional.batch_shaping import Reduction, batch_shaping_loss, l0_loss
+from baselines.conditional.batch_shaping import Reduction, gate_losses
 from baselines.conditional.learner import ConditionalLearner
 from baselines.conditional.resnet import GatedResNet, Outcome
 
 Share = Annotated[float, Ge(0), Le(1)]
+Weight = Annotated[float, Ge(0)]
 Width = Annotated[float, Gt(0), Le(16)]
 
 
@@ -50,10 +51,10 @@ class BASSettings:
     width: Width = 1.0
     gating: Literal["channels", "saliency", "none"] = "channels"
     keep: Annotated[float, Gt(0), Le(1)] = 0.5
-    shaping_weight: Annotated[float, Ge(0)] = 0.75
+    shaping_weight: Weight = 0.75
     shaping_reduction: Reduction = "sum"
     shaping_until: Share = 0.2
-    l0_weight: Annotated[float, Ge(0)] = 1.0
+    l0_weight: Weight = 1.0
     l0_from: Share = 0.2
     l0_until: Share = 0.6
     optimiser: OptimiserName = "nesterov"
@@ -61,22 +62,6 @@ class BASSettings:
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
     schedule: ScheduleName = "late-steps"
-
-
-def shaping_weight(settings: BASSettings, progress: float) -> float:
-    """Gamma at a progress of training from 0 to 1."""
-    if progress >= settings.shaping_until:
-        return 0.0
-    return settings.shaping_weight * (1 - progress / settings.shaping_until)
-
-
-def l0_weight(settings: BASSettings, progress: float) -> float:
-    """Lambda at a progress of training from 0 to 1."""
-    if progress >= settings.l0_until:
-        return settings.l0_weight
-    if progress <= settings.l0_from:
-        return 0.0
-    return settings.l0_weight * (progress - settings.l0_from) / (settings.l0_until - settings.l0_from)
 
 
 def build(
@@ -103,9 +88,7 @@ def build(
         whole = torch.cat(outcome.soft_gates, dim=1)
         if settings.gating == "saliency":
             return {"saliency": settings.l0_weight * whole.mean()}
-        gamma = shaping_weight(settings, progress)
-        shaping = batch_shaping_loss(whole, reduction=settings.shaping_reduction) if gamma else whole.new_zeros(())
-        return {"shaping": gamma * shaping, "l0": l0_weight(settings, progress) * l0_loss(whole)}
+        return gate_losses(whole, settings, progress)
 
     return ConditionalLearner(network, losses, settings, budget, device)
 

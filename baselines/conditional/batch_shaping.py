@@ -11,7 +11,7 @@ where the density f is clipped, as it is infinite at 0 and 1. Shapes: N images, 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -85,6 +85,57 @@ def _elementwise(x: Tensor, function: Any) -> Tensor:
 def l0_loss(gates: Tensor) -> Tensor:
     """Mean probability that a gate is open, of gates (N, G) from 0 to 1: a scalar."""
     return gates.mean()
+
+
+class ShapingSettings(Protocol):
+    """The settings of gates that are shaped first and closed later, see ``baselines.conditional.bas.BASSettings``."""
+
+    @property
+    def shaping_weight(self) -> float:
+        """Weight of the batch-shaping loss at first."""
+
+    @property
+    def shaping_reduction(self) -> Reduction:
+        """Over the images."""
+
+    @property
+    def shaping_until(self) -> float:
+        """Share of training after which that weight, falling all the time, is 0."""
+
+    @property
+    def l0_weight(self) -> float:
+        """Weight of the L0 loss at last."""
+
+    @property
+    def l0_from(self) -> float:
+        """Share of training from which that weight rises from 0."""
+
+    @property
+    def l0_until(self) -> float:
+        """Share of training from which it is whole."""
+
+
+def shaping_weight(settings: ShapingSettings, progress: float) -> float:
+    """The weight of the batch-shaping loss at a progress of training from 0 to 1."""
+    if progress >= settings.shaping_until:
+        return 0.0
+    return settings.shaping_weight * (1 - progress / settings.shaping_until)
+
+
+def l0_weight(settings: ShapingSettings, progress: float) -> float:
+    """The weight of the L0 loss at a progress of training from 0 to 1."""
+    if progress >= settings.l0_until:
+        return settings.l0_weight
+    if progress <= settings.l0_from:
+        return 0.0
+    return settings.l0_weight * (progress - settings.l0_from) / (settings.l0_until - settings.l0_from)
+
+
+def gate_losses(gates: Tensor, settings: ShapingSettings, progress: float) -> dict[str, Tensor]:
+    """Both losses of gates (N, G) at a progress of training from 0 to 1, weighted: ``shaping`` and ``l0``."""
+    weight = shaping_weight(settings, progress)
+    shaping = batch_shaping_loss(gates, reduction=settings.shaping_reduction) if weight else gates.new_zeros(())
+    return {"shaping": weight * shaping, "l0": l0_weight(settings, progress) * l0_loss(gates)}
 
 
 def target_rate_loss(executed: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:

@@ -155,6 +155,11 @@ class SaliencyGate(nn.Module):
         return self.sample(self.logits(x))
 
 
+def gate_macs(gate: nn.Module) -> int:
+    """Multiply-accumulate operations of a gate, for one image."""
+    return sum(module.weight.numel() for module in gate.modules() if isinstance(module, nn.Linear))
+
+
 def _body(channels: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
     first = nn.Linear(channels, hidden, bias=False)
     nn.init.kaiming_normal_(first.weight, nonlinearity="relu", generator=generator)

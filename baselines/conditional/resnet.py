@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
+from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate, gate_macs
 
 Gating = Literal["none", "blocks", "channels", "saliency"]
 IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -279,7 +279,7 @@ def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
     parts = _parts(block, x, through)
     if block.block_gate is not None:
         z = block.block_gate(x)
-        work += _gate_macs(block.block_gate) + z.detach().double() * sum(parts)
+        work += gate_macs(block.block_gate) + z.detach().double() * sum(parts)
         if skip:
             chosen = z.nonzero()[:, 0]
             # Not in place: the shortcut may be the input itself.
@@ -291,7 +291,7 @@ def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
         logits = block.channel_gate.logits(x)
         gates = block.channel_gate.sample(logits)
         share = (gates.detach() > 0).double().mean(1)
-        work += _gate_macs(block.channel_gate) + sum(parts[:-2]) + share * (parts[-2] + parts[-1])
+        work += gate_macs(block.channel_gate) + sum(parts[:-2]) + share * (parts[-2] + parts[-1])
         residual = block.residual_of_open(x, gates, through) if skip else block.residual(x, gates)
         executed = share.to(x.dtype)
         return _Run(F.relu(through + residual), executed, work, gates, block.channel_gate.soft(logits))
@@ -312,10 +312,6 @@ def _macs(conv: nn.Module, out: Tensor) -> int:
     weight = conv.weight
     assert isinstance(weight, Tensor)  # noqa: S101
     return weight.numel() * out.shape[2:].numel()
-
-
-def _gate_macs(gate: nn.Module) -> float:
-    return float(sum(module.weight.numel() for module in gate.modules() if isinstance(module, nn.Linear)))
 
 
 def _convolution(inputs: int, outputs: int, side: int, stride: int, generator: torch.Generator) -> nn.Conv2d:

@@ -36,6 +36,16 @@ SMALL = {
         {"architecture": "cifar-8", "shaping_until": 1.0, "l0_from": 0.0, "l0_until": 0.0, "learning_rate": 0.02},
         {"architecture": "cifar-8", "gating": "saliency", "learning_rate": 0.02},
     ],
+    "asge-gated": [
+        {
+            "plan": "8,M,16",
+            "shaping_until": 1.0,
+            "l0_from": 0.0,
+            "l0_until": 0.0,
+            "l0_weight": 1.0,
+            "learning_rate": 0.01,
+        }
+    ],
     "cwc": [
         {"channels": [10, 20], "train_until": [0.5, 1.0]},
         {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn"},

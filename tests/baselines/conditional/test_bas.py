@@ -7,6 +7,7 @@ from scipy import stats
 
 from baselines.conditional import bas
 from baselines.conditional.bas import BASSettings
+from baselines.conditional.batch_shaping import l0_weight, shaping_weight
 
 TASK = SimpleNamespace(shape=(3, 16, 16), classes=10)
 BUDGET = SimpleNamespace(epochs=10, steps_per_epoch=10)
@@ -28,13 +29,13 @@ def batch(count=8):
 )
 def test_weights_follow_the_published_schedule(progress, shaping, l0):
     settings = BASSettings(l0_weight=4.0)
-    assert bas.shaping_weight(settings, progress) == pytest.approx(shaping)
-    assert bas.l0_weight(settings, progress) == pytest.approx(l0)
+    assert shaping_weight(settings, progress) == pytest.approx(shaping)
+    assert l0_weight(settings, progress) == pytest.approx(l0)
 
 
 def test_weights_that_hold_from_the_start():
     settings = BASSettings(shaping_until=0.0, l0_from=0.0, l0_until=0.0, l0_weight=4.0)
-    assert (bas.shaping_weight(settings, 0.0), bas.l0_weight(settings, 0.0)) == (0.0, 4.0)
+    assert (shaping_weight(settings, 0.0), l0_weight(settings, 0.0)) == (0.0, 4.0)
 
 
 @pytest.mark.parametrize("step", [0, 50])
