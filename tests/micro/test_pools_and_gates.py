@@ -9,6 +9,7 @@ from rich.table import Table
 
 from asge.gating import add_gct
 from asge.pooling import rms_pool2d, soft_pool2d
+from baselines.video import video_network
 from bench.measure import race
 
 CPU = torch.device("cpu")
@@ -81,3 +82,25 @@ def test_a_resnet18s_step_with_gct(benchmark, capfd):
     contestants = {"plain": step(), "plain again": step(), "every": step("every"), "block": step("block")}
     run = benchmark.pedantic(race.run, (list(contestants.values()), CPU), rounds=1)
     show(capfd, "a step of ResNet-18 with GCT, 16 x 3 x 112 x 112", list(contestants), run)
+
+
+@pytest.mark.benchmark(group="pools")
+@pytest.mark.timeout(600)
+def test_a_video_networks_step_by_its_pools(benchmark, capfd):
+    videos, labels = torch.randn(2, 3, 8, 56, 56), torch.randint(10, (2,))
+
+    def step(pooling):
+        network = video_network(10, pooling=pooling, blocks=(1, 1, 1, 1), generator=torch.Generator().manual_seed(0))
+        optimiser = torch.optim.SGD(network.parameters(), 0.01)
+
+        def run():
+            optimiser.zero_grad()
+            F.cross_entropy(network(videos), labels).backward()
+            optimiser.step()
+
+        run()
+        return run
+
+    contestants = {"average": step("avg"), "average again": step("avg"), "maximum": step("max"), "soft": step("soft")}
+    run = benchmark.pedantic(race.run, (list(contestants.values()), CPU), rounds=1)
+    show(capfd, "a step of R3D-10 by its pools, 2 x 3 x 8 x 56 x 56", list(contestants), run)
