@@ -105,6 +105,7 @@ class Block(nn.Module):
         in_channels: C of its input.
         width: of its inner convolutions.
         stride: of its 3x3 convolution (the first of a basic block's two).
+        dilation: of its 3x3 convolutions.
         bottleneck: see ``Architecture``.
         gating, keep: see ``GatedResNet``.
         generator: draws first weights and noise.
@@ -116,6 +117,7 @@ class Block(nn.Module):
         width: int,
         *,
         stride: int,
+        dilation: int = 1,
         bottleneck: bool,
         gating: Gating,
         keep: float = 1.0,
@@ -126,13 +128,13 @@ class Block(nn.Module):
         if bottleneck:
             self.convolutions = [
                 _convolution(in_channels, width, 1, 1, generator),
-                _convolution(width, width, 3, stride, generator),
+                _convolution(width, width, 3, stride, generator, dilation),
                 _convolution(width, self.out_channels, 1, 1, generator),
             ]
         else:
             self.convolutions = [
-                _convolution(in_channels, width, 3, stride, generator),
-                _convolution(width, width, 3, 1, generator),
+                _convolution(in_channels, width, 3, stride, generator, dilation),
+                _convolution(width, width, 3, 1, generator, dilation),
             ]
         self.norms = [nn.BatchNorm2d(conv.out_channels) for conv in self.convolutions]
         self._convolutions, self._norms = nn.ModuleList(self.convolutions), nn.ModuleList(self.norms)
@@ -169,7 +171,8 @@ class Block(nn.Module):
             x = F.relu(norm(conv(x)))
         norm = self.norms[len(before)]
         assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
-        x = F.conv2d(x, gated.weight[opened], None, stride=gated.stride[0], padding=int(gated.padding[0]))
+        windows = {"stride": gated.stride[0], "padding": int(gated.padding[0]), "dilation": gated.dilation[0]}
+        x = F.conv2d(x, gated.weight[opened], None, **windows)
         x = F.batch_norm(
             x,
             norm.running_mean[opened],
@@ -179,7 +182,7 @@ class Block(nn.Module):
             eps=norm.eps,
         )
         x = F.relu(x) * gates[:, opened][:, :, None, None]
-        x = F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]))
+        x = F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]), dilation=final.dilation[0])
         out: Tensor = self.norms[-1](x)
         return out
 
@@ -194,8 +197,12 @@ class GatedResNet(nn.Module):
         gating: "none", "blocks", or of channels "channels" (binary concrete) or "saliency" (FBS).
         targets: rate of execution of each block; one whose target is 1 always runs and has no gate. None: all have one.
         width: how many times as wide as published.
+        dilated: the last two stages keep the size of their maps, and their convolutions are dilated by 2 and 4.
         keep: share of its channels that a gate by saliency leaves open.
         generator: draws first weights and noise.
+
+    Attributes:
+        channels: C' of the last block's map.
 
     Raises:
         ValueError: for an unknown name or a wrong number of targets.
@@ -210,6 +217,7 @@ class GatedResNet(nn.Module):
         gating: Gating = "none",
         targets: Sequence[float] | None = None,
         width: float = 1.0,
+        dilated: bool = False,
         keep: float = 1.0,
         generator: torch.Generator,
     ) -> None:
@@ -224,12 +232,14 @@ class GatedResNet(nn.Module):
         self.blocks: list[Block] = []
         channels = made.stem
         for stage, (inner, number) in enumerate(zip(made.widths, made.blocks, strict=True)):
+            distance = max(0, stage + 3 - len(made.widths)) if dilated else 0  # 1 and 2 in the last two stages
             for place in range(number):
                 always = targets is not None and targets[len(self.blocks)] >= 1
                 block = Block(
                     channels,
                     inner,
-                    stride=2 if stage > 0 and place == 0 else 1,
+                    stride=2 if stage > 0 and place == 0 and distance == 0 else 1,
+                    dilation=2**distance,
                     bottleneck=made.bottleneck,
                     gating="none" if always else gating,
                     keep=keep,
@@ -238,6 +248,7 @@ class GatedResNet(nn.Module):
                 self.blocks.append(block)
                 channels = block.out_channels
         self._blocks = nn.ModuleList(self.blocks)
+        self.channels = channels
         self.classifier = nn.Linear(channels, classes)
         nn.init.normal_(self.classifier.weight, std=0.01, generator=generator)
         nn.init.zeros_(self.classifier.bias)
@@ -249,6 +260,18 @@ class GatedResNet(nn.Module):
             images: floating point.
             skip: in evaluation, leave out what is closed; else compute all and multiply by the gates, as in training.
         """
+        x, outcome = self.features(images, skip=skip)
+        outcome.logits = self.classifier(x.mean((2, 3)))
+        outcome.macs += self.classifier.weight.numel()
+        return outcome
+
+    def features(self, images: Tensor, *, skip: bool = True) -> tuple[Tensor, Outcome]:
+        """The map of the last block, (B, C', H', W'), and what is known of the pass without the classifier.
+
+        Args:
+            images: as for ``forward``.
+            skip: see there.
+        """
         x = F.relu(self.stem_norm(self.stem(images)))
         macs = _macs(self.stem, x)
         if self.large:
@@ -259,15 +282,10 @@ class GatedResNet(nn.Module):
             runs.append(_run(block, x, skip=skip and not self.training))
             x = runs[-1].output
             total += runs[-1].work
-        logits = self.classifier(x.mean((2, 3)))
-        total += self.classifier.weight.numel()
-        return Outcome(
-            logits,
-            torch.stack([run.executed for run in runs], dim=1),
-            [run.gates for run in runs if run.gates is not None],
-            [run.soft for run in runs if run.soft is not None],
-            total,
-        )
+        executed = torch.stack([run.executed for run in runs], dim=1)
+        gates = [run.gates for run in runs if run.gates is not None]
+        soft = [run.soft for run in runs if run.soft is not None]
+        return x, Outcome(images.new_empty(0), executed, gates, soft, total)
 
 
 def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
@@ -314,7 +332,10 @@ def _macs(conv: nn.Module, out: Tensor) -> int:
     return weight.numel() * out.shape[2:].numel()
 
 
-def _convolution(inputs: int, outputs: int, side: int, stride: int, generator: torch.Generator) -> nn.Conv2d:
-    conv = nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=False)
+def _convolution(
+    inputs: int, outputs: int, side: int, stride: int, generator: torch.Generator, dilation: int = 1
+) -> nn.Conv2d:
+    padding = dilation * (side // 2)
+    conv = nn.Conv2d(inputs, outputs, side, stride=stride, padding=padding, dilation=dilation, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu", generator=generator)
     return conv

@@ -39,6 +39,18 @@ def test_what_is_skipped_is_what_the_gates_would_have_made_zero(name, gating):
     assert 0 < skipped.executed.mean() < 1
 
 
+@pytest.mark.parametrize("gating", ["none", "blocks", "channels"])
+def test_a_dilated_network_keeps_maps_an_eighth_of_the_image(gating):
+    network = make("imagenet-18", gating=gating, dilated=True).double().eval()
+    x = images(2, 64).double()
+    with torch.no_grad():
+        skipped, masked = (network.features(x, skip=skip)[0] for skip in (True, False))
+    assert skipped.shape == (2, 512, 8, 8)
+    torch.testing.assert_close(skipped, masked, rtol=1e-10, atol=1e-10)
+    sides = {block.convolutions[-1].dilation[0] for block in network.blocks}
+    assert sides == {1, 2, 4}
+
+
 def test_a_batch_that_executes_nothing_and_one_that_opens_nothing():
     for gating in ("blocks", "channels"):
         network = make(gating=gating).eval()
