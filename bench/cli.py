@@ -262,13 +262,18 @@ def study(
     out: Annotated[
         Path | None, typer.Option(help="Folder for numbers and figures; default: results/studies and the name.")
     ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the study; may be repeated.")
+    ] = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> None:
     """Measure what is no grid of trainings: a table, figures, and a file with the numbers."""
     from bench import report, studies
+    from bench.settings import parse_options
 
     target = out or Path("results/studies") / name
-    record, figures = studies.run(name, studies.Request(task, samples, seed, data_dir), target)
+    options = parse_options(set_ or [])
+    record, figures = studies.run(name, studies.Request(task, samples, seed, data_dir), target, options)
     lines = [[str(value) for value in row] for row in record.rows]
     report.render_plain(f"{name}, {record.task}", record.columns, lines, form.value, Console())
     for note in record.notes:

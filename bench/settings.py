@@ -32,6 +32,20 @@ def parse_override(text: str) -> tuple[str, str, Any]:
         return method, key, value.strip()
 
 
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Values by name from several ``KEY=VALUE``, read as JSON where they can be; a UserError for another form."""
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (equals and key.strip()):
+            raise UserError(f"--set {text!r} is not of the form KEY=VALUE, such as epochs=5")
+        try:
+            options[key.strip()] = json.loads(value)
+        except ValueError:
+            options[key.strip()] = value.strip()
+    return options
+
+
 def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Settings by method from several ``METHOD.KEY=VALUE``; a method or key that does not exist is a UserError."""
     overrides: dict[str, dict[str, Any]] = {}
@@ -59,7 +73,11 @@ def parse_conditions(text: str) -> tuple[str, dict[str, Any]]:
 
 def keys(method: str) -> list[str]:
     """The names of a method's settings, in their order."""
-    cls = methods.get(method).Settings
+    return names_of(methods.get(method).Settings)
+
+
+def names_of(cls: type) -> list[str]:
+    """The names of the settings of a class, in their order."""
     if dataclasses.is_dataclass(cls):
         return [field.name for field in dataclasses.fields(cls)]
     return list(cls.model_fields)  # type: ignore[attr-defined]
@@ -78,14 +96,29 @@ def make(method: str, values: Mapping[str, Any]) -> Any:
     Raises:
         UserError: for an unknown key or a value of the wrong type or out of range.
     """
+    return validated(methods.get(method).Settings, method, values)
+
+
+def validated(cls: type, owner: str, values: Mapping[str, Any]) -> Any:
+    """An object of a settings class: a dataclass or a pydantic model.
+
+    Args:
+        cls: the class.
+        owner: whose settings they are, for the messages.
+        values: by name.
+
+    Raises:
+        UserError: for an unknown key or a value of the wrong type or out of range.
+    """
     for key, value in values.items():
-        check_key(method, key)
+        if key not in (valid := names_of(cls)):
+            raise unknown(f"setting of {owner}", key, valid)
         if not _finite(value):
-            raise UserError(f"{method}.{key} = {value!r} is not valid: numbers have to be finite")
+            raise UserError(f"{owner}.{key} = {value!r} is not valid: numbers have to be finite")
     try:
-        return TypeAdapter(methods.get(method).Settings).validate_python(dict(values))
+        return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
-        raise UserError(_sentence(method, error)) from None
+        raise UserError(_sentence(owner, error)) from None
 
 
 def complete(method: str, values: Mapping[str, Any]) -> dict[str, Any]:

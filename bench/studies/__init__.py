@@ -2,6 +2,8 @@
 
     study                  what a study is, and its record
     pooling_preservation   what is left of an image after a pool
+    robustness             accuracy and work of gated networks on images that were changed to mislead them
+    segmentation           gated PSPNets on Cityscapes;  cityscapes: its files
 
 A grid of trainings is a suite, see ``bench.suites``.
 """

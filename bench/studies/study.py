@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,11 +15,16 @@ from bench import records
 from bench.errors import UserError, unknown
 from bench.measure import environment
 from bench.records import Code, Environment, Model
+from bench.settings import validated
 
 if TYPE_CHECKING:  # drawing takes a second to import
     from matplotlib.figure import Figure
 
-STUDIES = {"pooling-preservation": "bench.studies.pooling_preservation"}
+STUDIES = {
+    "pooling-preservation": "bench.studies.pooling_preservation",
+    "robustness": "bench.studies.robustness",
+    "segmentation": "bench.studies.segmentation",
+}
 """Module by name; each has a ``STUDY``."""
 FILE = "study.json"
 
@@ -33,12 +38,14 @@ class Request:
         samples: how many images, at least two.
         seed: draws them.
         data_dir: where the task's files are; None for the usual places.
+        settings: the study's own, an object of its ``Settings`` class.
     """
 
     task: str | None
     samples: int
     seed: int
     data_dir: Path | None
+    settings: Any = None
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,17 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class NoSettings:
+    """Settings of a study that has none."""
+
+
+@dataclass(frozen=True)
 class Study:
-    """A study as the command line finds it."""
+    """A study as the command line finds it; ``Settings`` is a dataclass of what is its own to choose."""
 
     description: str
     measure: Callable[[Request], Findings]
+    Settings: type = NoSettings
 
 
 class StudyRecord(Model):
@@ -75,6 +88,7 @@ class StudyRecord(Model):
     task: str
     samples: int
     seed: int
+    settings: dict[str, Any]
     columns: tuple[str, ...]
     rows: list[list[str | int | float]]
     notes: list[str]
@@ -96,15 +110,24 @@ def get(name: str) -> Study:
     return study
 
 
-def run(name: str, request: Request, out: Path) -> tuple[StudyRecord, list[Path]]:
+def run(
+    name: str, request: Request, out: Path, options: Mapping[str, Any] | None = None
+) -> tuple[StudyRecord, list[Path]]:
     """Measure, write the record and the figures to a folder, and give the record and the paths of the figures.
 
+    Args:
+        name: of the study.
+        request: what is asked; its settings are made from ``options``.
+        out: folder for the record and the figures.
+        options: settings of the study that are not to be the default.
+
     Raises:
-        UserError: for an unknown study or task, or too few samples.
+        UserError: for an unknown study, task or setting, or too few samples.
     """
     if request.samples < 2:
         raise UserError(f"--samples must be at least 2, got {request.samples}")
     study = get(name)
+    request = replace(request, settings=validated(study.Settings, name, options or {}))
     out.mkdir(parents=True, exist_ok=True)
     found = study.measure(request)
     record = StudyRecord(
@@ -112,6 +135,7 @@ def run(name: str, request: Request, out: Path) -> tuple[StudyRecord, list[Path]
         task=found.task,
         samples=request.samples,
         seed=request.seed,
+        settings=asdict(request.settings),
         columns=found.columns,
         rows=found.rows,
         notes=found.notes,
