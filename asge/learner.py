@@ -19,13 +19,14 @@ from asge.network import ASGENetwork
 from asge.optim import (
     LearningRate,
     Momentum,
-    OptimiserName,
+    OptimiserSetting,
     OptimiserSettings,
     ScheduledOptimiser,
-    ScheduleName,
+    ScheduleSetting,
     WeightDecay,
 )
 from asge.pooling import Pooling
+from asge.search import Choice, Range
 from asge.stage import Stage
 from asge.step import StepName
 from asge.types import Neutral, TaskShape, TrainingBudget
@@ -53,23 +54,23 @@ class ASGESettings:
     """
 
     plan: str = "small"
-    alpha: Annotated[float, Ge(0)] = 1.0
+    alpha: Annotated[float, Ge(0), Range(0, 2, step=0.5)] = 1.0
     rule: Rule = "power"
-    reduction: Reduction = "mean"
-    projection: Projection = "signs"
-    scale: Annotated[float, Gt(0)] = 1.0
+    reduction: Annotated[Reduction, Choice(("mean", "sum"))] = "mean"
+    projection: Annotated[Projection, Choice(("signs", "gaussian"))] = "signs"
+    scale: Annotated[float, Gt(0), Range(0.25, 16, log=True)] = 1.0
     pooling: Pooling = "rms"
-    affine: bool = False
+    affine: Annotated[bool, Choice((False, True))] = False
     gating: Annotated[Gating, Neutral] = "none"
     gating_where: Annotated[Where, Neutral] = "every"
     gate_activation: Annotated[Gate, Neutral] = "tanh"
     classifier_epochs: Annotated[int, Ge(0)] = 0
     step: StepName = "fast"
-    optimiser: OptimiserName = "adamw"
+    optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 1e-4
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "one-cycle"
+    schedule: ScheduleSetting = "one-cycle"
 
 
 def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Generator) -> ASGENetwork:

@@ -10,11 +10,15 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
+from asge.search import Choice, Range
+
 OptimiserName = Literal["adamw", "adam", "sgd", "nesterov"]
 ScheduleName = Literal["one-cycle", "cosine", "flat-linear", "milestones", "steps", "late-steps", "constant"]
-LearningRate = Annotated[float, Gt(0)]
-WeightDecay = Annotated[float, Ge(0)]
-Momentum = Annotated[float, Ge(0), Lt(1)]
+OptimiserSetting = Annotated[OptimiserName, Choice(("adamw", "sgd"))]
+LearningRate = Annotated[float, Gt(0), Range(1e-4, 1e-1, log=True)]
+WeightDecay = Annotated[float, Ge(0), Range(1e-6, 1e-1, log=True)]
+Momentum = Annotated[float, Ge(0), Lt(1), Range(0.8, 0.99, when={"optimiser": ("sgd", "nesterov")})]
+ScheduleSetting = Annotated[ScheduleName, Choice(("one-cycle", "cosine", "flat-linear", "constant"))]
 
 ONE_CYCLE_WARM_UP = 0.25
 """Share of training in which one-cycle rises to its peak."""

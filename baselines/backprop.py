@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from asge.block import ConvUnit
 from asge.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
 from asge.network import gates, parse_plan
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling, replace_pools
 from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.library_models import library_model
@@ -62,11 +62,11 @@ class BackpropSettings:
     gate_activation: Annotated[Gate, Neutral] = "tanh"
     gate_epochs: Annotated[int, Ge(0), Neutral] = 0
     accumulate: Annotated[int, Ge(1)] = 1
-    optimiser: OptimiserName = "adamw"
+    optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 1e-4
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "one-cycle"
+    schedule: ScheduleSetting = "one-cycle"
 
 
 def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.Generator) -> nn.Module:

@@ -23,7 +23,8 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
+from asge.search import Choice
 from asge.types import TaskShape, TrainingBudget
 
 BATCH_NORM_EPS = 1e-4
@@ -54,16 +55,16 @@ class CwCSettings:
 
     channels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (20, 80, 240, 480)
     blocks: Literal["cfse", "plain"] = "cfse"
-    loss: LossName = "ce"
+    loss: Annotated[LossName, Choice(("ce", "ce+pvn"))] = "ce"
     superclass_layers: Annotated[int, Ge(0)] = 0
     train_until: tuple[Annotated[float, Gt(0), Le(1)], ...] = (10 / 23, 15 / 23, 19 / 23, 1.0)
     train_from: tuple[Annotated[float, Ge(0), Lt(1)], ...] = ()
     head_from: Annotated[float, Ge(0), Lt(1)] = 0.0
-    optimiser: OptimiserName = "adam"
+    optimiser: OptimiserSetting = "adam"
     learning_rate: LearningRate = 1e-2
     weight_decay: WeightDecay = 0.0
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "constant"
+    schedule: ScheduleSetting = "constant"
 
 
 class CwCLayer(nn.Module):

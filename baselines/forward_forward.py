@@ -22,8 +22,9 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling
+from asge.search import Range
 from asge.types import TaskShape, TrainingBudget
 from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
@@ -54,16 +55,16 @@ class ForwardForwardSettings:
     plan: str = ""
     pooling: Pooling = "rms"
     goodness: Literal["sum", "mean"] = "sum"
-    threshold: Annotated[float, Gt(0)] = 1.0
+    threshold: Annotated[float, Gt(0), Range(0.25, 4, log=True)] = 1.0
     label_value: Annotated[float, Gt(0)] = 1.0
     negatives: Literal["uniform", "hard"] = "uniform"
-    peer_normalization: Annotated[float, Ge(0)] = 0.03
+    peer_normalization: Annotated[float, Ge(0), Range(1e-3, 1, log=True)] = 0.03
     peer_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    optimiser: OptimiserName = "adamw"
+    optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 1e-3
     weight_decay: WeightDecay = 3e-4
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "flat-linear"
+    schedule: ScheduleSetting = "flat-linear"
 
 
 def wrong_labels(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:

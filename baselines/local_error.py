@@ -25,8 +25,9 @@ from annotated_types import Ge, Gt, Lt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling
+from asge.search import Range
 from asge.types import TaskShape, TrainingBudget
 from baselines.stack import Hidden, Stack, Topology, is_vgg8b
 from baselines.vgg import Activation, Dropout
@@ -60,12 +61,12 @@ class LocalErrorSettings:
     hidden: Hidden = ()
     pooling: Pooling = "max"
     activation: Activation | None = None
-    dropout: Dropout = 0.0
-    optimiser: OptimiserName = "adam"
+    dropout: Annotated[Dropout, Range(0, 0.3, step=0.1)] = 0.0
+    optimiser: OptimiserSetting = "adam"
     learning_rate: LearningRate = 5e-4
     weight_decay: WeightDecay = 0.0
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "milestones"
+    schedule: ScheduleSetting = "milestones"
 
 
 def read_out_windows(channels: int, height: int, width: int, limit: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduleName, WeightDecay
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
 from asge.types import TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner
@@ -46,11 +46,11 @@ class AIGSettings:
     target: Rate = 0.7
     rate_weight: Annotated[float, Ge(0)] = 2.0
     rate_reduction: Reduction = "mean"
-    optimiser: OptimiserName = "sgd"
+    optimiser: OptimiserSetting = "sgd"
     learning_rate: LearningRate = 0.1
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "steps"
+    schedule: ScheduleSetting = "steps"
 
 
 def targets(settings: AIGSettings) -> list[float]:

@@ -21,7 +21,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduleName, WeightDecay
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
 from asge.types import TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, gate_losses
 from baselines.conditional.learner import ConditionalLearner
@@ -57,11 +57,11 @@ class BASSettings:
     l0_weight: Weight = 1.0
     l0_from: Share = 0.2
     l0_until: Share = 0.6
-    optimiser: OptimiserName = "nesterov"
+    optimiser: OptimiserSetting = "nesterov"
     learning_rate: LearningRate = 0.1
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "late-steps"
+    schedule: ScheduleSetting = "late-steps"
 
 
 def build(

@@ -29,7 +29,7 @@ from asge.block import ASGEBlock
 from asge.gating import groups_without_decay
 from asge.learner import Classifiers
 from asge.network import ASGENetwork
-from asge.optim import LearningRate, Momentum, OptimiserName, ScheduledOptimiser, ScheduleName, WeightDecay
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.types import TaskShape, TrainingBudget
 from baselines.conditional.bas import Share, Weight
 from baselines.conditional.batch_shaping import Reduction, gate_losses
@@ -55,11 +55,11 @@ class GatedASGESettings:
     l0_weight: Weight = 0.1
     l0_from: Share = 0.2
     l0_until: Share = 0.6
-    optimiser: OptimiserName = "adamw"
+    optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 1e-4
     momentum: Momentum = 0.9
-    schedule: ScheduleName = "one-cycle"
+    schedule: ScheduleSetting = "one-cycle"
 
 
 class GatedBlock(ASGEBlock):
