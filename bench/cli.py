@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,8 @@ import typer
 from rich.console import Console
 
 from bench.errors import ExitStatus, UserError
+from bench.options import DataDirOption, FormatOption, OutputFormat, names_in
+from bench.tuning.cli import tune_app
 
 app = typer.Typer(
     name="bench",
@@ -25,27 +26,14 @@ data_app = typer.Typer(help="The data sets: list them, get them, verify their fi
 reference_app = typer.Typer(help="The measured references that `bench check` compares with.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(reference_app, name="reference")
+app.add_typer(tune_app, name="tune")
 
 OWN_ERROR = 70
 """Exit status of an error of this program, as in sysexits.h."""
 DEFAULT_RUNS = Path("results/runs")
 
 
-class OutputFormat(StrEnum):
-    """How data is printed."""
-
-    RICH = "rich"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JSON = "json"
-
-
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How to print.")]
 RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_default=True)]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
-]
 AnyCodeOption = Annotated[
     bool, typer.Option("--any-code", help="Also count records that other code than that which is here has made.")
 ]
@@ -115,8 +103,8 @@ def run(
     from bench.suites import Overrides
 
     overrides = Overrides(
-        methods=_names(methods),
-        tasks=_names(tasks),
+        methods=names_in(methods),
+        tasks=names_in(tasks),
         seeds=seeds,
         first_seed=first_seed,
         epochs=epochs,
@@ -220,7 +208,7 @@ def compare(
         a,
         b,
         suite=suite,
-        methods=_names(methods),
+        methods=names_in(methods),
         seeds=seeds,
         epochs=epochs,
         threads=threads,
@@ -359,13 +347,7 @@ def reference_update(
     """Make a suite's measured references anew from its finished records."""
     from bench.commands import update_reference
 
-    update_reference(suite, runs, reason, methods=_names(methods), any_code=any_code, keep=keep)
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    update_reference(suite, runs, reason, methods=names_in(methods), any_code=any_code, keep=keep)
 
 
 def _nothing(runs: Path) -> int:

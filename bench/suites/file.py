@@ -51,6 +51,7 @@ class Suite(BaseModel):
         train_samples: how many training images to use, stratified by class; all by default.
         start: what every cell begins with: a method and settings, trained on the same data with the same seed for so
             many epochs. That runs first, as a cell of its own.
+        tuning: by method key, which study its settings come from, and what was spent on it.
         yardstick: the method of the suite whose speed all others' is compared with; if it is swept, its first variant.
         threads: CPU threads, where the command line names none; all by default. One is slower, but the same everywhere.
         loader: "auto" (FFCV where it is installed), "memory" or "ffcv".
@@ -70,6 +71,7 @@ class Suite(BaseModel):
     augmentation: tuple[str, ...] = ()
     train_samples: Annotated[int, Ge(1)] | None = None
     start: StartTable | None = None
+    tuning: dict[str, dict[str, Any]] = {}
     yardstick: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
     loader: str = "auto"

@@ -1,0 +1,265 @@
+"""Tuning a method on a task: trials one after the other, each a cell in its own process, judged on validation data.
+
+study  --ask-->  settings  -->  cell  --epochs-->  validation accuracy  --prune?-->  value  --tell-->  study
+|
+the most promising trials again with other seeds, then the best by their mean  <--------+
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from bench import commands, settings
+from bench.data import seeds
+from bench.errors import UserError
+from bench.execution import local
+from bench.execution.local import Outcome
+from bench.records import CellSpec, Record
+from bench.tuning import space as spaces
+from bench.tuning import study as studies
+from bench.tuning.space import Space
+
+SEEDS = "validation by seed"
+"""Attribute of a study: by number of a trial that was run again, its validation accuracy by seed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to tune, and how long.
+
+    Attributes:
+        method, task: keys.
+        base: settings that are not tuned and not the default.
+        space: where to look.
+        trials, epochs: how many trials, of how many epochs.
+        timeout: seconds after which no trial is begun; None for no limit.
+        objectives, sampler: see ``bench.tuning.study``.
+        seed: of sampler and trials; the most promising are run again with the seeds after it.
+        promising, seeds: so many trials are run with so many seeds in all before one is called the best.
+        train_samples, batch_size, augmentation, loader, threads: of every trial, as in a suite.
+    """
+
+    method: str
+    task: str
+    base: Mapping[str, Any]
+    space: Space
+    trials: int
+    epochs: int
+    timeout: float | None = None
+    objectives: tuple[str, ...] = ("accuracy",)
+    sampler: studies.SamplerName = "tpe"
+    seed: int = 0
+    promising: int = 3
+    seeds: int = 3
+    train_samples: int | None = None
+    batch_size: int = 128
+    augmentation: tuple[str, ...] = ()
+    loader: str = "memory"
+    threads: int = 1
+
+    def identity(self) -> dict[str, Any]:
+        """All that the trials of a study have in common, as JSON types."""
+        return {
+            "method": self.method,
+            "task": self.task,
+            "base": settings.complete(self.method, self.base),
+            "space": {key: list(spaces.described(dimension)) for key, dimension in self.space.items()},
+            "epochs": self.epochs,
+            "objectives": list(self.objectives),
+            "seed": self.seed,
+            "train_samples": self.train_samples,
+            "batch_size": self.batch_size,
+            "augmentation": list(self.augmentation),
+        }
+
+    def cell(self, drawn: Mapping[str, Any], seed: int) -> CellSpec:
+        """The cell of a trial.
+
+        Raises:
+            UserError: for values that the settings refuse.
+        """
+        return CellSpec(
+            method=self.method,
+            settings=settings.canonical(self.method, {**self.base, **drawn}),
+            task=self.task,
+            seed=seed,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            augmentation=self.augmentation,
+            train_samples=self.train_samples,
+            loader=self.loader,
+            device="cpu",
+            threads=self.threads,
+        )
+
+
+class _Reporter:
+    """Hands a running cell's validation accuracies to its trial, and ends it where the pruner says so."""
+
+    def __init__(self, trial: optuna.Trial | None) -> None:
+        self._trial = trial
+
+    def cell_started(self, cell: CellSpec, index: int, total: int) -> None:
+        """Nothing to do."""
+
+    def cell_event(self, cell: CellSpec, event: dict[str, Any]) -> None:  # noqa: ARG002
+        """Report an epoch; TrialPruned leaves through whoever runs the cell, which ends its process."""
+        if self._trial is not None and event["event"] == "epoch":
+            self._trial.report(max(event["validation"].values()), event["epoch"])
+            if self._trial.should_prune():
+                raise optuna.TrialPruned
+
+    def cell_finished(self, cell: CellSpec, outcome: Outcome) -> None:
+        """Nothing to do."""
+
+
+def run(
+    plan: Plan,
+    study: optuna.Study,
+    lock: Path,
+    out: Path,
+    data_dir: Path | None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+) -> None:
+    """Run trials until the plan's number is reached or its time is over, then the most promising ones again.
+
+    Args:
+        plan: what to do.
+        study: of that plan.
+        lock: see ``bench.tuning.study.ask``.
+        out: folder of runs for the cells.
+        data_dir: where the data is; None for the usual places.
+        say: is told of every trial.
+
+    Raises:
+        UserError: for bad input, before any trial.
+    """
+    commands.rehearse([plan.cell({}, plan.seed)], data_dir)
+    if plan.sampler == "grid":  # no point of it twice
+        plan = replace(plan, trials=min(plan.trials, math.prod(map(len, spaces.grid(plan.space).values()))))
+    local.prepare_folder(out)
+    start = time.monotonic()
+
+    def draw(number: int) -> optuna.samplers.BaseSampler:
+        return studies.sampler(plan.sampler, plan.space, seeds.derive(plan.seed, "sampler", number) % 2**32)
+
+    while plan.timeout is None or time.monotonic() - start < plan.timeout:
+        trial = studies.ask(study, lock, plan.trials, draw)
+        if trial is None:
+            break
+        _run_trial(plan, study, trial, out, data_dir, say)
+    else:
+        say(f"time is over after {studies.counted(study)} of {plan.trials} trials; the same command goes on")
+    confirm(plan, study, out, data_dir, say)
+
+
+def _run_trial(
+    plan: Plan,
+    study: optuna.Study,
+    trial: optuna.Trial,
+    out: Path,
+    data_dir: Path | None,
+    say: Callable[[str], None],
+) -> None:
+    start = time.monotonic()
+    drawn = spaces.suggest(trial, plan.space)
+    text = ", ".join(f"{key}={short(value)}" for key, value in drawn.items())
+    state, values, reason = TrialState.FAIL, None, ""
+    try:
+        cell = plan.cell(drawn, plan.seed)
+        trial.set_user_attr("cell", cell.id)
+        trial.set_user_attr("settings", drawn)
+        reporter = _Reporter(trial if len(plan.objectives) == 1 else None)
+        outcome = _cell(cell, out, data_dir, reporter)
+        if outcome.record is not None and outcome.record.status == "ok":
+            state, values = TrialState.COMPLETE, [value_of(outcome.record, each) for each in plan.objectives]
+        else:
+            reason = outcome.problem or "failed"
+    except optuna.TrialPruned:
+        state = TrialState.PRUNED
+    except UserError as error:
+        reason = str(error)
+    trial.set_user_attr("seconds", time.monotonic() - start)
+    if reason:
+        trial.set_user_attr("reason", reason)
+    study.tell(trial, values, state=state)
+    result = f"failed: {reason}" if reason else "pruned" if values is None else ", ".join(map(short, values))
+    say(f"trial {trial.number}: {text}: {result}")
+
+
+def _cell(cell: CellSpec, out: Path, data_dir: Path | None, watcher: _Reporter) -> Outcome:
+    [outcome] = local.run_cells([cell], suite="tune", out=out, data_dir=data_dir, watcher=watcher)
+    if outcome.bad_input:
+        raise UserError(outcome.problem or "bad input")
+    return outcome
+
+
+def value_of(record: Record, objective: str) -> float:
+    """An objective of a finished cell; accuracy is that of its best strategy on validation data, last epoch."""
+    training = record.training
+    assert training is not None  # noqa: S101 -- its status is ok
+    if objective == "accuracy":
+        return max(record.epochs[-1].validation.values())
+    return training.seconds if objective == "time" else training.peak_live_bytes / 2**20
+
+
+def confirm(plan: Plan, study: optuna.Study, out: Path, data_dir: Path | None, say: Callable[[str], None]) -> None:
+    """Run the most promising trials with more seeds, those that have not been."""
+    by_trial: dict[str, dict[str, float]] = dict(study.user_attrs.get(SEEDS, {}))
+    for trial in promising(study, plan.promising):
+        known = dict(by_trial.get(str(trial.number), {}))
+        known.setdefault(str(plan.seed), trial.values[0])
+        for seed in range(plan.seed, plan.seed + plan.seeds):
+            if str(seed) not in known:
+                outcome = _cell(plan.cell(trial.user_attrs["settings"], seed), out, data_dir, _Reporter(None))
+                ok = outcome.record is not None and outcome.record.status == "ok"
+                known[str(seed)] = value_of(outcome.record, "accuracy") if ok and outcome.record else 0.0
+        by_trial[str(trial.number)] = known
+        study.set_user_attr(SEEDS, by_trial)
+        say(f"trial {trial.number} with {len(known)} seeds: {statistics.fmean(known.values()):.2f}")
+
+
+def promising(study: optuna.Study, count: int) -> list[FrozenTrial]:
+    """The trials that ended with the highest accuracies; of several objectives, those of the Pareto front."""
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
+    if len(study.directions) > 1:
+        ended = list(study.best_trials)
+    return sorted(ended, key=lambda trial: (-trial.values[0], trial.number))[:count]
+
+
+def best(study: optuna.Study) -> FrozenTrial:
+    """The trial with the highest mean accuracy over the seeds that it was run with, of those run with the most.
+
+    Raises:
+        UserError: if none has ended well.
+    """
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
+    if not ended:
+        raise UserError(f"study {study.study_name!r} has no trial that ended well")
+
+    def rank(trial: FrozenTrial) -> tuple[int, float, int]:
+        values = by_seed(study, trial)
+        return len(values), statistics.fmean(values.values()), -trial.number
+
+    return max(ended, key=rank)
+
+
+def by_seed(study: optuna.Study, trial: FrozenTrial) -> dict[int, float]:
+    """Validation accuracies of a trial that ended well, by the seeds that it was run with."""
+    known = study.user_attrs.get(SEEDS, {}).get(str(trial.number))
+    return {int(seed): value for seed, value in known.items()} if known else {study.user_attrs["seed"]: trial.values[0]}
+
+
+def short(value: Any) -> str:
+    """A value as in tables."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
