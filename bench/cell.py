@@ -149,7 +149,7 @@ def _measure(
 ) -> None:
     """Train, test and probe, and fill ``measured`` step by step."""
     progress({"event": "data"})
-    with parts.data(spec, data_dir) as data:
+    with parts.data(spec, data_dir, lambda *_: progress({"event": "data"})) as data:
         steps = len(data.train)
         learner, generator = parts.learner(spec, steps)
         if spec.begins_with is not None:

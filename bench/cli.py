@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bench.data.errors import LoaderError
 from bench.errors import ExitStatus, UserError
 from bench.options import DataDirOption, FormatOption, OutputFormat, names_in
 from bench.tuning.cli import tune_app
@@ -80,7 +81,7 @@ def run(
     seeds: Annotated[int | None, typer.Option(help="How many seeds.")] = None,
     first_seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Epochs for every method.")] = None,
-    loader: Annotated[str | None, typer.Option(help="auto, ffcv or memory.")] = None,
+    loader: Annotated[str | None, typer.Option(help="auto, ffcv, memory or torch.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: ThreadsOption = None,
     data_dir: DataDirOption = None,
@@ -244,7 +245,9 @@ def plot(
 def study(
     name: Annotated[str, typer.Argument(help="A study's name; `bench list` shows them.")],
     task: Annotated[str | None, typer.Option(help="The task to study; default: the study's own.")] = None,
-    samples: Annotated[int, typer.Option(help="How many of its images.")] = 256,
+    samples: Annotated[
+        int | None, typer.Option(help="How many of its images; default: the study's own.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the images.")] = 0,
     data_dir: DataDirOption = None,
     out: Annotated[
@@ -261,7 +264,8 @@ def study(
 
     target = out or Path("results/studies") / name
     options = parse_options(set_ or [])
-    record, figures = studies.run(name, studies.Request(task, samples, seed, data_dir), target, options)
+    wanted = studies.get(name).samples if samples is None else samples
+    record, figures = studies.run(name, studies.Request(task, wanted, seed, data_dir), target, options)
     lines = [[str(value) for value in row] for row in record.rows]
     report.render_plain(f"{name}, {record.task}", record.columns, lines, form.value, Console())
     for note in record.notes:
@@ -290,7 +294,7 @@ def data_list(data_dir: DataDirOption = None, form: FormatOption = OutputFormat.
     for name in tasks.task_names():
         task = tasks.get_task(name)
         folder = sources.find(task, data_dir)
-        where = "bundled" if not getattr(task, "files", ()) else str(folder) if folder else "not here yet"
+        where = "bundled" if sources.is_bundled(task) else str(folder) if folder else "not here yet"
         lines.append([name, "x".join(map(str, task.shape)), str(task.classes), where])
     report.render_plain("Tasks", ["task", "shape", "classes", "files"], lines, form.value, Console())
 
@@ -303,17 +307,48 @@ def data_get(task: Annotated[str, typer.Argument(help="A task's name.")], data_d
     print(f"{task}: {sources.fetch(tasks.get_task(task), data_dir)}")
 
 
+@data_app.command("pack")
+def data_pack(
+    task: Annotated[str, typer.Argument(help="A task's name.")],
+    images: Annotated[
+        str | None,
+        typer.Option(help='Store image files as "jpeg" or "raw"; default: jpeg, their own bytes.', show_default=False),
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Share of the images stored as JPEG, from 0 to 1; the others are raw.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option(help="Encode every JPEG anew, with this quality.")] = None,
+    side: Annotated[int | None, typer.Option(help="Make images smaller whose longer side is longer.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Write a task's FFCV files ahead of a run; a suite names the same packing, such as "jpeg,share=0.5,side=400"."""
+    from bench import progress
+    from bench.data import pack, tasks
+    from bench.data.packing import Packing
+
+    given = {"share": share, "quality": quality, "side": side}
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    packing = Packing.parse(",".join([images or "jpeg", *options])) if images or options else None
+    found = tasks.get_task(task)
+    with progress.counting(Console(stderr=True)) as report:
+        paths = pack.pack(found, data_dir, packing, report)
+    for path in paths:
+        print(path)
+
+
 @data_app.command("verify")
 def data_verify(
     task: Annotated[str, typer.Argument(help="A task's name.")],
     data_dir: DataDirOption = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
-    """Check every file of a task against its checksum; exit status 2 if one is missing or damaged."""
+    """Check every file of a task, and those packed of it; exit status 2 if one is missing, damaged or stale."""
     from bench import report
-    from bench.data import sources, tasks
+    from bench.data import pack, sources, tasks
 
     statuses = sources.verify(tasks.get_task(task), data_dir)
+    if all(status.status == "ok" for status in statuses):
+        statuses = [*statuses, *pack.verify(tasks.get_task(task), data_dir)]
     lines = [[status.path, status.status, status.detail] for status in statuses]
     report.render_plain(f"Files of {task}", ["file", "status", "detail"], lines, form.value, Console())
     bad = [status for status in statuses if status.status != "ok"]
@@ -359,7 +394,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit status."""
     try:
         status: Any = app(args=arguments, prog_name="bench", standalone_mode=False)
-    except UserError as error:
+    except (UserError, LoaderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):

@@ -134,6 +134,7 @@ def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
             if built.begins_with is not None:
                 other, _ = parts.learner(built.begins_with.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
                 parts.begin(learner, built, other.state_dict())
+            parts.check_resolutions(spec, learner)
     for name in dict.fromkeys(spec.task for spec in cells):
         task = tasks.get_task(name)
         root = sources.locate(task, data_dir)

@@ -62,9 +62,12 @@ def _ffcv() -> Finding:
 
 def _task(name: str) -> Finding:
     task = tasks.get_task(name)
-    if not getattr(task, "files", ()):
+    if sources.is_bundled(task):
         return Finding(f"task {name}", "bundled")
     folder = sources.find(task, None)
+    of_images = getattr(task, "folder", None)
+    if folder is None and of_images is not None:
+        return Finding(f"task {name}", "not here yet", of_images.advice)
     if folder is None:
         return Finding(f"task {name}", "not here yet", f"`bench data get {name}` fetches it; a run does so by itself")
     return Finding(f"task {name}", str(folder))

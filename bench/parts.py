@@ -12,6 +12,7 @@ import torch
 
 from bench import methods, settings
 from bench.data import loaders, seeds, splits, tasks
+from bench.data.beton import Report
 from bench.errors import UserError
 from bench.methods import Beginner, Learner
 from bench.records import CellSpec
@@ -29,8 +30,13 @@ class Data:
 
 
 @contextlib.contextmanager
-def data(spec: CellSpec, data_dir: Path | None) -> Iterator[Data]:
+def data(spec: CellSpec, data_dir: Path | None, report: Report | None = None) -> Iterator[Data]:
     """A cell's data, on its device; the loaders are closed afterwards.
+
+    Args:
+        spec: the cell.
+        data_dir: where the task's files are; None for the usual places.
+        report: told of the progress of files that the loader has to write.
 
     Raises:
         UserError: if the data cannot be had.
@@ -48,6 +54,9 @@ def data(spec: CellSpec, data_dir: Path | None) -> Iterator[Data]:
             shuffle=train,
             augmentation=spec.augmentation if train else (),
             device=torch.device(spec.device),
+            resolutions=(spec.resolutions or ()) if train else (),
+            packing=spec.packing,
+            report=report,
         )
 
     with contextlib.ExitStack() as stack:
@@ -100,6 +109,19 @@ def begin(learner: Learner, spec: CellSpec, state: dict[str, Any]) -> None:
         raise UserError(
             f"{spec.method} cannot begin with {spec.begins_with and spec.begins_with.id}: {error}"
         ) from error
+
+
+def check_resolutions(spec: CellSpec, made: Learner) -> None:
+    """Raise the UserError if a learner cannot see images of the sides that a cell trains on."""
+    channels, height, width = tasks.get_task(spec.task).shape
+    for _, side in spec.resolutions or ():
+        try:
+            made.predict(torch.zeros(1, channels, side, side), made.strategies[0])
+        except (ValueError, RuntimeError):
+            raise UserError(
+                f"{spec.method} with these settings takes images of {height} x {width} pixels only, "
+                f"not of {side} x {side} as in resolutions"
+            ) from None
 
 
 def yardstick(spec: CellSpec) -> CellSpec | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -97,6 +99,39 @@ class LiveWatcher:
             self._progress.remove_task(self._cell)
             self._cell = None
         self._progress.advance(self._suite)
+
+
+@contextlib.contextmanager
+def counting(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Something to tell of work that is counted: what, how much is done, of how much. A bar, or a line a tenth."""
+    if not console.is_terminal:
+        yield _TenthByTenth(console)
+        return
+    bars: dict[str, TaskID] = {}
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as display:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = display.add_task(what, total=total)
+            display.update(bars[what], completed=done)
+
+        yield report
+
+
+class _TenthByTenth:
+    """Prints a line when another tenth of some work is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tenths: dict[str, int] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        tenth = 10 * done // max(1, total)
+        if tenth > self._tenths.get(what, 0):
+            self._tenths[what] = tenth
+            self._console.print(f"{what}: {done} of {total}", highlight=False, markup=False, soft_wrap=True)
 
 
 def describe_epoch(epoch: dict[str, Any]) -> str:

@@ -49,7 +49,12 @@ class Start(Model):
 
 
 class CellSpec(Model):
-    """One training run, completely: the same spec on the same machine gives the same numbers."""
+    """One training run, completely: the same spec on the same machine gives the same numbers.
+
+    Attributes:
+        resolutions: (epoch, side) pairs, see ``bench.data.framing.Framing``; null for the task's own size.
+        packing: how the FFCV loader stores image files, see ``bench.data.packing``; null for the files' own bytes.
+    """
 
     method: str
     settings: dict[str, Any]
@@ -64,6 +69,8 @@ class CellSpec(Model):
     threads: int
     yardstick: Yardstick | None = None
     start: Start | None = None
+    resolutions: tuple[tuple[int, int], ...] | None = None
+    packing: str | None = None
 
     @property
     def experiment(self) -> str:
@@ -87,7 +94,7 @@ class CellSpec(Model):
     @property
     def _absent(self) -> set[str]:
         """Fields that cells did not have at first: where they are empty, cells keep the names that they had then."""
-        return {name for name in ("yardstick", "start") if getattr(self, name) is None}
+        return {name for name in ("yardstick", "start", "resolutions", "packing") if getattr(self, name) is None}
 
 
 class Code(Model):

@@ -9,21 +9,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.data.encoded import Encoded
+
+Images = Tensor | Encoded
+"""(N, C, H, W) uint8, contiguous, or N files."""
+
+
+def pixels(images: Images, shape: tuple[int, int, int]) -> Tensor:
+    """Images as one tensor, (N, *shape) uint8; see ``Encoded.tensor`` for what may go wrong with files."""
+    return images if isinstance(images, Tensor) else images.tensor(shape)
+
 
 @dataclass(frozen=True)
 class Arrays:
-    """A data set in memory, as its authors split it.
+    """A data set, as its authors split it: in memory, or as files that are read later.
 
     Attributes:
-        train_images: (N, C, H, W) uint8, contiguous.
+        train_images: (N, C, H, W) uint8, contiguous, or N files.
         train_labels: (N,) int64.
-        test_images: (M, C, H, W) uint8, contiguous.
+        test_images: likewise, M.
         test_labels: (M,) int64.
     """
 
-    train_images: Tensor
+    train_images: Images
     train_labels: Tensor
-    test_images: Tensor
+    test_images: Images
     test_labels: Tensor
 
     @classmethod

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.augment import augment, check_names
+from bench.data import framing
+from bench.data.augment import AUGMENTATIONS, check_names
+from bench.data.framing import Framing, resample
 from bench.data.seeds import generator
 from bench.data.tasks import Task
 from bench.data.threads import one_thread
@@ -34,50 +37,124 @@ def batch_count(samples: int, batch_size: int) -> int:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """All that is decided about a batch before anything is read.
+
+    Attributes:
+        positions: (B,) int64, in the split.
+        frames: (B, K) float64, numbers of the random boxes; K is 0 where there are none.
+        numbers: of every augmentation after these, (B, K) each.
+        side: height and width of the images.
+    """
+
+    positions: Tensor
+    frames: Tensor
+    numbers: tuple[Tensor, ...]
+    side: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+def framed(images: Tensor, plan: Plan, framing: Framing, begin: Callable[[int], object] = lambda _: None) -> Tensor:
+    """A plan's boxes of images of one size: (B, C, H, W) uint8 to (B, C, *side).
+
+    Args:
+        images: as stored.
+        plan: gives the numbers and the side.
+        framing: gives the boxes.
+        begin: told of the position of each sample that is begun.
+    """
+    sizes = np.tile(np.array([images.shape[2:]]), (len(images), 1))
+    boxes = framing.boxes(plan.frames, sizes).tolist()
+    out = torch.empty(*images.shape[:2], *plan.side, dtype=images.dtype)
+    for k, (position, box) in enumerate(zip(plan.positions.tolist(), boxes, strict=True)):
+        begin(position)
+        out[k] = resample(images[k], box, plan.side)
+    return out
+
+
+@dataclass(frozen=True)
 class Preparation:
     """Turns a batch as stored into a batch as trained on: on the device, augmented, normalised.
 
     Attributes:
-        augmentation: names in ``AUGMENTATIONS``.
+        augmentation: names in ``AUGMENTATIONS``, without that of random resized crops.
+        framing: what is seen of an image, and at what size.
         mean: (1, C, 1, 1) float32 on the device, in units of a stored pixel (0 to 255).
         std: likewise.
         device: where batches go.
     """
 
     augmentation: tuple[str, ...]
+    framing: Framing
     mean: Tensor
     std: Tensor
     device: torch.device
 
     @classmethod
-    def of(cls, task: Task, augmentation: Sequence[str], device: torch.device) -> Preparation:
+    def of(
+        cls,
+        task: Task,
+        augmentation: Sequence[str],
+        device: torch.device,
+        *,
+        share: float | None = None,
+        resolutions: Sequence[tuple[int, int]] = (),
+    ) -> Preparation:
         """The preparation for a task.
+
+        Args:
+            task: gives shape and normalisation.
+            augmentation: names in ``AUGMENTATIONS``.
+            device: where batches go.
+            share: see ``Framing``; where crops are random it does not count.
+            resolutions: see ``Framing``.
 
         Raises:
             UserError: if an augmentation is unknown.
         """
         check_names(augmentation)
+        random = framing.RANDOM in augmentation
+        rest = tuple(name for name in augmentation if name != framing.RANDOM)
 
         def per_channel(values: tuple[float, ...]) -> Tensor:
             scaled = [255 * value for value in values]
             return torch.tensor(scaled, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
-        return cls(tuple(augmentation), per_channel(task.mean), per_channel(task.std), device)
+        framed = Framing(random, share, task.shape, tuple(resolutions))
+        return cls(rest, framed, per_channel(task.mean), per_channel(task.std), device)
 
-    def __call__(self, images: Tensor, labels: Tensor, stream: torch.Generator) -> Batch:
+    def on(self, device: torch.device) -> Preparation:
+        """The same preparation for batches on another device."""
+        return replace(self, mean=self.mean.to(device), std=self.std.to(device), device=device)
+
+    def plans(self, samples: int, *, batch_size: int, seed: int, epoch: int, shuffle: bool) -> Iterator[Plan]:
+        """What will happen to every batch of an epoch, as a function of seed and epoch."""
+        stream = augmentation_stream(seed=seed, epoch=epoch)
+        side = self.framing.side(epoch)
+        channels = self.framing.shape[0]
+        for positions in torch.split(epoch_order(samples, seed=seed, epoch=epoch, shuffle=shuffle), batch_size):
+            shape = torch.Size((len(positions), channels, *side))
+            frames = self.framing.draw(len(positions), stream)
+            numbers = tuple(AUGMENTATIONS[name].draw(shape, stream) for name in self.augmentation)
+            yield Plan(positions, frames, numbers, side)
+
+    def __call__(self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor]) -> Batch:
         """Prepare one batch.
 
         Args:
-            images: (B, C, H, W) uint8 on the CPU; not changed.
-            labels: (B,) int64 on the CPU.
-            stream: the epoch's augmentation stream.
+            images: (B, C, H, W) uint8, framed; not changed.
+            labels: (B,) int64.
+            numbers: those of the batch's plan.
 
         Returns:
             images (B, C, H, W) float32 with about zero mean and unit deviation, and labels (B,) int64, on the device.
         """
         with one_thread():
             images = images.to(self.device, non_blocking=True)
-            images = augment(images, self.augmentation, stream)
-            # In place after the conversion, which always copies: one float batch exists, not three.
-            images = images.float().sub_(self.mean).div_(self.std)
+            for name, drawn in zip(self.augmentation, numbers, strict=True):
+                images = AUGMENTATIONS[name].batch(images, drawn)
+            # One float batch exists, not three.
+            images = torch.sub(images, self.mean).div_(self.std)
         return images, labels.to(self.device, non_blocking=True)

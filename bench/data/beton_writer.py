@@ -1,4 +1,4 @@
-"""Writing one FFCV file, in a process of its own: ``python -m bench.data.beton_writer IMAGES.npy LABELS.npy OUT``.
+"""Writing one FFCV file, in a process of its own: ``python -m bench.data.beton_writer FOLDER OUT PARENT``.
 
 FFCV's writer forks, which is not safe beside PyTorch's threads, and it waits for ever for a worker that has died, for
 example on a full disk. A process can be watched, timed and ended.
@@ -7,33 +7,47 @@ example on a full disk. A process can be watched, timed and ended.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import selectors
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MethodType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.errors import LoaderError
+from bench.data.packing import Packing
 
 PAGE_BYTES = 1 << 21  # FFCV's smallest; a file is padded to whole pages
 
 _START_S = 120.0
-_SLOWEST_SAMPLES_PER_S = 500.0  # a hundredth of what is usual
+_SILENCE_S = 120.0
+"""How long the writer may show no progress: a chunk of a hundred images takes a hundredth of this."""
 _END_S = 5.0
+_LOOK_S = 1.0
+"""How often the writer looks whether the process that wants the file is still there."""
+
+Progress = Callable[[int], None]
+"""Told how many samples have been written so far."""
 
 
-class Samples:
-    """An indexable data set of (image, label).
+class Samples(Protocol):
+    """An indexable data set of (image, label)."""
 
-    Attributes:
-        images: (N, C, H, W) uint8.
-        labels: (N,) int64.
-    """
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Any, int]: ...
+
+
+class Pixels:
+    """Images in memory: (N, C, H, W) uint8, and labels (N,) int64."""
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
         self.images = images
@@ -46,39 +60,103 @@ class Samples:
         return self.images[index], int(self.labels[index])
 
 
-def run_writer(images: NDArray[np.uint8], labels: NDArray[np.int64], out: Path) -> None:
-    """Write samples to an FFCV file with the fields ``image`` and ``label``, the same byte for byte every time.
+class Files:
+    """Image files, as they are to be stored, and labels."""
+
+    def __init__(self, paths: list[str], labels: list[int], packing: Packing) -> None:
+        self.paths = paths
+        self.labels = labels
+        self.packing = packing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[tuple[bool, int, int, NDArray[np.uint8]], int]:
+        return self.packing.stored(Path(self.paths[index]), int(index)), self.labels[index]
+
+
+def write_pixels(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], out: Path, progress: Progress = lambda _: None
+) -> None:
+    """Write images of one size to an FFCV file with the fields ``image`` and ``label``, the same bytes every time.
 
     Args:
         images: (N, C, H, W).
         labels: (N,).
         out: in a temporary folder, which also takes the writer's input.
+        progress: told how far it is.
 
     Raises:
-        LoaderError: if the writer fails or takes too long; it is ended.
+        LoaderError: if the writer fails or falls silent; it is ended.
     """
-    images_path, labels_path = out.with_name("images.npy"), out.with_name("labels.npy")
-    np.save(images_path, images)
-    np.save(labels_path, labels)
-    timeout = _START_S + len(labels) / _SLOWEST_SAMPLES_PER_S
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.data.beton_writer", images_path, labels_path, out],
-        # Imports must work there as they do here, also where the package is not installed.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        _, said = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise LoaderError(f"FFCV did not write {len(labels)} samples within {timeout:.0f} seconds") from error
-    finally:
-        _end(process)
-    if process.returncode != 0:
-        raise LoaderError(f"FFCV could not write {len(labels)} samples: {_reason(said, process.returncode)}")
+    np.save(out.with_name("images.npy"), images)
+    np.save(out.with_name("labels.npy"), labels)
+    _run(out, len(labels), progress)
+
+
+def write_files(
+    paths: list[str], labels: list[int], packing: Packing, page: int, out: Path, progress: Progress = lambda _: None
+) -> None:
+    """Write image files to an FFCV file; see ``write_pixels``.
+
+    Args:
+        paths: of N images that can be decoded.
+        labels: N.
+        packing: how they are stored.
+        page: bytes of a page, a power of two; no stored image is larger.
+        out: see ``write_pixels``.
+        progress: told how far it is.
+
+    Raises:
+        LoaderError: if the writer fails or falls silent; it is ended.
+    """
+    content = {"paths": paths, "labels": labels, "packing": str(packing), "page": page}
+    out.with_name("files.json").write_text(json.dumps(content))
+    _run(out, len(labels), progress)
+
+
+def _run(out: Path, samples: int, progress: Progress) -> None:
+    with out.with_name("errors.txt").open("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.data.beton_writer", out.parent, out, str(os.getpid())],
+            # Imports must work there as they do here, also where the package is not installed.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            _follow(process, samples, progress)
+            # It has closed its output, and so is about to end.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+        finally:
+            _end(process)
+            process.communicate()
+        if process.returncode != 0:
+            errors.seek(0)
+            reason = _reason(errors.read(), process.returncode)
+            raise LoaderError(f"FFCV could not write {samples} samples: {reason}")
+
+
+def _follow(process: subprocess.Popen[bytes], samples: int, progress: Progress) -> None:
+    """Pass the writer's progress on until it says no more."""
+    assert process.stdout is not None  # noqa: S101 -- it is a pipe
+    pipe = process.stdout.fileno()
+    patience = _START_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if not selector.select(patience):
+                raise LoaderError(f"FFCV, writing {samples} samples, made no progress in {patience:.0f} seconds")
+            said = os.read(pipe, 1 << 16)
+            if not said:
+                return
+            patience = _SILENCE_S
+            numbers = said.split()
+            if numbers:
+                progress(int(numbers[-1]))
 
 
 def _reason(said: str, status: int) -> str:
@@ -86,7 +164,7 @@ def _reason(said: str, status: int) -> str:
     return errors[-1] if errors else f"exit status {status}"
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End the writer and its worker, which are a process group of their own."""
     with contextlib.suppress(ProcessLookupError):
         # Python's resource tracker, in the same group, ignores SIGTERM and frees the shared memory.
@@ -105,16 +183,74 @@ def _exit_with_worker(_signal: int, _frame: FrameType | None) -> None:
         os._exit(1)
 
 
-def _main(images_path: str, labels_path: str, out: str) -> None:
-    from ffcv.fields import IntField, NDArrayField
-    from ffcv.writer import DatasetWriter
+def _end_with(parent: int) -> None:
+    """End this process and its worker when the one that wants the file is gone: killed, it could not end them."""
 
-    images = np.asarray(np.load(images_path, mmap_mode="r"))
-    fields = {"image": NDArrayField(images.dtype, images.shape[1:]), "label": IntField()}
+    def look(_signal: int, _frame: FrameType | None) -> None:
+        if os.getppid() != parent:
+            os.killpg(0, signal.SIGKILL)
+
+    # A timer, not a thread: FFCV forks.
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+
+
+class _Count:
+    """Stands in for FFCV's progress bar, and prints how many samples are written, a line each time."""
+
+    def __init__(self, total: int) -> None:  # noqa: ARG002 -- called as the bar is
+        self._done = 0
+        print(self._done, flush=True)
+
+    def update(self, more: int) -> None:
+        self._done += more
+        print(self._done, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+def _store(_field: Any, destination: Any, value: tuple[bool, int, int, NDArray[np.uint8]], malloc: Any) -> None:
+    """Instead of FFCV's own encoding of an image, which would encode a JPEG file a second time."""
+    is_jpeg, height, width, content = value
+    destination["mode"] = 0 if is_jpeg else 1
+    destination["height"], destination["width"] = height, width
+    destination["data_ptr"], place = malloc(content.nbytes)
+    place[:] = content
+
+
+def _main(folder: str, out: str, parent: str) -> None:
+    _end_with(int(parent))
+    from ffcv import writer
+    from ffcv.fields import IntField, NDArrayField, RGBImageField
+
+    listing = Path(folder) / "files.json"
+    samples: Samples
+    if listing.exists():
+        content = json.loads(listing.read_text())
+        samples, page = Files(content["paths"], content["labels"], Packing.parse(content["packing"])), content["page"]
+        # A subclass would not be known by its type when the file is read.
+        image = RGBImageField()
+        image.encode = MethodType(_store, image)
+    else:
+        images = np.asarray(np.load(Path(folder) / "images.npy", mmap_mode="r"))
+        samples, page = Pixels(images, np.load(Path(folder) / "labels.npy")), PAGE_BYTES
+        image = NDArrayField(images.dtype, images.shape[1:])
+    writer.tqdm = _Count
     signal.signal(signal.SIGCHLD, _exit_with_worker)
     # One worker: with more, pages come in any order.
-    writer = DatasetWriter(out, fields, page_size=PAGE_BYTES, num_workers=1)
-    writer.from_indexed_dataset(Samples(images, np.load(labels_path)))
+    made = writer.DatasetWriter(out, {"image": image, "label": IntField()}, page_size=page, num_workers=1)
+    made.from_indexed_dataset(samples)
+    _check(out, len(samples))
+
+
+def _check(out: str, samples: int) -> None:
+    """FFCV's writer does not notice when the system writes less than it was given, as on a disk that is nearly full."""
+    from bench.data.beton_file import examined
+
+    found = examined(Path(out))
+    if found.samples != samples:
+        raise OSError(f"the file holds {found.samples} samples")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The loader that decodes an FFCV file; the same tensors as the memory loader's, bit for bit."""
+"""The loader that reads an FFCV file; of raw images the same tensors as the memory loader's, bit for bit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.data import digest
-from bench.data.batches import Batch, Preparation, augmentation_stream, batch_count, epoch_order
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data import digest, transfer
+from bench.data.batches import Batch, Preparation, batch_count
 from bench.data.errors import LoaderError
+from bench.data.pulse import Pulse
 from bench.data.splits import Split
 from bench.data.threads import threads_kept
 
 if TYPE_CHECKING:
+    from bench.data.ffcv_decode import Request
     from bench.data.ffcv_pipeline import Pipeline
 
 
@@ -22,12 +27,15 @@ class FFCVLoader:
     """Reads a split's file with FFCV; shuffles, augments and normalises as every loader here.
 
     Args:
-        path: holds exactly the split, in its order.
+        path: the file.
         split: the samples.
-        preparation: augmentation, device, normalisation.
+        preparation: framing, augmentation, device, normalisation.
         batch_size: the last batch may be smaller.
         seed: order and augmentation are functions of this and the epoch.
-        shuffle: False keeps the file's order.
+        shuffle: False keeps the split's order.
+        rows: (N,) where the split's samples stand in the file; None if it holds exactly the split.
+        file_samples: how many the file holds; None for as many as the split.
+        workers: threads that decode JPEG files; None is PyTorch's thread count.
 
     Raises:
         LoaderError: if FFCV cannot be imported or cannot open the file.
@@ -36,7 +44,17 @@ class FFCVLoader:
     kind = "ffcv"
 
     def __init__(
-        self, path: Path, split: Split, preparation: Preparation, *, batch_size: int, seed: int, shuffle: bool
+        self,
+        path: Path,
+        split: Split,
+        preparation: Preparation,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        rows: NDArray[np.int64] | None = None,
+        file_samples: int | None = None,
+        workers: int | None = None,
     ) -> None:
         self.samples = len(split)
         self._split = split
@@ -44,6 +62,8 @@ class FFCVLoader:
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
+        self._path = path
+        self._rows = np.arange(len(split)) if rows is None else rows
         self._pipeline: Pipeline | None
         # FFCV sets PyTorch's thread count when it is imported, when a loader is made and whenever one iterates.
         with threads_kept():
@@ -51,7 +71,8 @@ class FFCVLoader:
                 from bench.data.ffcv_pipeline import Pipeline
             except (ImportError, OSError) as error:
                 raise LoaderError(f"FFCV is installed but cannot be imported: {error}") from error
-            self._pipeline = Pipeline(path, batch_size=batch_size)
+            held = len(split) if file_samples is None else file_samples
+            self._pipeline = Pipeline(path, batch_size=batch_size, samples=held, workers=workers)
 
     def __len__(self) -> int:
         return batch_count(self.samples, self._batch_size)
@@ -69,17 +90,35 @@ class FFCVLoader:
         """
         if self._pipeline is None:
             raise LoaderError("the loader is closed")
-        order = epoch_order(self.samples, seed=self._seed, epoch=epoch, shuffle=self._shuffle)
-        stream = augmentation_stream(seed=self._seed, epoch=epoch)
-        decoded = self._pipeline.batches(order)
+        return transfer.prepared(self._stored(self._pipeline, epoch), self._prepare)
+
+    def _stored(self, pipeline: Pipeline, epoch: int) -> Iterator[transfer.Stored]:
+        pulse = Pulse(self._name)
+        decoded = pipeline.batches(self._requests(epoch, pulse), pulse)
         with contextlib.closing(decoded):
             while True:
                 with threads_kept():
                     batch = next(decoded, None)
                 if batch is None:
                     return
-                yield self._prepare(*batch, stream)
+                images, labels, request = batch
+                yield images, labels, request.plan
+
+    def _requests(self, epoch: int, pulse: Pulse) -> Iterator[Request]:
+        from bench.data.ffcv_decode import Request
+
+        keeps = self._prepare.framing.keeps(epoch)
+        plans = self._prepare.plans(
+            self.samples, batch_size=self._batch_size, seed=self._seed, epoch=epoch, shuffle=self._shuffle
+        )
+        for plan in plans:
+            yield Request(plan, self._rows[plan.positions.numpy()], self._prepare.framing, keeps, pulse)
+
+    def _name(self, position: int) -> str:
+        return f"{self._split.name(position)}, read from {self._path}"
 
     def close(self) -> None:
-        """Let go of the file and its buffers."""
+        """Let go of the file and its threads."""
+        if self._pipeline is not None:
+            self._pipeline.close()
         self._pipeline = None

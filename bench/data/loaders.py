@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from bench.data.batches import Preparation
+from bench.data.encoded import Encoded
 from bench.data.errors import LoaderError
 from bench.data.memory import MemoryLoader
+from bench.data.packing import Packing
 from bench.data.splits import Split
 from bench.data.tasks import Task
 from bench.errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from bench.data.beton import Report
+
 __all__ = ["INSTALL_FFCV", "KINDS", "Loader", "LoaderError", "make_loader", "resolve_kind"]
 
-KINDS = ("auto", "ffcv", "memory")
+KINDS = ("auto", "ffcv", "memory", "torch")
+WORKERS = "BENCH_WORKERS"
+"""Names the environment variable that says how many threads or processes read samples."""
 INSTALL_FFCV = "apt-get install g++ libopencv-dev libturbojpeg0-dev pkg-config && pip install ffcv setuptools"
 
 
@@ -29,7 +37,7 @@ class Loader(Protocol):
     """What training asks of a loader.
 
     Attributes:
-        kind: ``"memory"`` or ``"ffcv"``.
+        kind: ``"memory"``, ``"ffcv"`` or ``"torch"``.
         samples: samples per epoch.
         digest: see ``bench.data.digest``.
     """
@@ -83,6 +91,11 @@ def _ffcv_works() -> bool:
     return True
 
 
+def is_installed() -> bool:
+    """Whether FFCV can be used here."""
+    return _ffcv_works()
+
+
 def resolve_kind(kind: str) -> str:
     """The kind of loader that will be used: ``"auto"`` is ``"ffcv"`` where it is installed, else ``"memory"``.
 
@@ -98,6 +111,20 @@ def resolve_kind(kind: str) -> str:
     return kind
 
 
+def workers_wanted() -> int | None:
+    """How many threads or processes are to read samples; None leaves it to the loader. No result depends on it.
+
+    Raises:
+        UserError: if the environment variable is not a number from 1.
+    """
+    text = os.environ.get(WORKERS)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{WORKERS} is {text!r}, but must be a number from 1")
+    return int(text)
+
+
 def make_loader(
     kind: str,
     task: Task,
@@ -109,11 +136,15 @@ def make_loader(
     augmentation: Sequence[str],
     device: torch.device,
     cache_dir: Path | None = None,
+    resolutions: Sequence[tuple[int, int]] = (),
+    packing: str | None = None,
+    workers: int | None = None,
+    report: Report | None = None,
 ) -> Loader:
     """A loader for one split.
 
     Args:
-        kind: ``"auto"``, ``"memory"`` or ``"ffcv"``.
+        kind: one of ``KINDS``.
         task: gives the normalisation.
         split: the samples.
         batch_size: at least 1; the last batch may be smaller.
@@ -122,21 +153,49 @@ def make_loader(
         augmentation: names in ``bench.data.augment.AUGMENTATIONS``.
         device: where batches go.
         cache_dir: where kind ``"ffcv"`` keeps its files; None is the user's cache.
+        resolutions: (epoch, side) pairs: from this epoch on, counted from 1, images are square with this side.
+        packing: how kind ``"ffcv"`` stores image files, see ``bench.data.packing``; None for the files' own bytes.
+        workers: threads that decode (``"ffcv"``) or processes that transform (``"torch"``); None for the number that
+            the environment names, else PyTorch's thread count. No batch depends on it.
+        report: told of the progress of a file that has to be written.
 
     Raises:
         UserError: if a name is unknown, FFCV is asked for but missing, ``batch_size`` is below 1, the split is empty,
-            or its samples are not what the task says.
-        LoaderError: if FFCV cannot write or open its file.
+            its samples are not what the task says, or images do not fit into memory.
+        LoaderError: if FFCV cannot write or open its file, or an image cannot be decoded.
     """
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}, but must be at least 1")
     if len(split) == 0:
         raise UserError(f"the {split.source} split of {task.name} is empty")
-    preparation = Preparation.of(task, augmentation, device)
-    if resolve_kind(kind) == "memory":
+    files = split.images if isinstance(split.images, Encoded) else None
+    share = None if files is None else getattr(task, "evaluation_share", 1.0)
+    preparation = Preparation.of(task, augmentation, device, share=share, resolutions=resolutions)
+    workers = workers or workers_wanted()
+    kind = resolve_kind(kind)
+    if kind == "torch":
+        from bench.data.torch_loader import TorchLoader
+
+        return TorchLoader(split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle, workers=workers)
+    if kind == "memory":
         return MemoryLoader(split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle)
-    from bench.data.beton import ensure_beton
+    from bench.data import beton
     from bench.data.ffcv_loader import FFCVLoader
 
-    beton = ensure_beton(task, split, cache_dir)
-    return FFCVLoader(beton, split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle)
+    if files is None:
+        path, rows, held = beton.ensure_beton(task, split, cache_dir, report), None, None
+    else:
+        packed = Packing.parse(packing or "jpeg")
+        path = beton.ensure_packed(task, files.listing, split.source, packed, cache_dir, report)
+        rows, held = files.rows, len(files.listing)
+    return FFCVLoader(
+        path,
+        split,
+        preparation,
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        rows=rows,
+        file_samples=held,
+        workers=workers,
+    )

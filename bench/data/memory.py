@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-import torch
-
-from bench.data import digest
-from bench.data.batches import Batch, Preparation, augmentation_stream, batch_count, epoch_order
+from bench.data import digest, transfer
+from bench.data.arrays import pixels
+from bench.data.batches import Batch, Preparation, batch_count, framed
 from bench.data.splits import Split
 from bench.data.threads import one_thread
 
 
 class MemoryLoader:
-    """Indexes into the split's tensor; needs nothing but PyTorch, and is the oracle for every other loader."""
+    """Indexes into the split's tensor; needs nothing but PyTorch, and is the oracle for every other loader.
+
+    Raises:
+        UserError: if the split's images are files that differ in size, or do not fit into memory.
+        LoaderError: if such a file cannot be decoded.
+    """
 
     kind = "memory"
 
     def __init__(self, split: Split, preparation: Preparation, *, batch_size: int, seed: int, shuffle: bool) -> None:
         self.samples = len(split)
         self._split = split
+        self._images = pixels(split.images, preparation.framing.shape)
         self._prepare = preparation
         self._batch_size = batch_size
         self._seed = seed
@@ -36,13 +41,21 @@ class MemoryLoader:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, the same whenever it is asked for."""
-        order = epoch_order(self.samples, seed=self._seed, epoch=epoch, shuffle=self._shuffle)
-        stream = augmentation_stream(seed=self._seed, epoch=epoch)
-        for positions in torch.split(order, self._batch_size):
+        return transfer.prepared(self._stored(epoch), self._prepare)
+
+    def _stored(self, epoch: int) -> Iterator[transfer.Stored]:
+        """Batches as stored, (B, C, H, W) uint8, framed, with what is still to be done to them."""
+        plans = self._prepare.plans(
+            self.samples, batch_size=self._batch_size, seed=self._seed, epoch=epoch, shuffle=self._shuffle
+        )
+        keeps = self._prepare.framing.keeps(epoch)
+        for plan in plans:
             with one_thread():
-                images = self._split.images.index_select(0, positions)
-                labels = self._split.labels.index_select(0, positions)
-            yield self._prepare(images, labels, stream)
+                images = self._images.index_select(0, plan.positions)
+                labels = self._split.labels.index_select(0, plan.positions)
+                if not keeps:
+                    images = framed(images, plan, self._prepare.framing)
+            yield images, labels, plan
 
     def close(self) -> None:
         """Nothing to release."""

@@ -15,9 +15,11 @@ from typing import Protocol
 
 from filelock import FileLock
 
+from bench.data import folders
 from bench.data.cache import cache_root
 from bench.data.fetchers import Fetcher, FetchError
 from bench.data.files import DataFile, FileStatus, check
+from bench.data.folders import Folder
 from bench.errors import UserError
 
 
@@ -34,6 +36,16 @@ class Obtainable(Protocol):
     def fetchers(self) -> tuple[Fetcher, ...]: ...  # noqa: D102 -- as of Task
 
 
+def _folder(task: Obtainable) -> Folder | None:
+    # As above: a task of another project may leave it out.
+    return getattr(task, "folder", None)
+
+
+def is_bundled(task: Obtainable) -> bool:
+    """Whether a task needs no files."""
+    return not _files(task) and _folder(task) is None
+
+
 def _root(task: Obtainable, data_dir: Path | None) -> tuple[Path, str | None]:
     """The data folder of a task, and who chose it; None if it is the cache."""
     if data_dir is not None:
@@ -41,7 +53,7 @@ def _root(task: Obtainable, data_dir: Path | None) -> tuple[Path, str | None]:
     chosen = os.environ.get("BENCH_DATA")
     if chosen:
         root = Path(chosen).expanduser()
-        if not root.is_dir() or any((root / file.path).exists() for file in _files(task)):
+        if not root.is_dir() or any((root / path).exists() for path in _paths(task)):
             return root, "BENCH_DATA"
     return cache_root() / "data", None
 
@@ -55,8 +67,15 @@ def _fetchers(task: Obtainable) -> tuple[Fetcher, ...]:
     return getattr(task, "fetchers", ())
 
 
-def _missing(root: Path, task: Obtainable) -> list[DataFile]:
-    return [file for file in _files(task) if not (root / file.path).is_file()]
+def _paths(task: Obtainable) -> list[str]:
+    """All files or folders that a task needs, relative to the data folder."""
+    folder = _folder(task)
+    of_folder = [] if folder is None else [path for path, _ in folder.parts.values()]
+    return [*(file.path for file in _files(task)), *of_folder]
+
+
+def _missing(root: Path, task: Obtainable) -> list[str]:
+    return [path for path in _paths(task) if not (root / path).exists()]
 
 
 def find(task: Obtainable, data_dir: Path | None = None) -> Path | None:
@@ -68,7 +87,9 @@ def find(task: Obtainable, data_dir: Path | None = None) -> Path | None:
 def verify(task: Obtainable, data_dir: Path | None = None) -> list[FileStatus]:
     """The state of every file of the task, in the task's order; ``path`` is relative to the data folder."""
     root, _ = _root(task, data_dir)
-    return [check(root, file) for file in _files(task)]
+    folder = _folder(task)
+    of_folder = [] if folder is None else folders.verify(root, folder)
+    return [*(check(root, file) for file in _files(task)), *of_folder]
 
 
 def locate(task: Obtainable, data_dir: Path | None = None) -> Path:
@@ -81,9 +102,14 @@ def locate(task: Obtainable, data_dir: Path | None = None) -> Path:
     missing = _missing(root, task)
     if not missing:
         return root
+    folder = _folder(task)
+    if folder is not None:
+        raise UserError(
+            f"{chooser or 'the data folder'} is {root}, which lacks {missing[0]} of {task.name}: {folder.advice}"
+        )
     if chooser is not None:
         raise UserError(
-            f"{chooser} is {root}, which lacks {missing[0].path} of {task.name}: "
+            f"{chooser} is {root}, which lacks {missing[0]} of {task.name}: "
             f"put the file there, or run `bench data get {task.name}` to fetch it"
         )
     return fetch(task)
@@ -103,7 +129,7 @@ def fetch(task: Obtainable, data_dir: Path | None = None) -> Path:
     """
     root, _ = _root(task, data_dir)
     if not _files(task):
-        return root
+        return root if _folder(task) is None else locate(task, data_dir)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{task.name}.lock"):

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench.data.arrays import Arrays
+from bench.data.arrays import Arrays, Images
 from bench.data.seeds import generator
 from bench.data.stratify import stratified
 from bench.data.tasks import Task
@@ -22,19 +22,25 @@ class Split:
     """Samples for one purpose.
 
     Attributes:
-        images: (N, C, H, W) uint8, contiguous.
+        images: (N, C, H, W) uint8, contiguous, or N files.
         labels: (N,) int64.
         indices: (N,) int64, ascending: where the samples stand in the official training or test set.
         source: which of the two.
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
     indices: Tensor
     source: Source
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def name(self, position: int) -> str:
+        """What an error calls a sample."""
+        if isinstance(self.images, Tensor):
+            return f"sample {int(self.indices[position])} of the {self.source} set"
+        return str(self.images.path(position))
 
 
 @dataclass(frozen=True)

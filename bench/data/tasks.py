@@ -13,6 +13,7 @@ from bench.data.arrays import Arrays
 from bench.data.debian import DebianInstalled, DebianPackage
 from bench.data.fetchers import Fetcher, Torchvision
 from bench.data.files import DataFile
+from bench.data.folders import Folder
 from bench.data.sources import locate
 
 __all__ = ["CIFAR10", "CIFAR100", "DIGITS", "FASHION_MNIST", "MNIST", "Arrays", "Task", "get_task", "task_names"]
@@ -40,6 +41,8 @@ class Task:
         kind: what is predicted.
         split_seed: fixes which samples validate.
         superclasses: the superclass of every class, where the data set has such.
+        folder: where its images are, for a task that is folders of images; may be left out.
+        evaluation_share: of such images of any size the central square is evaluated on: its side over the shorter side.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Task:
     kind: Literal["classification"] = "classification"
     split_seed: int = 0
     superclasses: tuple[int, ...] | None = None
+    folder: Folder | None = None
+    evaluation_share: float = 1.0
 
 
 def task_names() -> list[str]:

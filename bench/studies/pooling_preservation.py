@@ -21,6 +21,7 @@ from torch import Tensor
 
 from asge.pooling import Pooling, pool
 from bench.data import seeds, tasks
+from bench.data.arrays import Images, pixels
 from bench.errors import UserError
 from bench.report import half_width
 from bench.studies.study import Findings, Request, Study
@@ -74,7 +75,7 @@ def measure(request: Request) -> Findings:
     task = tasks.get_task(request.task or "cifar10")
     if min(task.shape[1:]) < SMALLEST:
         raise UserError(f"images of {task.title} are too small to compare: they need {SMALLEST} pixels a side")
-    images = _drawn(task.read(request.data_dir).test_images, request).float() / 255
+    images = _drawn(task.read(request.data_dir).test_images, task.shape, request).float() / 255
     rows: list[list[str | int | float]] = []
     similarities: list[dict[str, Any]] = []
     for kernel in KERNELS:
@@ -113,11 +114,11 @@ def measure(request: Request) -> Findings:
 STUDY = Study("What is left of images after a pool: SSIM and PSNR by pool and window, and a picture", measure)
 
 
-def _drawn(images: Tensor, request: Request) -> Tensor:
+def _drawn(images: Images, shape: tuple[int, int, int], request: Request) -> Tensor:
     if request.samples > len(images):
         raise UserError(f"--samples {request.samples} is more than the {len(images)} test images there are")
     order = torch.randperm(len(images), generator=seeds.generator(request.seed, "pooling-preservation"))
-    return images[order[: request.samples]]
+    return pixels(images[order[: request.samples]], shape)
 
 
 def _cut(images: Tensor, kernel: int) -> Tensor:

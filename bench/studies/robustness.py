@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from bench import methods
 from bench.data import loaders, seeds, splits, tasks
+from bench.data.arrays import pixels
 from bench.errors import UserError
 from bench.parts import Budget
 from bench.report import half_width
@@ -86,7 +87,7 @@ def measure(request: Request) -> Findings:
     if request.samples > len(parts.test):
         raise UserError(f"--samples {request.samples} is more than the {len(parts.test)} test images there are")
     order = torch.randperm(len(parts.test), generator=seeds.generator(request.seed, "robustness"))[: request.samples]
-    images, labels = parts.test.images[order].float() / 255, parts.test.labels[order]
+    images, labels = pixels(parts.test.images[order], task.shape).float() / 255, parts.test.labels[order]
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (task.mean, task.std))
     points: list[dict[str, Any]] = []
     for title, (method, settings) in NETWORKS.items():

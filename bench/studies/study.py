@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # drawing takes a second to import
     from matplotlib.figure import Figure
 
 STUDIES = {
+    "loaders": "bench.studies.loaders",
     "pooling-preservation": "bench.studies.pooling_preservation",
     "robustness": "bench.studies.robustness",
     "segmentation": "bench.studies.segmentation",
@@ -74,11 +75,18 @@ class NoSettings:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as the command line finds it; ``Settings`` is a dataclass of what is its own to choose."""
+    """A study as the command line finds it; ``Settings`` is a dataclass of what is its own to choose.
+
+    Attributes:
+        description: one line.
+        measure: does the work.
+        samples: how many images, where the user names no number.
+    """
 
     description: str
     measure: Callable[[Request], Findings]
     Settings: type = NoSettings
+    samples: int = 256
 
 
 class StudyRecord(Model):

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import settings
 from bench.data import augment, loaders, tasks
+from bench.data.packing import Packing
 from bench.errors import UserError, unknown
 from bench.records import CellSpec, Start, Yardstick
 from bench.suites.file import Suite
@@ -63,6 +64,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     if not 0 <= overrides.first_seed <= LARGEST:
         raise UserError(f"--first-seed must be from 0 to {LARGEST:,}, got {overrides.first_seed}")
     loader = loaders.resolve_kind(overrides.loader or suite.loader)
+    packing = None if suite.packing is None else str(Packing.parse(suite.packing))
     measured_with = () if suite.yardstick is None else (suite.yardstick,)
     variants = {method: _variants(suite, method, overrides) for method in (*chosen, *measured_with)}
     if not any(overrides.settings.values()):
@@ -89,6 +91,8 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             threads=threads,
             yardstick=yardstick,
             start=start,
+            resolutions=suite.resolutions,
+            packing=packing,
         )
         for task in task_names
         for seed in range(overrides.first_seed, overrides.first_seed + seeds)

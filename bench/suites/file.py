@@ -54,7 +54,11 @@ class Suite(BaseModel):
         tuning: by method key, which study its settings come from, and what was spent on it.
         yardstick: the method of the suite whose speed all others' is compared with; if it is swept, its first variant.
         threads: CPU threads, where the command line names none; all by default. One is slower, but the same everywhere.
-        loader: "auto" (FFCV where it is installed), "memory" or "ffcv".
+        loader: "auto" (FFCV where it is installed), "memory", "ffcv" or "torch".
+        resolutions: pairs of an epoch, counted from 1, and the side of the square images to train on from then on;
+            the task's size by default. Evaluation always sees the task's size.
+        packing: how the FFCV loader stores image files: "raw", "jpeg", "jpeg,share=0.5,quality=90,side=400"; the
+            files' own bytes by default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +79,8 @@ class Suite(BaseModel):
     yardstick: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
     loader: str = "auto"
+    resolutions: tuple[tuple[Annotated[int, Ge(1)], Annotated[int, Ge(8)]], ...] | None = None
+    packing: str | None = None
 
     @model_validator(mode="after")
     def _sweep_is_of_its_methods(self) -> Suite:
@@ -94,6 +100,13 @@ class Suite(BaseModel):
                 raise ValueError(f"epochs_of {key!r}: {method!r} is not one of its methods ({', '.join(self.methods)})")
             if conditions and "=" not in conditions.split()[0]:
                 raise ValueError(f"epochs_of {key!r} is not of the form 'METHOD KEY=VALUE ...'")
+        return self
+
+    @model_validator(mode="after")
+    def _resolutions_ascend(self) -> Suite:
+        epochs = [epoch for epoch, _ in self.resolutions or ()]
+        if self.resolutions == () or epochs != sorted(set(epochs)):
+            raise ValueError("resolutions are pairs of an epoch and a side, with ascending epochs, and not empty")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,5 @@
 import io
+import sys
 
 import pytest
 from factories import cell, record
@@ -36,3 +37,13 @@ def test_suite_cell_epoch_rate_losses_and_accuracies_are_shown(shown):
 
 def test_a_dead_cell_is_shown_with_the_reason_as_it_is(shown):
     assert "asge on fashion-mnist, seed 1: interrupted: killed [by] signal 9" in shown
+
+
+def test_counted_work_is_a_line_a_tenth(capsys):
+    console = Console(file=sys.stdout)
+    with progress.counting(console) as report:
+        for done in (0, 3, 25, 29, 30, 100):
+            report("writing", done, 100)
+        report("nothing", 0, 0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["writing: 25 of 100", "writing: 30 of 100", "writing: 100 of 100"]

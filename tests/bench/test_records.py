@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import filelock
@@ -109,3 +110,17 @@ def test_a_missing_folder_of_runs_is_named(tmp_path):
 def test_not_a_number_is_never_written():
     with pytest.raises(ValueError, match="finite"):
         record(accuracies={"last": float("nan")})
+
+
+def test_fields_that_came_later_leave_the_names_of_old_cells():
+    old = {
+        "method": "asge", "settings": {}, "task": "fashion-mnist", "seed": 0, "epochs": 2, "batch_size": 64,
+        "augmentation": [], "train_samples": None, "loader": "memory", "device": "cpu", "threads": 2,
+    }  # fmt: skip
+    text = json.dumps(old, sort_keys=True, separators=(",", ":"))
+    spec = cell(yardstick=None)
+    assert spec.id == f"fashion-mnist-asge-seed0-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    for changes in ({"resolutions": ((1, 24),)}, {"packing": "raw"}):
+        other = cell(yardstick=None, **changes)
+        assert other.id != spec.id
+        assert other.experiment != spec.experiment

@@ -219,3 +219,21 @@ def test_a_key_may_name_several_settings_and_lists(tmp_path):
     path = tmp_path / "budget.toml"
     path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ "{key}" = 7 }}\n[methods.cwc]\n{settings}\n')
     assert [c.epochs for c in suites.cells(suites.load(str(path)), device="cpu", threads=1)] == [7]
+
+
+def test_resolutions_and_packing_reach_every_cell(tmp_path):
+    lines = 'resolutions = [[1, 32], [3, 48]]\npacking = "jpeg, quality=90"\n'
+    cells = expand(suites.load(write(tmp_path, lines + MINE)))
+    assert {c.resolutions for c in cells} == {((1, 32), (3, 48))}
+    assert {c.packing for c in cells} == {"jpeg,quality=90"}
+
+
+@pytest.mark.parametrize("value", ["[]", "[[3, 32], [1, 48]]", "[[1, 32], [1, 48]]", "[[0, 32]]", "[[1, 4]]"])
+def test_bad_resolutions_are_one_sentence(value, tmp_path):
+    with pytest.raises(UserError, match="resolutions"):
+        suites.load(write(tmp_path, f"resolutions = {value}\n" + MINE))
+
+
+def test_a_bad_packing_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="unknown packing 'jpg': did you mean 'jpeg'"):
+        expand(suites.load(write(tmp_path, 'packing = "jpg"\n' + MINE)))

@@ -4,7 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from image_boxes import scalar_box
 from torch import Tensor
+from torchvision.transforms.v2 import functional
 
 from bench.data.augment import AUGMENTATIONS, augment
 from bench.errors import UserError
@@ -60,11 +62,22 @@ def _cutout_by_loops(images: Tensor, generator: torch.Generator) -> Tensor:
     return result
 
 
+def _resized_crop_by_loops(images: Tensor, generator: torch.Generator) -> Tensor:
+    numbers = torch.rand(len(images), 22, dtype=torch.float64, generator=generator).tolist()
+    height, width = images.shape[2:]
+    cut = []
+    for image, row in zip(images, numbers, strict=True):
+        box = scalar_box(row, height, width)
+        cut.append(functional.resized_crop(image, *box, [height, width], antialias=True))
+    return torch.stack(cut)
+
+
 ORACLES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "shift": _shift_by_loops,
     "crop": _crop_by_loops,
     "flip": _flip_by_loops,
     "cutout": _cutout_by_loops,
+    "resized-crop": _resized_crop_by_loops,
 }
 
 
@@ -82,6 +95,23 @@ def test_against_loops(name: str, shape: tuple[int, int, int, int]) -> None:
     assert found.is_contiguous()
     assert found.dtype == torch.uint8
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("shape", [(9, 1, 8, 8), (9, 3, 6, 5)])
+def test_single_images_become_what_they_become_in_a_batch(name: str, shape: tuple[int, int, int, int]) -> None:
+    images, augmentation = _images(*shape), AUGMENTATIONS[name]
+    numbers = augmentation.draw(images.shape, torch.Generator().manual_seed(5))
+    one_by_one = [augmentation.single(image, row) for image, row in zip(images, numbers, strict=True)]
+    assert torch.equal(torch.stack(one_by_one), augmentation.batch(images, numbers))
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_memory_format_changes_no_pixel(name: str) -> None:
+    images = _images()
+    other = images.contiguous(memory_format=torch.channels_last)
+    found, expected = (augment(x, [name], torch.Generator().manual_seed(1)) for x in (other, images))
+    assert torch.equal(found, expected)
 
 
 def test_names_apply_in_order_from_one_stream() -> None:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from bench.data.augment import augment
 from bench.data.batches import Preparation, augmentation_stream, batch_count, epoch_order
 from bench.data.tasks import Task
 from bench.errors import UserError
@@ -24,7 +25,7 @@ def test_preparation_normalises_each_channel(colours: Task) -> None:
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1).repeat(2, 1, 6, 5)
     labels = torch.tensor([1, 2])
     prepare = Preparation.of(colours, [], torch.device("cpu"))
-    found, found_labels = prepare(images, labels, augmentation_stream(seed=0, epoch=0))
+    found, found_labels = prepare(images, labels, ())
     # (0 - 0.2) / 0.1, (0.2 - 0.5) / 0.2, (1 - 0.7) / 0.4
     torch.testing.assert_close(found[1, :, 3, 2], torch.tensor([-2.0, -1.5, 0.75]))
     assert found.shape == (2, 3, 6, 5)
@@ -43,5 +44,32 @@ def test_gpu_gets_the_same_batch(colours: Task) -> None:
     batches = []
     for device in ("cpu", "cuda"):
         prepare = Preparation.of(colours, ["crop", "flip"], torch.device(device))
-        batches.append(prepare(images, torch.zeros(9, dtype=torch.int64), augmentation_stream(seed=0, epoch=0))[0])
+        plan = next(prepare.plans(9, batch_size=9, seed=0, epoch=0, shuffle=False))
+        batches.append(prepare(images, torch.zeros(9, dtype=torch.int64), plan.numbers)[0])
     torch.testing.assert_close(batches[1].cpu(), batches[0], rtol=1e-6, atol=1e-6)
+
+
+def test_plans_draw_from_one_stream_that_runs_on(colours: Task) -> None:
+    images = torch.randint(0, 256, (9, *colours.shape), dtype=torch.uint8)
+    prepare = Preparation.of(colours, ["crop", "flip", "cutout"], torch.device("cpu"))
+    stream = augmentation_stream(seed=5, epoch=2)
+    order = epoch_order(9, seed=5, epoch=2, shuffle=True)
+    plans = list(prepare.plans(9, batch_size=4, seed=5, epoch=2, shuffle=True))
+    assert [len(plan) for plan in plans] == [4, 4, 1]
+    for plan, positions in zip(plans, order.split(4), strict=True):
+        assert torch.equal(plan.positions, positions)
+        stored = images[positions]
+        found, _ = prepare(stored, torch.zeros(len(plan), dtype=torch.int64), plan.numbers)
+        expected = augment(stored, ["crop", "flip", "cutout"], stream)
+        assert torch.equal(found, (expected.float() - prepare.mean) / prepare.std)
+
+
+def test_resolutions_hold_from_their_epoch_on(colours: Task) -> None:
+    prepare = Preparation.of(colours, [], torch.device("cpu"), resolutions=[(2, 8), (4, 12)])
+    sides = [next(prepare.plans(3, batch_size=2, seed=0, epoch=epoch, shuffle=True)).side for epoch in range(5)]
+    assert sides == [(6, 5), (8, 8), (8, 8), (12, 12), (12, 12)]
+
+
+def test_random_boxes_come_first(colours: Task) -> None:
+    with pytest.raises(UserError, match="'resized-crop' has to be the first"):
+        Preparation.of(colours, ["flip", "resized-crop"], torch.device("cpu"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.data import beton
-from bench.data.beton_writer import run_writer
+from bench.data.beton_writer import write_pixels
 from bench.data.errors import LoaderError
 from bench.data.loaders import _ffcv_works
 from bench.data.splits import Split
@@ -31,7 +31,7 @@ def test_a_damaged_file_is_rebuilt_byte_for_byte(
     assert beton.ensure_beton(colours, colour_split, betons) == path
     assert path.read_bytes() == written
 
-    def write(path: Path, _split: Split) -> None:
+    def write(path: Path, _write: object) -> None:
         raise AssertionError(f"{path} is written again")
 
     monkeypatch.setattr(beton, "_write", write)
@@ -42,10 +42,10 @@ def test_a_damaged_file_is_rebuilt_byte_for_byte(
 def test_files_without_manifest_and_leftovers_do_not_count(
     colours: Task, colour_split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fake_writer(images: np.ndarray, labels: np.ndarray, out: Path) -> None:
+    def fake_writer(images: np.ndarray, labels: np.ndarray, out: Path, _progress: object) -> None:
         out.write_bytes(images.tobytes() + labels.tobytes())
 
-    monkeypatch.setattr(beton, "run_writer", fake_writer)
+    monkeypatch.setattr(beton, "write_pixels", fake_writer)
     path = beton.ensure_beton(colours, colour_split, tmp_path)
     for content in (None, "{", '{"unknown": 1}', '{"sha256": "0", "samples": 53, "format": 0}'):
         manifest = path.with_suffix(".json")
@@ -105,10 +105,10 @@ def test_a_worker_that_dies_ends_the_writer(tmp_path: Path) -> None:
     # Larger than a page, which FFCV's worker notices and its writer does not.
     images = np.zeros((1, 1, 2049, 1024), dtype=np.uint8)
     with pytest.raises(LoaderError, match=r"could not write 1 samples: ValueError: Tried allocating"):
-        run_writer(images, np.zeros(1, dtype=np.int64), tmp_path / "out.beton")
+        write_pixels(images, np.zeros(1, dtype=np.int64), tmp_path / "out.beton")
 
 
 def test_a_writer_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.data.beton_writer._START_S", 0.0)
-    with pytest.raises(LoaderError, match="did not write 1 samples within 0 seconds"):
-        run_writer(np.zeros((1, 1, 2, 2), dtype=np.uint8), np.zeros(1, dtype=np.int64), tmp_path / "out.beton")
+    with pytest.raises(LoaderError, match="writing 1 samples, made no progress in 0 seconds"):
+        write_pixels(np.zeros((1, 1, 2, 2), dtype=np.uint8), np.zeros(1, dtype=np.int64), tmp_path / "out.beton")

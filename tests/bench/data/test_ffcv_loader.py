@@ -1,3 +1,4 @@
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from bench.data import beton
+from bench.data.batches import Preparation
 from bench.data.errors import LoaderError
+from bench.data.ffcv_loader import FFCVLoader
 from bench.data.loaders import _ffcv_works, make_loader
 from bench.data.splits import Split
 from bench.data.tasks import Task
@@ -37,11 +41,13 @@ def _replace_stage(loader: Any, stage: object) -> None:
 
 
 def test_a_worker_that_dies_is_an_error_with_its_cause(loader: Any) -> None:
-    def fail(**_arguments: object) -> None:
+    def fail(batch_indices: Any, **_arguments: object) -> None:
+        batch_indices.pulse.beat(int(batch_indices.plan.positions[0]))
         raise ValueError("cannot decode")
 
     _replace_stage(loader, fail)
-    with pytest.raises(LoaderError, match="worker died: cannot decode") as caught:
+    said = r"worker died at sample \d+ of the train set, read from .*: cannot decode"
+    with pytest.raises(LoaderError, match=said) as caught:
         list(loader.epoch(0))
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -54,10 +60,10 @@ def test_a_worker_that_hangs_is_an_error(loader: Any, monkeypatch: pytest.Monkey
         return ()
 
     _replace_stage(loader, hang)
-    loader._pipeline._batch_timeout = 0.1
+    monkeypatch.setattr("bench.data.pulse.SILENCE_S", 0.1)
     monkeypatch.setattr("bench.data.ffcv_pipeline._STOP_S", 0.0)
     try:
-        with pytest.raises(LoaderError, match="no batch in 0 seconds"):
+        with pytest.raises(LoaderError, match=r"silent for \d\.\d seconds at its first sample"):
             list(loader.epoch(0))
     finally:
         released.set()
@@ -83,3 +89,27 @@ def test_closed_loader(loader: Any) -> None:
     loader.close()
     with pytest.raises(LoaderError, match="closed"):
         list(loader.epoch(0))
+
+
+def test_a_file_that_was_cut_is_named(colours: Task, colour_split: Split, tmp_path: Path) -> None:
+    path = beton.ensure_beton(colours, colour_split, tmp_path)
+    prepare = Preparation.of(colours, [], torch.device("cpu"))
+
+    def opened() -> FFCVLoader:
+        return FFCVLoader(path, colour_split, prepare, batch_size=4, seed=0, shuffle=False)
+
+    loader = opened()
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(LoaderError, match=f"{path} has changed while it was in use"):
+        list(loader.epoch(0))
+    for size in (path.stat().st_size, 1 << 21, 5000, 10, 0):
+        os.truncate(path, size)
+        with pytest.raises(LoaderError, match=f"FFCV cannot open {path}"):
+            opened()
+
+
+def test_a_file_of_other_samples_is_refused(colours: Task, colour_split: Split, betons: Path) -> None:
+    path = beton.ensure_beton(colours, colour_split, betons)
+    prepare = Preparation.of(colours, [], torch.device("cpu"))
+    with pytest.raises(LoaderError, match="holds 53 samples, expected 52"):
+        FFCVLoader(path, colour_split, prepare, batch_size=4, seed=0, shuffle=False, file_samples=52)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.data import loaders
-from bench.data.batches import Preparation, augmentation_stream
+from bench.data.batches import Preparation
 from bench.data.loaders import Loader, make_loader, resolve_kind
 from bench.data.splits import Split, split
 from bench.data.tasks import DIGITS, Task
@@ -49,9 +49,8 @@ def test_epochs_are_functions_of_seed_and_number(colours: Task, colour_split: Sp
 
 def test_without_shuffling_the_split_keeps_its_order(colours: Task, colour_split: Split) -> None:
     batches = list(_memory(colours, colour_split, shuffle=False).epoch(5))
-    expected, _ = Preparation.of(colours, [], CPU)(
-        colour_split.images, colour_split.labels, augmentation_stream(seed=0, epoch=0)
-    )
+    assert isinstance(colour_split.images, torch.Tensor)
+    expected, _ = Preparation.of(colours, [], CPU)(colour_split.images, colour_split.labels, ())
     assert torch.equal(torch.cat([images for images, _ in batches]), expected)
     assert torch.equal(torch.cat([labels for _, labels in batches]), colour_split.labels)
 
@@ -65,19 +64,40 @@ def test_batches_belong_to_the_caller(colours: Task, colour_split: Split) -> Non
     assert colour_split.labels.max() > 0
 
 
-@needs_ffcv
+PARITY = [
+    pytest.param("torch", 1),
+    pytest.param("torch", 3),
+    pytest.param("ffcv", 1, marks=needs_ffcv),
+    pytest.param("ffcv", 3, marks=needs_ffcv),
+]
+AUGMENTATIONS: list[tuple[tuple[str, ...], bool]] = [
+    ((), False),
+    (("shift", "flip"), False),
+    (("crop", "cutout"), True),
+    (("resized-crop", "flip", "cutout"), True),
+]
+
+
 @pytest.mark.usefixtures("keep_threads")
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("augmentation", [(), ("shift", "flip")])
+@pytest.mark.parametrize(("augmentation", "shuffle"), AUGMENTATIONS)
 @pytest.mark.parametrize("name", ["digits", "colours"])
-def test_both_kinds_give_the_same_tensors(
-    name: str, shuffle: bool, augmentation: tuple[str, ...], betons: Path, colours: Task, colour_split: Split
+@pytest.mark.parametrize(("kind", "workers"), PARITY)
+def test_all_kinds_give_the_same_tensors(
+    kind: str,
+    workers: int,
+    name: str,
+    shuffle: bool,
+    augmentation: tuple[str, ...],
+    betons: Path,
+    colours: Task,
+    colour_split: Split,
 ) -> None:
     task = {"digits": DIGITS, "colours": colours}[name]
     part = {"digits": lambda: split(DIGITS, DIGITS.read(None)).validation, "colours": lambda: colour_split}[name]()
     torch.set_num_threads(2)
-    pair = [
-        make_loader(
+
+    def made(kind: str, workers: int | None) -> Loader:
+        return make_loader(
             kind,
             task,
             part,
@@ -87,27 +107,53 @@ def test_both_kinds_give_the_same_tensors(
             augmentation=augmentation,
             device=CPU,
             cache_dir=betons,
+            resolutions=[(3, 9)],
+            workers=workers,
         )
-        for kind in ("memory", "ffcv")
-    ]
-    assert [loader.kind for loader in pair] == ["memory", "ffcv"]
+
+    pair = [made("memory", None), made(kind, workers)]
+    assert [loader.kind for loader in pair] == ["memory", kind]
     assert torch.get_num_threads() == 2
     assert len(pair[0]) == len(pair[1])
     assert len(part) % 24 != 0
-    for number in (0, 1, 7, 0):
+    for number in (0, 7, 0):
         # All batches are kept until the comparison, so that a buffer used twice shows.
         expected, found = (list(loader.epoch(number)) for loader in pair)
         assert [len(labels) for _, labels in found] == [len(labels) for _, labels in expected]
         for (images, labels), (other_images, other_labels) in zip(expected, found, strict=True):
             assert torch.equal(images, other_images)
+            assert images.shape[2:] == (task.shape[1:] if number == 0 else (9, 9))
             assert torch.equal(labels, other_labels)
         assert torch.get_num_threads() == 2
+    assert pair[0].digest == pair[1].digest
     pair[1].close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "torch", pytest.param("ffcv", marks=needs_ffcv)])
+def test_evaluation_sees_every_sample_once(kind: str, colours: Task, colour_split: Split, betons: Path) -> None:
+    loader = make_loader(
+        kind, colours, colour_split, batch_size=8, seed=0, shuffle=False, augmentation=(), device=CPU, cache_dir=betons
+    )
+    assert isinstance(colour_split.images, torch.Tensor)
+    images = torch.cat([images for images, _ in loader.epoch(0)])
+    expected, _ = Preparation.of(colours, [], CPU)(colour_split.images, colour_split.labels, ())
+    assert torch.equal(images, expected)
+    loader.close()
+
+
+def test_the_number_of_workers_comes_from_the_environment(
+    colours: Task, colour_split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_WORKERS", "0")
+    with pytest.raises(UserError, match="BENCH_WORKERS is '0', but must be a number from 1"):
+        _memory(colours, colour_split)
+    monkeypatch.setenv("BENCH_WORKERS", "3")
+    assert loaders.workers_wanted() == 3
 
 
 def test_auto_is_ffcv_where_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "_ffcv_works", lambda: True)
-    assert [resolve_kind(kind) for kind in ("auto", "ffcv", "memory")] == ["ffcv", "ffcv", "memory"]
+    assert [resolve_kind(kind) for kind in ("auto", "ffcv", "memory", "torch")] == ["ffcv", "ffcv", "memory", "torch"]
     monkeypatch.setattr(loaders, "_ffcv_works", lambda: False)
     assert [resolve_kind(kind) for kind in ("auto", "memory")] == ["memory", "memory"]
 

@@ -1,0 +1,182 @@
+"""What is left of a loader after an epoch, an error or Ctrl-C: nothing. Counted, for every kind."""
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from bench.data.loaders import Loader, _ffcv_works, make_loader
+from bench.data.splits import Split
+from bench.data.tasks import Task
+
+KINDS = [
+    "memory",
+    "torch",
+    pytest.param("ffcv", marks=pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")),
+]
+
+
+class Held(NamedTuple):
+    """What a process holds, by number and, of threads and shared memory, by name."""
+
+    threads: list[str]
+    processes: int
+    handles: int
+    shared: list[str]
+    torch_threads: int
+
+
+def held() -> Held:
+    gc.collect()
+    return Held(
+        sorted(thread.name for thread in threading.enumerate()),
+        len(multiprocessing.active_children()),
+        len(os.listdir("/proc/self/fd")),  # noqa: PTH208 -- fewer handles of its own
+        sorted(file.name for file in Path("/dev/shm").iterdir() if "torch" in file.name or "psm" in file.name),  # noqa: S108
+        torch.get_num_threads(),
+    )
+
+
+@pytest.fixture(params=KINDS)
+def loader(request: pytest.FixtureRequest, colours: Task, colour_split: Split, betons: Path) -> Iterator[Loader]:
+    made = make_loader(
+        request.param,
+        colours,
+        colour_split,
+        batch_size=4,
+        seed=0,
+        shuffle=True,
+        augmentation=["crop", "flip"],
+        device=torch.device("cpu"),
+        cache_dir=betons,
+        workers=2,
+    )
+    # Imports and what is made once for all: multiprocessing's resource tracker, for one.
+    list(made.epoch(0))
+    yield made
+    made.close()
+
+
+class _Own(Exception):  # noqa: N818
+    """An error of the caller's."""
+
+
+@pytest.mark.parametrize("how", [_Own, KeyboardInterrupt])
+def test_an_epoch_that_an_error_ends_leaves_nothing(loader: Loader, how: type[BaseException]) -> None:
+    before = held()
+
+    def train() -> None:
+        for step, _ in enumerate(loader.epoch(1)):
+            if step == 2:
+                raise how
+
+    for _ in range(3):
+        with pytest.raises(how):
+            train()
+    assert held() == before
+    assert len(list(loader.epoch(1))) == len(loader)
+    assert held() == before
+
+
+def test_a_closed_loader_leaves_nothing(loader: Loader, colours: Task, colour_split: Split, betons: Path) -> None:
+    before = held()
+    for _ in range(3):
+        other = make_loader(
+            loader.kind,
+            colours,
+            colour_split,
+            batch_size=4,
+            seed=0,
+            shuffle=True,
+            augmentation=(),
+            device=torch.device("cpu"),
+            cache_dir=betons,
+        )
+        epoch = other.epoch(0)
+        next(epoch)
+        del epoch
+        other.close()
+        del other
+    assert held() == before
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import torch
+from bench.data import loaders, splits, tasks
+task = tasks.get_task("digits")
+part = splits.split(task, task.read(None)).train
+loader = loaders.make_loader(sys.argv[1], task, part, batch_size=2, seed=0, shuffle=True, augmentation=["flip"],
+    device=torch.device("cpu"), cache_dir=Path(sys.argv[2]), workers=2)
+while True:
+    for _ in loader.epoch(0):
+        print("step", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_ends_a_process_and_all_that_it_has_started(kind: str, betons: Path) -> None:
+    shared = held().shared
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, kind, betons],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert process.stdout is not None
+    for _ in range(3):
+        assert process.stdout.readline() == b"step\n"
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert said.rstrip().endswith(b"KeyboardInterrupt")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert held().shared == shared
+
+
+WRITES = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from bench.data.beton_writer import write_pixels
+def killed(done):
+    print("started", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+images = np.zeros((50_000, 3, 32, 32), dtype=np.uint8)
+write_pixels(images, np.zeros(50_000, dtype=np.int64), Path(sys.argv[1]) / "out.beton", killed)
+"""
+
+
+def _commands_with(text: bytes) -> list[str]:
+    """The processes that have a text in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if text in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")
+def test_a_writer_does_not_outlive_the_process_that_wants_its_file(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", WRITES, tmp_path], capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"started\n")
+    deadline = time.monotonic() + 30
+    while (left := _commands_with(bytes(tmp_path))) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert left == []

@@ -1,0 +1,92 @@
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from image_boxes import write_pictures
+
+from bench.data import folders
+from bench.data.batches import Preparation
+from bench.data.errors import LoaderError
+from bench.data.splits import Split
+from bench.data.tasks import Task
+from bench.data.torch_loader import TorchLoader
+
+CPU = torch.device("cpu")
+
+
+def _loader(task: Task, part: Split, workers: int = 1) -> TorchLoader:
+    prepare = Preparation.of(task, [], CPU)
+    return TorchLoader(part, prepare, batch_size=2, seed=0, shuffle=False, workers=workers)
+
+
+def test_a_killed_worker_is_an_error_and_leaves_no_process(colours: Task, colour_split: Split) -> None:
+    epoch = _loader(colours, colour_split, workers=2).epoch(0)
+    next(epoch)
+    for child in multiprocessing.active_children():
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+    with pytest.raises(LoaderError, match=r"a worker of loader 'torch' died at .*: DataLoader worker"):
+        list(epoch)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_silent_worker_is_an_error_that_names_its_sample(
+    colours: Task, colour_split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(position: int) -> int:
+        if position == 5:
+            signal.pause()
+        return position
+
+    monkeypatch.setattr("bench.data.pulse.SILENCE_S", 0.1)
+    numbered = Split(colour_split.images, _Waits(colour_split.labels, wait), colour_split.indices, "train")  # type: ignore[arg-type]
+    with pytest.raises(LoaderError, match=r"silent for \d\.\d seconds at sample 5 of the train set"):
+        list(_loader(colours, numbered).epoch(0))
+    assert multiprocessing.active_children() == []
+
+
+class _Waits:
+    """Labels whose reading does something first."""
+
+    def __init__(self, labels: torch.Tensor, first: object) -> None:
+        self.labels = labels
+        self.first = first
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> torch.Tensor:
+        return self.labels[self.first(position)]  # type: ignore[operator]
+
+
+def test_a_sample_that_cannot_be_read_is_named(colours: Task, colour_split: Split) -> None:
+    assert isinstance(colour_split.images, torch.Tensor)
+    short = Split(colour_split.images[:30], colour_split.labels, colour_split.indices, "train")
+    with pytest.raises(LoaderError, match=r"^IndexError: .* at sample 30 of the train set$"):
+        list(_loader(colours, short).epoch(0))
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path, colours: Task) -> None:
+    folder = write_pictures(tmp_path, size=(5, 6))
+    images = folders.read(tmp_path, folder).train_images
+    damaged = tmp_path / "pictures" / "train" / "class1" / "3.JPEG"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    part = Split(images, torch.zeros(24, dtype=torch.int64), torch.arange(24), "train")
+    with pytest.raises(LoaderError, match=f"{damaged} cannot be decoded: .*; replace the file"):
+        list(_loader(colours, part).epoch(0))
+
+
+def test_nothing_of_pytorchs_own_randomness_is_used(colours: Task, colour_split: Split) -> None:
+    state = torch.get_rng_state()
+    list(_loader(colours, colour_split).epoch(0))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_closed_loader(colours: Task, colour_split: Split) -> None:
+    loader = _loader(colours, colour_split)
+    loader.close()
+    with pytest.raises(LoaderError, match="closed"):
+        list(loader.epoch(0))
