@@ -94,6 +94,9 @@ def run(
         list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
     plots: Annotated[bool, typer.Option(help="Draw the figures afterwards.")] = True,
+    unequal_budgets: Annotated[
+        bool, typer.Option("--unequal-budgets", help="Compare methods whose tuning took unequal budgets.")
+    ] = False,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
     """Run a suite, then print its table. Finished cells are kept, stopped ones go on."""
@@ -123,6 +126,7 @@ def run(
         stall=stall,
         plots=plots,
         form=form.value,
+        unequal_budgets=unequal_budgets,
     )
 
 

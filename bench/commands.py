@@ -36,6 +36,7 @@ def run_suite(
     stall: float,
     plots: bool,
     form: report.Format,
+    unequal_budgets: bool = False,
 ) -> int:
     """Run a suite and print its table; progress goes to standard error, so that standard output holds data alone.
 
@@ -43,6 +44,8 @@ def run_suite(
         UserError: for bad input, before any cell runs wherever that can be known.
     """
     suite = suites.load(name)
+    if not unequal_budgets:
+        suites.check_budgets(suite, overrides.methods or tuple(suite.methods))
     stored = measured.load(suite.name)
     cells = suites.cells(suite, device=_device(device), threads=threads_of(suite, threads), overrides=overrides)
     rehearse(cells, data_dir)

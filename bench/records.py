@@ -48,10 +48,20 @@ class Start(Model):
     epochs: int
 
 
+class Tuned(Model):
+    """What was spent on finding a cell's settings: trials of so many epochs, and seconds in all; and in which study."""
+
+    study: str
+    trials: int
+    epochs: int
+    seconds: float
+
+
 class CellSpec(Model):
     """One training run, completely: the same spec on the same machine gives the same numbers.
 
     Attributes:
+        tuning: what was spent on its settings, where they were tuned; it changes no number, and is no part of a name.
         resolutions: (epoch, side) pairs, see ``bench.data.framing.Framing``; null for the task's own size.
         packing: how the FFCV loader stores image files, see ``bench.data.packing``; null for the files' own bytes.
     """
@@ -71,6 +81,7 @@ class CellSpec(Model):
     start: Start | None = None
     resolutions: tuple[tuple[int, int], ...] | None = None
     packing: str | None = None
+    tuning: Tuned | None = None
 
     @property
     def experiment(self) -> str:
@@ -89,12 +100,13 @@ class CellSpec(Model):
         """The cell whose learner this one takes over from: the same but for what ``start`` says."""
         if self.start is None:
             return None
-        return self.model_copy(update={**dict(self.start), "start": None, "yardstick": None})
+        return self.model_copy(update={**dict(self.start), "start": None, "yardstick": None, "tuning": None})
 
     @property
     def _absent(self) -> set[str]:
         """Fields that cells did not have at first: where they are empty, cells keep the names that they had then."""
-        return {name for name in ("yardstick", "start", "resolutions", "packing") if getattr(self, name) is None}
+        later = ("yardstick", "start", "resolutions", "packing")
+        return {name for name in later if getattr(self, name) is None} | {"tuning"}
 
 
 class Code(Model):

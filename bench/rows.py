@@ -132,11 +132,14 @@ def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
 
 def conditions_of(cell: CellSpec) -> dict[str, Any]:
     """All that a run depends on beside method, task and seed, by name."""
-    others = cell.model_dump(mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start"})
+    others = cell.model_dump(
+        mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start", "tuning"}
+    )
     return (
         settings.filled(cell.method, cell.settings)
         | others
         | {"yardstick": None if cell.yardstick is None else cell.yardstick.method, "start": _start(cell)}
+        | ({} if cell.tuning is None else {"tuning_trials": cell.tuning.trials})
     )
 
 

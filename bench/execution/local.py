@@ -128,7 +128,7 @@ def _finished(cell: CellSpec, out: Path) -> Record | None:
     except UserError as error:
         print(f"note: {error}; kept as {records.set_aside(path).name}, measured again", file=sys.stderr)
         return None
-    return record if record.status in records.FINISHED and record.cell == cell else None
+    return record if record.status in records.FINISHED and record.cell.id == cell.id else None
 
 
 def _run(

@@ -11,7 +11,7 @@ from bench import settings
 from bench.data import augment, loaders, tasks
 from bench.data.packing import Packing
 from bench.errors import UserError, unknown
-from bench.records import CellSpec, Start, Yardstick
+from bench.records import CellSpec, Start, Tuned, Yardstick
 from bench.suites.file import Suite
 
 
@@ -37,6 +37,8 @@ class Overrides:
 
 
 NO_OVERRIDES = Overrides()
+TOLERANCE = 0.1
+"""Budgets of tuning that are to compare differ by so much at most."""
 LARGEST = 1_000_000
 """No suite has more seeds, epochs or threads: such a number is a slip of the hand."""
 
@@ -93,6 +95,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             start=start,
             resolutions=suite.resolutions,
             packing=packing,
+            tuning=_tuned(suite, method),
         )
         for task in task_names
         for seed in range(overrides.first_seed, overrides.first_seed + seeds)
@@ -100,6 +103,41 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
         for variant in variants[method]
     ]
     return with_starts(made)
+
+
+def _tuned(suite: Suite, method: str) -> Tuned | None:
+    """What was spent on a method's settings."""
+    found = suite.tuning.get(method)
+    if found is None:
+        return None
+    return Tuned(study=found.study, trials=found.trials, epochs=found.epochs, seconds=found.seconds)
+
+
+def check_budgets(suite: Suite, methods: Sequence[str]) -> None:
+    """Refuse to compare methods on which unequal efforts were spent.
+
+    Raises:
+        UserError: if some of the methods are tuned and one is not, or the epochs or seconds that were spent on tuning
+            two of them differ by more than a tenth.
+    """
+    tuned = {method: suite.tuning[method] for method in methods if method in suite.tuning}
+    if not tuned or len(methods) < 2:
+        return
+    advice = "--unequal-budgets compares them all the same"
+    untuned = [method for method in methods if method not in tuned]
+    if untuned:
+        raise UserError(f"suite {suite.name}: {next(iter(tuned))} is tuned and {untuned[0]} is not; {advice}")
+    spent = {
+        "epochs of tuning": {method: float(each.trials * each.epochs) for method, each in tuned.items()},
+        "seconds of tuning": {method: each.seconds for method, each in tuned.items()},
+    }
+    for what, by_method in spent.items():
+        least, most = min(by_method, key=by_method.__getitem__), max(by_method, key=by_method.__getitem__)
+        if by_method[most] > (1 + TOLERANCE) * by_method[least]:
+            raise UserError(
+                f"suite {suite.name}: {by_method[most]:,.0f} {what} were spent on {most}, {by_method[least]:,.0f} on "
+                f"{least}, more than {TOLERANCE:.0%} apart; {advice}"
+            )
 
 
 def with_starts(cells: Sequence[CellSpec]) -> list[CellSpec]:

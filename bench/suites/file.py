@@ -33,6 +33,28 @@ class StartTable(BaseModel):
     epochs: Annotated[int, Ge(1)]
 
 
+class TuningTable(BaseModel):
+    """Where the settings of a method come from, as `bench tune export` writes it.
+
+    Attributes:
+        study, trial, seeds, validation: the best trial, and its validation accuracies (per cent) by seed.
+        trials, epochs, seconds: what was spent: trials of so many epochs each, and seconds in all.
+        commit, exported: of the code that wrote this, and when.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    study: str
+    trial: int
+    seeds: tuple[int, ...]
+    validation: tuple[float, ...]
+    trials: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Ge(1)]
+    seconds: Annotated[float, Ge(0)]
+    commit: str
+    exported: str
+
+
 class Suite(BaseModel):
     """A named set of cells: every method on every task with every seed.
 
@@ -75,7 +97,7 @@ class Suite(BaseModel):
     augmentation: tuple[str, ...] = ()
     train_samples: Annotated[int, Ge(1)] | None = None
     start: StartTable | None = None
-    tuning: dict[str, dict[str, Any]] = {}
+    tuning: dict[str, TuningTable] = {}
     yardstick: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
     loader: str = "auto"

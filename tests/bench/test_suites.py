@@ -237,3 +237,55 @@ def test_bad_resolutions_are_one_sentence(value, tmp_path):
 def test_a_bad_packing_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="unknown packing 'jpg': did you mean 'jpeg'"):
         expand(suites.load(write(tmp_path, 'packing = "jpg"\n' + MINE)))
+
+
+TUNING = """
+[tuning.{method}]
+study = "s"
+trial = 3
+seeds = [0, 1]
+validation = [90.0, 91.0]
+trials = {trials}
+epochs = 5
+seconds = {seconds}
+commit = "abc"
+exported = "2026-01-01"
+"""
+
+
+def tuned(tmp_path, *tables):
+    return suites.load(write(tmp_path, MINE + "".join(TUNING.format(**table) for table in tables)))
+
+
+def test_what_was_spent_on_tuning_is_in_the_cells_and_no_part_of_what_they_are(tmp_path):
+    suite = tuned(tmp_path, {"method": "asge", "trials": 20, "seconds": 100})
+    with_it, without = expand(suite, seeds=1), expand(suites.load(write(tmp_path, MINE)), seeds=1)
+    assert [cell.tuning and cell.tuning.trials for cell in with_it] == [20, None]
+    assert [cell.id for cell in with_it] == [cell.id for cell in without]
+    assert [cell.experiment for cell in with_it] == [cell.experiment for cell in without]
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ([{"method": "asge", "trials": 20, "seconds": 100}], "asge is tuned and ff is not; --unequal-budgets"),
+        (
+            [{"method": "asge", "trials": 20, "seconds": 100}, {"method": "ff", "trials": 23, "seconds": 100}],
+            "115 epochs of tuning were spent on ff, 100 on asge, more than 10% apart",
+        ),
+        (
+            [{"method": "asge", "trials": 20, "seconds": 115}, {"method": "ff", "trials": 20, "seconds": 100}],
+            "115 seconds of tuning were spent on asge, 100 on ff",
+        ),
+    ],
+)
+def test_unequal_budgets_are_refused(tmp_path, tables, message):
+    suite = tuned(tmp_path, *tables)
+    with pytest.raises(UserError, match=message):
+        suites.check_budgets(suite, ["asge", "ff"])
+    suites.check_budgets(suite, ["asge"])
+
+
+def test_equal_budgets_compare(tmp_path):
+    tables = [{"method": "asge", "trials": 20, "seconds": 105}, {"method": "ff", "trials": 20, "seconds": 100}]
+    suites.check_budgets(tuned(tmp_path, *tables), ["asge", "ff"])
