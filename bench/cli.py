@@ -146,6 +146,17 @@ def table(runs: RunsArgument = DEFAULT_RUNS, form: FormatOption = OutputFormat.R
 
 
 @app.command()
+def fill(
+    pages: Annotated[list[Path], typer.Argument(help="Markdown files with marks, such as README.md.")],
+) -> None:
+    """Write the tables of kept records into pages, between <!-- table: FOLDER --> and <!-- end of table -->."""
+    from bench import pages as filling
+
+    for page in pages:
+        print(f"{page}: {filling.fill(page, Path())} tables")
+
+
+@app.command()
 def check(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,

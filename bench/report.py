@@ -28,8 +28,11 @@ _NUMBER = re.compile(r"[+-]?[\d,.]+( ±[\d.]+)?( \(n=\d+\))?")
 WIDEST = 200
 
 
-def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
-    """Print rows: csv and json row by row, rich and markdown with the seeds of a row summed up."""
+def render_rows(table: Sequence[Row], form: Format, console: Console, *, fairly: bool = True) -> None:
+    """Print rows: csv and json row by row, rich and markdown with the seeds of a row summed up.
+
+    Below the latter stands what was equal between the methods, unless ``fairly`` is false.
+    """
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
     elif form == "csv":
@@ -42,7 +45,8 @@ def render_rows(table: Sequence[Row], form: Format, console: Console) -> None:
             title = f"{task}: test accuracy of the last epoch"
             lines = _summaries(of_task, checked=checked)
             _print(console, form, title, _headers(of_task, checked=checked), lines, _notes(of_task), keys=2)
-            render_fairness(of_task, form, console)
+            if fairly:
+                render_fairness(of_task, form, console)
 
 
 def render_fairness(table: Sequence[Row], form: Format, console: Console) -> None:

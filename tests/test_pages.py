@@ -1,0 +1,47 @@
+"""Every table in a page is what its records say, and every picture is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import pages
+from bench.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_made_from_the_kept_records(page):
+    text = page.read_text()
+    assert pages.filled(text, ROOT) == text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pictures_are_there(page):
+    for picture in re.findall(r"^!\[[^\]]*\]\(([^)]+)\)", page.read_text(), re.MULTILINE):
+        assert (page.parent / picture).is_file()
+
+
+def test_the_readme_begins_with_a_table_and_a_picture():
+    text = (ROOT / "README.md").read_text()
+    assert "<!-- table: results/quick -->" in text
+    assert text.index("![") < text.index("<!-- table")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no mark", "has no table between"),
+        ("<!-- table: results/none -->\n<!-- end of table -->", "does not exist"),
+        ("<!-- table: empty -->\n<!-- end of table -->", "empty holds no record"),
+    ],
+)
+def test_pages_that_cannot_be_filled(text, message, tmp_path):
+    (tmp_path / "empty").mkdir()
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(UserError, match=message):
+        pages.fill(page, tmp_path)
+    assert page.read_text() == text
