@@ -1,0 +1,70 @@
+"""Records: what was run, with what, and what came out.
+
+cells    what is to run: the spec of a cell, and the names that follow from it
+record   what came out, and its parts
+files    one JSON file per cell, written whole or not at all, and what is in a folder of runs
+"""
+
+from bench.records.cells import CellSpec, Model, Start, Tuned, Yardstick
+from bench.records.files import (
+    CELL_FILE,
+    LEARNED_FILE,
+    LOCK_FILE,
+    RECORD_FILE,
+    Found,
+    Unreadable,
+    is_running,
+    notes,
+    read,
+    read_all,
+    read_cell,
+    set_aside,
+    write,
+    write_text,
+)
+from bench.records.record import (
+    FINISHED,
+    Code,
+    Environment,
+    EpochRecord,
+    Noise,
+    Record,
+    Relative,
+    Status,
+    StrategyRecord,
+    TrainingRecord,
+    WorkRecord,
+)
+
+__all__ = [
+    "CELL_FILE",
+    "FINISHED",
+    "LEARNED_FILE",
+    "LOCK_FILE",
+    "RECORD_FILE",
+    "CellSpec",
+    "Code",
+    "Environment",
+    "EpochRecord",
+    "Found",
+    "Model",
+    "Noise",
+    "Record",
+    "Relative",
+    "Start",
+    "Status",
+    "StrategyRecord",
+    "TrainingRecord",
+    "Tuned",
+    "Unreadable",
+    "WorkRecord",
+    "Yardstick",
+    "is_running",
+    "notes",
+    "read",
+    "read_all",
+    "read_cell",
+    "set_aside",
+    "write",
+    "write_text",
+]

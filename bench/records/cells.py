@@ -1,0 +1,96 @@
+"""What is to run: the spec of a cell, and the names that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Model(BaseModel):
+    """Data that is exactly what it says: no unknown keys, no infinities, no changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Yardstick(Model):
+    """The method, with its settings, that a cell's speed is compared with."""
+
+    method: str
+    settings: dict[str, Any]
+
+
+class Start(Model):
+    """What a cell begins with: what other settings have learned in so many epochs of the same data."""
+
+    method: str
+    settings: dict[str, Any]
+    epochs: int
+
+
+class Tuned(Model):
+    """What was spent on finding a cell's settings: trials of so many epochs, and seconds in all; and in which study."""
+
+    study: str
+    trials: int
+    epochs: int
+    seconds: float
+
+
+class CellSpec(Model):
+    """One training run, completely: the same spec on the same machine gives the same numbers.
+
+    Attributes:
+        tuning: what was spent on its settings, where they were tuned; it changes no number, and is no part of a name.
+        resolutions: (epoch, side) pairs, see ``bench.data.framing.Framing``; null for the task's own size.
+        packing: how the FFCV loader stores image files, see ``bench.data.packing``; null for the files' own bytes.
+    """
+
+    method: str
+    settings: dict[str, Any]
+    task: str
+    seed: int
+    epochs: int
+    batch_size: int
+    augmentation: tuple[str, ...]
+    train_samples: int | None
+    loader: str
+    device: str
+    threads: int
+    yardstick: Yardstick | None = None
+    start: Start | None = None
+    resolutions: tuple[tuple[int, int], ...] | None = None
+    packing: str | None = None
+    tuning: Tuned | None = None
+
+    @property
+    def experiment(self) -> str:
+        """Hash of what the distribution of accuracies depends on: all but seed, loader, device, threads, yardstick."""
+        without = {"seed", "loader", "device", "threads", "yardstick"} | self._absent
+        return _hash(self.model_dump(mode="json", exclude=without))
+
+    @property
+    def id(self) -> str:
+        """Name of the cell's folder: readable, and unique through a hash of the whole spec."""
+        hashed = _hash(self.model_dump(mode="json", exclude=self._absent))
+        return f"{self.task}-{self.method}-seed{self.seed}-{hashed}"
+
+    @property
+    def begins_with(self) -> CellSpec | None:
+        """The cell whose learner this one takes over from: the same but for what ``start`` says."""
+        if self.start is None:
+            return None
+        return self.model_copy(update={**dict(self.start), "start": None, "yardstick": None, "tuning": None})
+
+    @property
+    def _absent(self) -> set[str]:
+        """Fields that cells did not have at first: where they are empty, cells keep the names that they had then."""
+        later = ("yardstick", "start", "resolutions", "packing")
+        return {name for name in later if getattr(self, name) is None} | {"tuning"}
+
+
+def _hash(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,162 @@
+"""Records as files: one JSON file per cell, written whole or not at all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import filelock
+from pydantic import BaseModel, ValidationError
+
+from bench.errors import UserError
+from bench.records.cells import CellSpec
+from bench.records.record import SCHEMA, Record
+
+RECORD_FILE = "record.json"
+CELL_FILE = "cell.json"
+LOCK_FILE = ".lock"
+LEARNED_FILE = "learned.pt"
+"""The state after the last epoch of a cell that others begin with."""
+
+
+def write(path: Path, model: BaseModel) -> None:
+    """Write a model as JSON: to a temporary name in the same folder first, so that no reader sees half of it."""
+    write_text(path, model.model_dump_json(indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file as a whole; a killed process leaves the old one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Unreadable(NamedTuple):
+    """A record that cannot be read: its file, why, and the spec of its cell where that can be read."""
+
+    path: Path
+    reason: str
+    cell: CellSpec | None
+
+
+class Found(NamedTuple):
+    """What is in a folder of runs.
+
+    Attributes:
+        records: those that can be read.
+        stopped: cells without a record that nobody is running.
+        running: cells without a record that a process is running now.
+        unreadable: records that cannot be read, of an older schema or damaged.
+    """
+
+    records: Sequence[Record]
+    stopped: Sequence[CellSpec] = ()
+    running: Sequence[CellSpec] = ()
+    unreadable: Sequence[Unreadable] = ()
+
+
+def read(path: Path) -> Record:
+    """A record from its file.
+
+    Raises:
+        UserError: if it is not valid JSON or not a record of this schema.
+    """
+    content = path.read_bytes()
+    try:
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = _other_schema(content) or (f"{where}: {first['msg']}" if where else first["msg"])
+        raise UserError(f"{path} is not a record that can be read ({reason})") from None
+
+
+def _other_schema(content: bytes) -> str | None:
+    """That a record is of another schema, in words."""
+    try:
+        version = json.loads(content)["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if version == SCHEMA else f"its schema is {version!r}, this version reads {SCHEMA}"
+
+
+def read_cell(path: Path) -> CellSpec:
+    """The spec in a cell's folder, for a cell that has no record yet; a UserError if it cannot be read."""
+    try:
+        return CellSpec.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise UserError(f"{path} is not the spec of a cell; delete its folder to run the cell again") from None
+
+
+def read_all(runs: Path) -> Found:
+    """Everything below a folder of runs.
+
+    Raises:
+        UserError: if the folder does not exist, or if a cell has neither record nor spec that can be read.
+    """
+    if not runs.is_dir():
+        raise UserError(f"folder of runs {str(runs)!r} does not exist; `bench run` makes one")
+    records: list[Record] = []
+    stopped: list[CellSpec] = []
+    running: list[CellSpec] = []
+    unreadable: list[Unreadable] = []
+    for folder in _cell_folders(runs):
+        path = folder / RECORD_FILE
+        if not path.is_file():
+            (running if is_running(folder) else stopped).append(read_cell(folder / CELL_FILE))
+            continue
+        try:
+            records.append(read(path))
+        except UserError as error:
+            unreadable.append(Unreadable(path, str(error), _cell_or_none(folder)))
+    return Found(records, stopped, running, unreadable)
+
+
+def notes(found: Found) -> list[str]:
+    """What to tell a user about the records that cannot be read."""
+    return [f"{part.reason}; `bench run` sets it aside and measures it again" for part in found.unreadable]
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a record that cannot be read, so that another may take its place; gives its new path."""
+    for number in itertools.count(1):
+        target = path.with_name(f"record-unreadable-{number}.json")
+        if not target.exists():
+            break
+    path.rename(target)
+    return target
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the cell's lock."""
+    lock = filelock.FileLock(folder / LOCK_FILE)
+    if not (folder / LOCK_FILE).exists():
+        return False
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def _cell_or_none(folder: Path) -> CellSpec | None:
+    try:
+        return read_cell(folder / CELL_FILE)
+    except (UserError, OSError):
+        return None
+
+
+def _cell_folders(runs: Path) -> Iterator[Path]:
+    for folder in sorted(runs.iterdir()):
+        if (folder / RECORD_FILE).is_file() or (folder / CELL_FILE).is_file():
+            yield folder
