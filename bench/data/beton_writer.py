@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, MethodType
 from typing import Any, Protocol
@@ -183,7 +183,8 @@ def _exit_with_worker(_signal: int, _frame: FrameType | None) -> None:
         os._exit(1)
 
 
-def _end_with(parent: int) -> None:
+@contextlib.contextmanager
+def _ending_with(parent: int) -> Iterator[None]:
     """End this process and its worker when the one that wants the file is gone: killed, it could not end them."""
 
     def look(_signal: int, _frame: FrameType | None) -> None:
@@ -193,6 +194,10 @@ def _end_with(parent: int) -> None:
     # A timer, not a thread: FFCV forks.
     signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+    try:
+        yield
+    finally:  # as Python ends it takes the handler away, and the next alarm would kill the process
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class _Count:
@@ -219,8 +224,7 @@ def _store(_field: Any, destination: Any, value: tuple[bool, int, int, NDArray[n
     place[:] = content
 
 
-def _main(folder: str, out: str, parent: str) -> None:
-    _end_with(int(parent))
+def _main(folder: str, out: str) -> None:
     from ffcv import writer
     from ffcv.fields import IntField, NDArrayField, RGBImageField
 
@@ -254,4 +258,5 @@ def _check(out: str, samples: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    with _ending_with(int(sys.argv[3])):
+        _main(*sys.argv[1:3])
