@@ -1,4 +1,4 @@
-"""Writing one FFCV file, in a process of its own: ``python -m bench.data.beton_writer FOLDER OUT PARENT``.
+"""Writing one FFCV file, in a process of its own: ``python -m bench.data.beton_writer FOLDER OUT``.
 
 FFCV's writer forks, which is not safe beside PyTorch's threads, and it waits for ever for a worker that has died, for
 example on a full disk. A process can be watched, timed and ended.
@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, MethodType
 from typing import Any, Protocol
@@ -31,8 +31,6 @@ _START_S = 120.0
 _SILENCE_S = 120.0
 """How long the writer may show no progress: a chunk of a hundred images takes a hundredth of this."""
 _END_S = 5.0
-_LOOK_S = 1.0
-"""How often the writer looks whether the process that wants the file is still there."""
 
 Progress = Callable[[int], None]
 """Told how many samples have been written so far."""
@@ -118,7 +116,7 @@ def write_files(
 def _run(out: Path, samples: int, progress: Progress) -> None:
     with out.with_name("errors.txt").open("w+") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.data.beton_writer", out.parent, out, str(os.getpid())],
+            [sys.executable, "-m", "bench.data.beton_writer", out.parent, out],
             # Imports must work there as they do here, also where the package is not installed.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.DEVNULL,
@@ -183,23 +181,6 @@ def _exit_with_worker(_signal: int, _frame: FrameType | None) -> None:
         os._exit(1)
 
 
-@contextlib.contextmanager
-def _ending_with(parent: int) -> Iterator[None]:
-    """End this process and its worker when the one that wants the file is gone: killed, it could not end them."""
-
-    def look(_signal: int, _frame: FrameType | None) -> None:
-        if os.getppid() != parent:
-            os.killpg(0, signal.SIGKILL)
-
-    # A timer, not a thread: FFCV forks.
-    signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
-    try:
-        yield
-    finally:  # as Python ends it takes the handler away, and the next alarm would kill the process
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 class _Count:
     """Stands in for FFCV's progress bar, and prints how many samples are written, a line each time."""
 
@@ -258,5 +239,4 @@ def _check(out: str, samples: int) -> None:
 
 
 if __name__ == "__main__":
-    with _ending_with(int(sys.argv[3])):
-        _main(*sys.argv[1:3])
+    _main(*sys.argv[1:])

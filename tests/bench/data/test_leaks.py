@@ -1,6 +1,5 @@
 """What is left of a loader after an epoch, an error or Ctrl-C: nothing. Counted, for every kind."""
 
-import contextlib
 import gc
 import multiprocessing
 import os
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -146,37 +144,3 @@ def test_ctrl_c_ends_a_process_and_all_that_it_has_started(kind: str, betons: Pa
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     assert held().shared == shared
-
-
-WRITES = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-from bench.data.beton_writer import write_pixels
-def killed(done):
-    print("started", flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-images = np.zeros((50_000, 3, 32, 32), dtype=np.uint8)
-write_pixels(images, np.zeros(50_000, dtype=np.int64), Path(sys.argv[1]) / "out.beton", killed)
-"""
-
-
-def _commands_with(text: bytes) -> list[str]:
-    """The processes that have a text in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if text in path.read_bytes():
-                found.append(path.parent.name)
-    return found
-
-
-@pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")
-def test_a_writer_does_not_outlive_the_process_that_wants_its_file(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", WRITES, tmp_path], capture_output=True, env=environment, check=False)
-    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"started\n")
-    deadline = time.monotonic() + 30
-    while (left := _commands_with(bytes(tmp_path))) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert left == []
