@@ -69,7 +69,7 @@ def provenance(found: optuna.Study) -> dict[str, Any]:
         "validation": [round(accuracies[seed], 2) for seed in sorted(accuracies)],
         "trials": studies.counted(found),
         "epochs": found.user_attrs["epochs"],
-        "seconds": round(sum(trial.user_attrs.get("seconds", 0.0) for trial in ended), 1),
+        "seconds": round(sum(trial.user_attrs.get("seconds", 0.0) for trial in ended), 3),
         "commit": environment.code().commit or "unknown",
         "exported": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }

@@ -220,7 +220,7 @@ def test_what_is_exported_says_where_it_comes_from(tmp_path):
     assert content["methods"] == {"asge": {"plan": "tiny", **changed}}
     found = content["tuning"]["asge"]
     assert (found["study"], found["trial"], found["seeds"], found["trials"]) == ("study", best.number, [0, 1, 2], 6)
-    assert found["seconds"] > 0
+    assert found["seconds"] == round(sum(trial.user_attrs["seconds"] for trial in study.trials), 3)
     export.write(content, tmp_path / "tuned.toml")
     assert suites.load(str(tmp_path / "tuned.toml")).methods["asge"]["plan"] == "tiny"
 
