@@ -110,8 +110,9 @@ def test_a_closed_loader_leaves_nothing(loader: Loader, colours: Task, colour_sp
 
 
 PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background has it ignored
 import torch
 from bench.data import loaders, splits, tasks
 task = tasks.get_task("digits")
