@@ -6,6 +6,7 @@ ends up with the pixels that the other loaders give it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -191,7 +192,7 @@ class TorchLoader:
                     labels = labels.pin_memory().to(device, non_blocking=True)
                 yield images, labels
         finally:
-            iterator._shutdown_workers()  # noqa: SLF001 -- otherwise whenever the garbage collector comes round
+            _end(iterator)
 
     def _loader(self, epoch: int, signs: Tensor) -> DataLoader[Any]:
         return DataLoader(
@@ -216,9 +217,11 @@ class TorchLoader:
         while True:
             try:
                 batch: Batch | str | None = next(iterator, None)
-            except RuntimeError as error:
+            except (RuntimeError, EOFError, ConnectionError) as error:
                 if "timed out" not in str(error):
-                    reason = str(error).splitlines()[0]
+                    # Which of these it is depends on what PyTorch was at when the worker died.
+                    closed = f"DataLoader worker closed its connection ({type(error).__name__})"
+                    reason = str(error).splitlines()[0] if isinstance(error, RuntimeError) else closed
                     raise LoaderError(f"a worker of loader 'torch' died at {self._at_work(signs)}: {reason}") from error
                 self._check_silence(iterator, signs)
                 continue
@@ -246,6 +249,20 @@ class TorchLoader:
     def close(self) -> None:
         """The workers end with their epoch; nothing else is held."""
         self._closed = True
+
+
+def _end(iterator: Any) -> None:
+    """End an epoch's workers now, not whenever the garbage collector comes round, and wait until they are gone.
+
+    Where one of them has been killed, PyTorch's handler of that signal raises wherever this process is.
+    """
+    with contextlib.suppress(RuntimeError):
+        iterator._shutdown_workers()  # noqa: SLF001
+    for worker in iterator._workers:  # noqa: SLF001
+        while worker.is_alive():
+            with contextlib.suppress(RuntimeError):
+                worker.kill()
+                worker.join()
 
 
 def _items_of(plan: Plan, keeps: bool) -> list[Item]:

@@ -60,7 +60,7 @@ def test_a_worker_that_hangs_is_an_error(loader: Any, monkeypatch: pytest.Monkey
         return ()
 
     _replace_stage(loader, hang)
-    monkeypatch.setattr("bench.data.pulse.SILENCE_S", 0.1)
+    monkeypatch.setattr("bench.data.pulse.SILENCE_S", 1.5)
     monkeypatch.setattr("bench.data.ffcv_pipeline._STOP_S", 0.0)
     try:
         with pytest.raises(LoaderError, match=r"silent for \d\.\d seconds at its first sample"):
