@@ -191,6 +191,13 @@ class TorchLoader:
                     images = images.pin_memory().to(device, non_blocking=True, memory_format=torch.channels_last)
                     labels = labels.pin_memory().to(device, non_blocking=True)
                 yield images, labels
+        except LoaderError:
+            raise
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            # PyTorch's handler of a worker's death raises wherever this process is.
+            raise LoaderError(f"a worker of loader 'torch' died: {str(error).splitlines()[0]}") from error
         finally:
             _end(iterator)
 
@@ -254,15 +261,17 @@ class TorchLoader:
 def _end(iterator: Any) -> None:
     """End an epoch's workers now, not whenever the garbage collector comes round, and wait until they are gone.
 
-    Where one of them has been killed, PyTorch's handler of that signal raises wherever this process is.
+    Where one of them has been killed, PyTorch's handler of that signal raises wherever this process is: once more then.
     """
-    with contextlib.suppress(RuntimeError):
-        iterator._shutdown_workers()  # noqa: SLF001
-    for worker in iterator._workers:  # noqa: SLF001
-        while worker.is_alive():
-            with contextlib.suppress(RuntimeError):
-                worker.kill()
-                worker.join()
+    ended = False
+    while not ended:
+        with contextlib.suppress(RuntimeError):
+            iterator._shutdown_workers()  # noqa: SLF001
+            for worker in iterator._workers:  # noqa: SLF001
+                if worker.is_alive():
+                    worker.kill()
+                    worker.join()
+            ended = True
 
 
 def _items_of(plan: Plan, keeps: bool) -> list[Item]:
