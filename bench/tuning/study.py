@@ -1,9 +1,9 @@
 """A study of Optuna's: where it is kept, how it draws, what it is of, and the trials that died with their worker.
 
 Trials have a state of Optuna's and, among their attributes, ``worker`` (host and process), ``reason`` (why one failed)
-and ``retried`` (that another takes its place). Whoever asks for a trial holds a lock, so that several processes on one
-machine never run more trials than were asked for. Every trial has a sampler of its own, seeded with its number: a study
-that was stopped, or is run by several processes, draws nothing twice.
+and ``retried`` (that another takes its place). Whoever makes a study or asks for a trial holds a lock, so that several
+processes on one machine find a whole study and never run more trials than were asked for. Every trial has a sampler of
+its own, seeded with its number: a study that was stopped, or is run by several processes, draws nothing twice.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.pool import NullPool
 
 from bench.errors import UserError, unknown
 from bench.tuning import space as spaces
@@ -45,7 +46,9 @@ def storage(where: str | None) -> tuple[BaseStorage, Path]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Optuna calls its heartbeat experimental
-                opened = RDBStorage(where, engine_kwargs={"connect_args": _timeout(where)})
+                # No pool: a trial may take hours, and a server ends connections that do nothing.
+                options = {"connect_args": _timeout(where), "poolclass": NullPool}
+                opened = RDBStorage(where, engine_kwargs=options)
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"storage {_without_password(where)!r} does not answer: {reason}") from error
@@ -88,7 +91,7 @@ def sampler(name: SamplerName, space: Space, seed: int) -> BaseSampler:
     """A seeded sampler.
 
     Raises:
-        UserError: for an unknown name, or one whose package is missing.
+        UserError: for an unknown name.
     """
     if name == "tpe":
         return optuna.samplers.TPESampler(seed=seed, multivariate=False)
@@ -97,10 +100,7 @@ def sampler(name: SamplerName, space: Space, seed: int) -> BaseSampler:
     if name == "grid":
         return _Grid(spaces.grid(space), seed=seed)
     if name == "cmaes":
-        try:
-            return optuna.samplers.CmaEsSampler(seed=seed)
-        except ImportError:
-            raise UserError("sampler 'cmaes' needs the package cmaes: pip install cmaes") from None
+        return optuna.samplers.CmaEsSampler(seed=seed)
     raise unknown("sampler", name, get_args(SamplerName))
 
 
@@ -128,12 +128,15 @@ def pruner(name: PrunerName, epochs: int) -> optuna.pruners.BasePruner:
     raise unknown("pruner", name, get_args(PrunerName))
 
 
-def opened(name: str, kept: BaseStorage, what: Mapping[str, Any], ended_by: optuna.pruners.BasePruner) -> optuna.Study:
+def opened(
+    name: str, kept: BaseStorage, lock: Path, what: Mapping[str, Any], ended_by: optuna.pruners.BasePruner
+) -> optuna.Study:
     """The study called ``name``, a new one if there is none.
 
     Args:
         name: of the study.
         kept: its storage.
+        lock: held while a new one is written, so that another process finds all of it or none.
         what: all that its trials have in common, as JSON types: method, task, epochs, space, ...
         ended_by: what prunes the trials of this process.
 
@@ -141,17 +144,25 @@ def opened(name: str, kept: BaseStorage, what: Mapping[str, Any], ended_by: optu
         UserError: if there is one of something else; the first difference is named.
     """
     directions = [StudyDirection[OBJECTIVES[each].upper()] for each in what["objectives"]]
-    found = optuna.create_study(
-        study_name=name, storage=kept, pruner=ended_by, directions=directions, load_if_exists=True
-    )
-    if not found.user_attrs:
-        for key, value in what.items():
-            found.set_user_attr(key, value)
+    with _held(lock):
+        found = optuna.create_study(
+            study_name=name, storage=kept, pruner=ended_by, directions=directions, load_if_exists=True
+        )
+        if not found.user_attrs:
+            for key, value in what.items():
+                found.set_user_attr(key, value)
+    known = found.user_attrs
     for key, value in what.items():
-        if found.user_attrs.get(key) != value:
-            was = found.user_attrs.get(key)
-            raise UserError(f"study {name!r} is one with {key} {was!r}, not {value!r}: give this one another name")
+        if known.get(key) != value:
+            raise UserError(
+                f"study {name!r} is one with {key} {known.get(key)!r}, not {value!r}: give this one another name"
+            )
     return found
+
+
+def _held(lock: Path) -> FileLock:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(lock)
 
 
 def loaded(name: str, kept: BaseStorage) -> optuna.Study:
@@ -177,8 +188,7 @@ def ask(study: optuna.Study, lock: Path, trials: int, draw: Callable[[int], Base
         trials: as many as were asked for.
         draw: makes the sampler of the trial with some number.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with _held(lock):
         for dead in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not _lives(dead):
                 attributes = study._storage.set_trial_user_attr  # noqa: SLF001 - a trial of another process

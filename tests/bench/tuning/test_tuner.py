@@ -6,6 +6,7 @@ import sys
 import threading
 from dataclasses import replace
 
+import made_up
 import optuna
 import pytest
 from factories import record
@@ -23,20 +24,6 @@ PLAN = tuner.Plan(
 )
 
 
-def score(cell):
-    """Best at alpha 1.5 and mean; a seed above 0 costs a tenth of a point."""
-    return 90 - 10 * abs(cell.settings["alpha"] - 1.5) - (cell.settings["reduction"] == "sum") - 0.1 * cell.seed
-
-
-def made(cell, watcher):
-    for epoch in (1, 2):
-        event = {"event": "epoch", "epoch": epoch, "validation": {"last": score(cell) - 2 + epoch, "best": 1.0}}
-        watcher.cell_event(cell, event)
-    base = record(accuracies={"last": 0.0})  # test accuracies must not matter
-    ended = base.epochs[-1].model_copy(update={"validation": {"last": score(cell), "best": 1.0}})
-    return base.model_copy(update={"cell": cell, "id": cell.id, "epochs": [base.epochs[0], ended]})
-
-
 @pytest.fixture(autouse=True)
 def cells(monkeypatch):
     """The cells that were asked for, in order."""
@@ -45,7 +32,7 @@ def cells(monkeypatch):
     def run_cells(cells, *, watcher, **_):
         [cell] = cells
         seen.append(cell)
-        return [Outcome(cell, made(cell, watcher), reused=False, problem=None)]
+        return [made_up.outcome(cell, watcher)]
 
     monkeypatch.setattr(tuner.local, "run_cells", run_cells)
     monkeypatch.setattr(commands, "rehearse", lambda cells, data_dir: None)
@@ -54,7 +41,7 @@ def cells(monkeypatch):
 
 def start(tmp_path, plan=PLAN, *, name="study", pruner="none"):
     kept, lock = studies.storage(str(tmp_path / "studies.journal"))
-    study = studies.opened(name, kept, plan.identity(), studies.pruner(pruner, plan.epochs))
+    study = studies.opened(name, kept, lock, plan.identity(), studies.pruner(pruner, plan.epochs))
     tuner.run(plan, study, lock, tmp_path / "runs", None, say=lambda text: None)
     return study
 
@@ -144,7 +131,7 @@ def test_a_killed_workers_trial_is_failed_and_taken_up_again(tmp_path):
 
 def test_a_trial_of_a_process_that_lives_is_left_alone(tmp_path):
     kept, lock = studies.storage(str(tmp_path / "studies.journal"))
-    study = studies.opened("study", kept, PLAN.identity(), studies.pruner("none", 2))
+    study = studies.opened("study", kept, lock, PLAN.identity(), studies.pruner("none", 2))
     running = studies.ask(study, lock, 6, lambda number: studies.sampler("random", SPACE, number))
     assert str(os.getpid()) in running.user_attrs["worker"]
     assert studies.counted(study) == 1

@@ -1,0 +1,87 @@
+"""Studies in a journal file and in PostgreSQL: several processes on one, and processes that are killed."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import made_up
+import postgresql
+import pytest
+
+from bench.tuning import study as studies
+
+TUNE = [sys.executable, str(Path(made_up.__file__)), "asge", "digits", "--set", "asge.plan=tiny", "--epochs", "2"]
+TUNE += ["--study", "study", "--promising", "0", "--pruner", "none", "--no-plots", "--out", "runs"]
+PATHS = ":".join(sys.path)
+
+
+@pytest.fixture(scope="module")
+def database():
+    try:
+        with postgresql.server() as url:
+            yield url
+    except postgresql.CannotStartError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["journal", "postgresql"])
+def kept(request, tmp_path):
+    """What --storage is given; empty."""
+    if request.param == "journal":
+        return str(tmp_path / "studies.journal")
+    url = request.getfixturevalue("database")
+    opened, _ = studies.storage(url)
+    for study in opened.get_all_studies():
+        opened.delete_study(study._study_id)
+    return url
+
+
+def start(kept, tmp_path, trials, **variables):
+    command = [*TUNE, "--trials", str(trials), "--storage", kept]
+    environment = {"PYTHONPATH": PATHS, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **variables}
+    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(process):
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    return said
+
+
+def trials(kept):
+    return studies.loaded("study", studies.storage(kept)[0]).trials
+
+
+def test_a_study_whose_process_is_killed_goes_on_with_the_same_command(kept, tmp_path):
+    killed = start(kept, tmp_path, 10, HANGS_AFTER="4")
+    with killed.stderr as said:
+        for _ in itertools.islice((line for line in said if line == "cell begins\n"), 5):
+            pass
+        killed.kill()
+    killed.wait()
+    assert [trial.state.name for trial in trials(kept)] == ["COMPLETE"] * 4 + ["RUNNING"]
+
+    finish(start(kept, tmp_path, 10))
+    states = [trial.state.name for trial in trials(kept)]
+    assert states == ["COMPLETE"] * 4 + ["FAIL"] + ["COMPLETE"] * 6
+    dead, again = trials(kept)[4:6]
+    assert dead.user_attrs["reason"] == studies.DIED
+    assert again.user_attrs["settings"] == dead.params
+
+    assert "trial" not in finish(start(kept, tmp_path, 10))  # there is nothing left to do
+
+
+def test_two_processes_lose_no_trial_and_make_none_twice(kept, tmp_path):
+    both = [start(kept, tmp_path, 8) for _ in range(2)]
+    said = [finish(process) for process in both]
+    found = trials(kept)
+    assert [trial.state.name for trial in found] == ["COMPLETE"] * 8
+    assert [trial.number for trial in found] == list(range(8))
+    told = [line.split(":")[0] for text in said for line in text.splitlines() if line.startswith("trial ")]
+    assert sorted(told) == [f"trial {number}" for number in range(8)]
+
+
+def test_a_storage_with_a_wrong_password_is_one_sentence(database):
+    with pytest.raises(studies.UserError, match=r"storage 'postgresql://bench:\*\*\*@127\S+' does not answer: .*passw"):
+        studies.storage(database.replace("bench:", "bench:x"))
