@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, MethodType
@@ -119,7 +120,7 @@ def _run(out: Path, samples: int, progress: Progress) -> None:
             [sys.executable, "-m", "bench.data.beton_writer", out.parent, out],
             # Imports must work there as they do here, also where the package is not installed.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # held open: it ends when this process does
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
@@ -181,6 +182,16 @@ def _exit_with_worker(_signal: int, _frame: FrameType | None) -> None:
         os._exit(1)
 
 
+def _end_with_parent() -> None:
+    """End this process and its worker when the input ends: whoever asked for the file is gone."""
+
+    def wait() -> None:
+        os.read(0, 1)
+        os.killpg(0, signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 class _Count:
     """Stands in for FFCV's progress bar, and prints how many samples are written, a line each time."""
 
@@ -223,6 +234,7 @@ def _main(folder: str, out: str) -> None:
         image = NDArrayField(images.dtype, images.shape[1:])
     writer.tqdm = _Count
     signal.signal(signal.SIGCHLD, _exit_with_worker)
+    _end_with_parent()
     # One worker: with more, pages come in any order.
     made = writer.DatasetWriter(out, {"image": image, "label": IntField()}, page_size=page, num_workers=1)
     made.from_indexed_dataset(samples)

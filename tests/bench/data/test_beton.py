@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,3 +116,33 @@ def test_a_writer_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("bench.data.beton_writer._START_S", 0.0)
     with pytest.raises(LoaderError, match="writing 1 samples, made no progress in 0 seconds"):
         write_pixels(np.zeros((1, 1, 2, 2), dtype=np.uint8), np.zeros(1, dtype=np.int64), tmp_path / "out.beton")
+
+
+WRITES = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from bench.data.beton_writer import write_pixels
+
+def kill(done):
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+write_pixels(np.zeros((100_000, 1, 64, 64), np.uint8), np.zeros(100_000, np.int64), Path(sys.argv[1]), kill)
+"""
+
+
+@needs_ffcv
+def test_no_writer_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
+    out = tmp_path / "out.beton"
+    done = subprocess.run([sys.executable, "-c", WRITES, out], check=False)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while left := _running_on(out):
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.1)
+
+
+def _running_on(path: Path) -> list[str]:
+    commands = (file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists())
+    return [command.decode() for command in commands if str(path).encode() in command]
