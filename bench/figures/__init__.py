@@ -3,6 +3,7 @@
 drawing    what they share
 accuracy   by seed, by depth, against time
 cost       speed and memory
+lengths    accuracy against the length of training
 layers     what layers do from epoch to epoch, and the values that they end with
 work       accuracy and time against what predictions execute, gates by layer and class
 """
@@ -16,7 +17,7 @@ from typing import Any
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bench.figures import accuracy, cost, layers, work
+from bench.figures import accuracy, cost, layers, lengths, work
 from bench.figures.drawing import Runs, save
 from bench.records import Record
 from bench.rows import conditions_of, labels
@@ -27,6 +28,7 @@ FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
     "accuracy-by-seed": accuracy.by_seed,
     "accuracy-by-layer": accuracy.by_layer,
     "accuracy-against-time": accuracy.against_time,
+    "error-by-length": lengths.against_length,
     "throughput-and-memory": cost.throughput_and_memory,
     "layer-by-layer": layers.by_epoch,
     "layer-values": layers.values,

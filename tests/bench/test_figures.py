@@ -1,7 +1,8 @@
+import pytest
 from factories import record, work
 
 from bench import figures
-from bench.figures import accuracy
+from bench.figures import accuracy, lengths
 from bench.figures import work as work_figures
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,6 +52,7 @@ def test_every_figure_of_every_task_is_drawn(tmp_path):
         record("asge", accuracies={"last": 90.0, "best": 91.0}),
         record("backprop", accuracies={"logits": 92.0}),
         record("ff", task="digits", accuracies={"goodness": 80.0}),
+        *(record("ff", task=task, epochs=n) for n in (1, 2, 3) for task in ("digits", "fashion-mnist")),
         *gated("digits"),
         *gated("fashion-mnist"),
     ]
@@ -86,3 +88,17 @@ def test_lines_of_a_sweep_follow_its_settings_strategy_by_strategy():
     assert [tick.get_text() for tick in axes.get_yticklabels()][:2] == [
         "asge alpha=0.5 / last (n = 1)", "asge alpha=2.0 / last",
     ]  # fmt: skip
+
+
+def test_errors_that_fall_as_a_power_of_time_go_on_so():
+    minutes, at = [1.0, 10.0, 100.0], [1000.0]
+    assert lengths.power_law(minutes, [40.0, 20.0, 10.0], at) == pytest.approx([5.0])
+
+
+def test_points_by_length_are_means_over_seeds_of_what_differs_in_epochs_only():
+    runs = [("", record(seed=seed, epochs=n, accuracies={"last": 60.0 + n + seed})) for n in (9, 2) for seed in (0, 2)]
+    runs += [("", record(epochs=2, batch_size=8, accuracies={"last": 1.0}))]
+    first, other = lengths.points_by_line(runs).values()
+    assert [error for _, error in first] == [37.0, 30.0]
+    assert [minutes for minutes, _ in first] == pytest.approx([4 / 60, 18 / 60])
+    assert [error for _, error in other] == [99.0]

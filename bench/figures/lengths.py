@@ -1,0 +1,77 @@
+"""Accuracy against the length of training, of runs that differ in nothing else, and what it extrapolates to."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from bench.figures.drawing import Runs
+from bench.rows import conditions_of
+
+FEWEST = 3
+"""Lengths that a line is laid through."""
+FURTHER = 10.0
+"""How many times the longest training a line goes on."""
+
+
+def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """Test error after the last epoch against the minutes of training, of whole schedules of several lengths.
+
+    Both axes are logarithmic: error that falls as a power of time is a straight line, which goes on, dashed, to
+    ten times the longest training.
+    """
+    lines = {key: points for key, points in points_by_line(runs).items() if len(points) >= FEWEST}
+    if not lines:
+        return None
+    palette = dict(zip(lines, sns.color_palette("colorblind", len(lines)), strict=True))
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for (method, strategy, conditions), points in lines.items():
+        color = palette[method, strategy, conditions]
+        minutes, errors = zip(*points, strict=True)
+        further = np.array([minutes[0], minutes[-1] * FURTHER])
+        reached = power_law(minutes, errors, further)
+        name = f"{method} / {strategy}: {100 - errors[-1]:.1f} %, at ten times {100 - reached[-1]:.1f} %"
+        axes.plot(minutes, errors, "o", color=color, label=name)
+        axes.plot(further, reached, "--", color=color)
+    axes.set(xscale="log", yscale="log", xlabel="training time (minutes)", ylabel="test error (%)")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.xaxis.set_major_formatter("{x:g}")
+    lengths = sorted({record.cell.epochs for _, record in runs})
+    axes.set_title(f"Error by length of training: {runs[0][1].cell.task}, {', '.join(map(str, lengths))} epochs")
+    axes.legend(title="accuracy after the longest, and what a power law makes of it")
+    return figure
+
+
+def points_by_line(runs: Runs) -> dict[tuple[str, str, str], list[tuple[float, float]]]:
+    """Minutes and test error in per cent, means over seeds, for each method, strategy and all else but the epochs."""
+    values: defaultdict[tuple[str, str, str], defaultdict[int, list[tuple[float, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for _, record in runs:
+        assert record.training is not None  # noqa: S101 -- its status is ok
+        conditions = {key: value for key, value in conditions_of(record.cell).items() if key != "epochs"}
+        for part in record.strategies:
+            key = record.cell.method, part.strategy, json.dumps(conditions, sort_keys=True)
+            values[key][record.cell.epochs].append((record.training.seconds / 60, 100 - part.accuracy))
+    return {
+        key: [
+            (fmean(minutes for minutes, _ in seeds), fmean(error for _, error in seeds))
+            for _, seeds in sorted(by_epochs.items())
+        ]
+        for key, by_epochs in values.items()
+    }
+
+
+def power_law(minutes: Sequence[float], errors: Sequence[float], at: np.ndarray) -> np.ndarray:
+    """Errors at other times by a line of least squares through the logarithms; errors of 0 count as a thousandth."""
+    slope, height = np.polyfit(np.log(minutes), np.log(np.maximum(errors, 1e-3)), 1)
+    return np.asarray(np.exp(height + slope * np.log(at)))
