@@ -299,12 +299,10 @@ def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
         z = block.block_gate(x)
         work += gate_macs(block.block_gate) + z.detach().double() * sum(parts)
         if skip:
-            chosen = z.nonzero()[:, 0]
-            # Not in place: the shortcut may be the input itself.
-            through = through.index_add(0, chosen, block.residual(x[chosen])) if len(chosen) else through
+            output = _of_executed(block, x, through, z.nonzero()[:, 0])
         else:
-            through = through + z[:, None, None, None] * block.residual(x)
-        return _Run(F.relu(through), z, work, gates=z[:, None])
+            output = F.relu(through + z[:, None, None, None] * block.residual(x))
+        return _Run(output, z, work, gates=z[:, None])
     if block.channel_gate is not None:
         logits = block.channel_gate.logits(x)
         gates = block.channel_gate.sample(logits)
@@ -315,6 +313,18 @@ def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
         return _Run(F.relu(through + residual), executed, work, gates, block.channel_gate.soft(logits))
     work += sum(parts)
     return _Run(F.relu(through + block.residual(x)), x.new_ones(batch), work)
+
+
+def _of_executed(block: Block, x: Tensor, through: Tensor, executed: Tensor) -> Tensor:
+    """ReLU(through + F(x)) for the images, by number, that execute a block, and ReLU(through) for the others."""
+    if len(executed) == 0:
+        return F.relu(through)
+    if block.shortcut is not None or torch.is_grad_enabled():
+        return F.relu(through.index_add(0, executed, block.residual(x[executed])))
+    # A block's input is a ReLU's output, and nobody needs it any more: images that skip the block cost nothing.
+    inputs = x[executed]
+    x[executed] = F.relu(inputs + block.residual(inputs))
+    return x
 
 
 def _parts(block: Block, x: Tensor, out: Tensor) -> list[float]:

@@ -30,8 +30,11 @@ def images(batch=6, side=16):
 def test_what_is_skipped_is_what_the_gates_would_have_made_zero(name, gating):
     network = make(name, gating=gating, keep=0.5).double().eval()
     x = images(side=32).double()
+    before = x.clone()
     with torch.no_grad():
         skipped, masked = network(x), network(x, skip=False)
+    assert torch.equal(x, before)
+    torch.testing.assert_close(network(x).logits, masked.logits, rtol=1e-10, atol=1e-10)  # with a gradient
     torch.testing.assert_close(skipped.logits, masked.logits, rtol=1e-10, atol=1e-10)
     assert torch.equal(skipped.logits.argmax(1), masked.logits.argmax(1))
     assert torch.equal(skipped.executed, masked.executed)

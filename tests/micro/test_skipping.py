@@ -1,0 +1,51 @@
+"""What skipping saves: predictions of gated ResNets that execute a given share, beside those of the ungated one.
+
+Gates are not trained here but drawn: for each image and block, or for each channel, whether it is open. What they cost
+themselves counts, in time and in work.
+"""
+
+import pytest
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from baselines.conditional.resnet import GatedResNet
+from bench.measure import race
+
+CPU = torch.device("cpu")
+SHARES = (1.0, 0.8, 0.6, 0.4, 0.2)
+
+
+def network(gating, share, batch):
+    """A ResNet-20 whose gates are open as drawn, and the pass of a batch."""
+    generator = torch.Generator().manual_seed(0)
+    made = GatedResNet("cifar-20", 10, gating=gating, generator=generator).eval()
+    for block in made.blocks:
+        if block.block_gate is not None:
+            opened = (torch.rand(batch, generator=generator) < share).float()
+            block.block_gate.forward = lambda x, gate=block.block_gate, z=opened: gate.logits(x)[:, 0] * 0 + z
+        if block.channel_gate is not None:
+            opened = (torch.rand(block.channel_gate.head.out_features, generator=generator) < share).float()
+            block.channel_gate.sample = lambda logits, g=opened: logits * 0 + g
+    return made
+
+
+@pytest.mark.benchmark(group="skipping")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("gating", ["blocks", "channels"])
+@torch.no_grad()
+def test_time_falls_with_the_work(benchmark, capfd, gating):
+    images = torch.rand(128, 3, 32, 32)
+    networks = [network("none", 1.0, len(images)), network("none", 1.0, len(images))]
+    networks += [network(gating, share, len(images)) for share in SHARES]
+    names = ["ungated", "ungated again", *(f"{gating}, {share:.0%} open" for share in SHARES)]
+    macs = [float(each(images).macs.mean()) for each in networks]
+    run = benchmark.pedantic(race.run, ([lambda each=each: each(images) for each in networks], CPU), rounds=1)
+    table = Table("network", "MACs x ungated", "time x ungated", title="ResNet-20, 128 images of 3 x 32 x 32")
+    for index, name in enumerate(names):
+        ratio, spread = run.ratio(0, index)
+        table.add_row(name, f"{macs[index] / macs[0]:.2f}", f"{ratio:.2f} (quartiles {spread:.2f} apart)")
+    with capfd.disabled():
+        print(flush=True)
+        Console(width=110).print(table)
+        print(f"noisy: {run.noisy}; {torch.get_num_threads()} threads", flush=True)
