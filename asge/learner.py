@@ -29,7 +29,7 @@ from asge.pooling import Pooling
 from asge.search import Choice, Range
 from asge.stage import Stage
 from asge.step import StepName
-from asge.types import Neutral, TaskShape, TrainingBudget
+from asge.types import Examination, Neutral, TaskShape, TrainingBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +198,10 @@ class ASGELearner:
         """Mean of Y_l squared, over images, channels and space, of every layer."""
         y_by_layer = self.network.activations(images.contiguous(memory_format=torch.channels_last))
         return [y.square().mean() for y in y_by_layer]
+
+    def examine(self, images: Tensor) -> Examination:
+        """All of the above in one walk."""
+        return strategies.examine(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:  # noqa: ARG002
         """``gamma`` of GCT's gates, first to last: above 0 channels compete, below they cooperate."""

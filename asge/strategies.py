@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from asge.network import ASGENetwork
+from asge.types import Examination
 
 STRATEGIES = ("last", "fusion", "best")
 
@@ -58,6 +59,22 @@ def layer_logits(network: ASGENetwork, images: Tensor) -> list[Tensor]:
     """Every layer's own logits a_l (B, N)."""
     outputs = network.activations(images)
     return [block.local_logits(y) for block, y in zip(network.blocks, outputs, strict=True)]
+
+
+@torch.no_grad()
+def examine(network: ASGENetwork, images: Tensor) -> Examination:
+    """Logits of all strategies and layers, and the mean of Y_l squared, in one walk through the blocks."""
+    by_layer, features, goodness = [], [], []
+    for block, y in zip(network.blocks, network.activations(images), strict=True):
+        by_layer.append(block.local_logits(y))
+        features.append(pooled(y))
+        goodness.append(y.square().mean())
+    by_strategy = {
+        "last": last_logits(network, features),
+        "fusion": fusion_logits(network, features),
+        "best": by_layer[network.best_layer],
+    }
+    return Examination(by_strategy, by_layer, goodness)
 
 
 def choose_best_layer(network: ASGENetwork, validation: Iterable[tuple[Tensor, Tensor]]) -> None:

@@ -1,11 +1,15 @@
 """What a learner needs to know about its data and its time: protocols, so that any object with these fields will do.
 
-And a mark for settings.
+And what it can show of itself, and a mark for settings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+from torch import Tensor
 
 
 class Neutral:
@@ -38,3 +42,18 @@ class TrainingBudget(Protocol):
     @property
     def steps_per_epoch(self) -> int:
         """Batches per epoch, the last, smaller one included."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that a learner predicts for images, from one pass. Shapes: B images, N classes.
+
+    Attributes:
+        strategies: logits (B, N) by strategy.
+        layers: logits (B, N) of each layer, first to last; empty where layers do not predict.
+        goodness: mean goodness of each layer over the batch, scalars, first to last; empty where there is none.
+    """
+
+    strategies: Mapping[str, Tensor]
+    layers: Sequence[Tensor]
+    goodness: Sequence[Tensor]

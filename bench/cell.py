@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 import torch
 
-from bench import parts, records, training
+from bench import evaluation, parts, records, training
 from bench.data import loaders
 from bench.errors import ExitStatus, UserError
 from bench.measure import clock, energy, environment, layers, probe, work
@@ -36,7 +36,7 @@ def run(
     suite: str,
     data_dir: Path | None,
     force: bool,
-    progress: training.Progress,
+    progress: evaluation.Progress,
     keep: bool = False,
 ) -> Record:
     """Run or go on with the cell in ``folder`` and write its record.
@@ -77,7 +77,7 @@ def _remove_states(folder: Path, *, but: str = "") -> None:
 
 
 def _outcome(
-    spec: CellSpec, folder: Path, suite: str, data_dir: Path | None, device: torch.device, progress: training.Progress
+    spec: CellSpec, folder: Path, suite: str, data_dir: Path | None, device: torch.device, progress: evaluation.Progress
 ) -> Record:
     """The record of a cell, whatever became of it."""
     status: records.Status = "ok"
@@ -145,7 +145,7 @@ def _measure(
     data_dir: Path | None,
     device: torch.device,
     measured: _Measured,
-    progress: training.Progress,
+    progress: evaluation.Progress,
 ) -> None:
     """Train, test and probe, and fill ``measured`` step by step."""
     progress({"event": "data"})
@@ -188,7 +188,7 @@ def _yardstick(spec: CellSpec, steps_per_epoch: int) -> probe.Yardstick | None:
     return probe.Yardstick(other.method, one, two)
 
 
-def _beat(progress: training.Progress) -> probe.Beat:
+def _beat(progress: evaluation.Progress) -> probe.Beat:
     """A sign of life, for measurements that take long."""
     return lambda: progress({"event": "probe"})
 
@@ -223,22 +223,22 @@ def _test(
     history: training.History,
     folder: Path,
     device: torch.device,
-    progress: training.Progress,
+    progress: evaluation.Progress,
 ) -> list[StrategyRecord]:
     """Test accuracies: of the last epoch, and of the epoch that was best on validation data.
 
     Leaves the learner in whichever state was tested last.
     """
     history.inputs["test"] = loader.digest
-    last = training.accuracies(training.strategy_predictors(learner), loader, progress)
+    last = evaluation.accuracies(evaluation.strategy_predictors(learner), loader, progress)
     images, _ = training.cached_batch(loader)
     probed = {strategy: probe.prediction(learner, strategy, images, _beat(progress)) for strategy in learner.strategies}
     best = dict(last)
     for strategy, epoch in history.best_epoch.items():
         if epoch != len(history.epochs):
             learner.load_state_dict(training.load_state(training.best_file(folder, strategy), device))
-            predictor = training.strategy_predictors(learner)[strategy]
-            best[strategy] = training.accuracies({strategy: predictor}, loader, progress)[strategy]
+            predictor = evaluation.strategy_predictors(learner)[strategy]
+            best[strategy] = evaluation.accuracies({strategy: predictor}, loader, progress)[strategy]
     return [
         StrategyRecord(
             strategy=strategy,

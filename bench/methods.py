@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Examination, TaskShape, TrainingBudget
 from bench import registry
 from bench.errors import UserError
 
@@ -73,6 +73,14 @@ class Goodness(Protocol):
 
     def layer_goodness(self, images: Tensor) -> Sequence[Tensor]:
         """Mean goodness of every layer over the batch, first to last: scalars."""
+
+
+@runtime_checkable
+class Examinable(Learner, Protocol):
+    """A learner that shows all it knows of images in one pass, where the single calls would take one each."""
+
+    def examine(self, images: Tensor) -> Examination:
+        """What ``predict`` gives by strategy, ``layer_logits`` and ``layer_goodness``, to the bit, without gradient."""
 
 
 @runtime_checkable

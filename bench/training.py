@@ -17,21 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench import evaluation
 from bench.data.loaders import Loader
 from bench.errors import UserError
+from bench.evaluation import PROGRESS_SECONDS, Progress
 from bench.measure import environment, layers
 from bench.measure.meters import Meters
-from bench.methods import Learner, Observable, PerLayer
+from bench.methods import Learner, Observable
 from bench.records import EpochRecord
 
 STATE_FILE = "state.pt"
-PROGRESS_SECONDS = 0.5
 OPENING_STEPS = 20
 """Steps at the very start of training whose losses are recorded one by one."""
 EXPLODED = 1e4
 """A mean loss this many times its first batch's value (or 1, if that is larger) counts as diverged."""
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 class Diverged(Exception):  # noqa: N818 -- an outcome of an experiment, not an error of the program
@@ -109,30 +108,6 @@ def train(
         progress({"event": "epoch", **history.epochs[-1].model_dump()})
 
 
-def accuracies(
-    predictors: dict[str, Callable[[Tensor], Tensor]], loader: Loader, progress: Progress
-) -> dict[str, float]:
-    """Accuracy in per cent over all of a loader's samples, by predictor (images -> logits (B, N))."""
-    correct = dict.fromkeys(predictors, 0)
-    reported = time.perf_counter()
-    for images, labels in loader.epoch(0):
-        for name, predictor in predictors.items():
-            correct[name] += int((predictor(images).argmax(1) == labels).sum())
-        if time.perf_counter() - reported > PROGRESS_SECONDS:
-            reported = time.perf_counter()
-            progress({"event": "evaluate"})
-    return {name: 100 * count / loader.samples for name, count in correct.items()}
-
-
-def strategy_predictors(learner: Learner) -> dict[str, Callable[[Tensor], Tensor]]:
-    """A predictor for each of a learner's strategies."""
-
-    def predictor(strategy: str) -> Callable[[Tensor], Tensor]:
-        return lambda images: learner.predict(images, strategy)
-
-    return {strategy: predictor(strategy) for strategy in learner.strategies}
-
-
 def best_file(folder: Path, strategy: str) -> Path:
     """Where the learner's state at its best validation epoch is kept while the cell runs."""
     return folder / f"best-{strategy}.pt"
@@ -203,15 +178,15 @@ def _check_finite(means: dict[str, float], opening: dict[str, list[float]], epoc
 def _validate(learner: Learner, loader: Loader, history: History, folder: Path, progress: Progress) -> None:
     """Fill in the validation accuracies of the last epoch, and keep the state where a strategy is at its best."""
     record = history.epochs[-1]
-    validation = accuracies(strategy_predictors(learner), loader, progress)
+    seen = evaluation.evaluate(learner, loader, progress)
     found = {
-        "validation": validation,
-        "layers": _layer_accuracies(learner, loader) if isinstance(learner, PerLayer) else None,
-        "layer_goodness": layers.goodness(learner, loader.epoch(0)),
+        "validation": seen.strategies,
+        "layers": seen.layers,
+        "layer_goodness": seen.goodness,
         "layer_means": layers.means(layers.values(learner, loader.epoch(0))),
     }
     history.epochs[-1] = record.model_copy(update=found)
-    for strategy, accuracy in validation.items():
+    for strategy, accuracy in seen.strategies.items():
         best = history.best_epoch.get(strategy)
         if best is None or accuracy > history.epochs[best - 1].validation[strategy]:
             history.best_epoch[strategy] = record.epoch
@@ -227,14 +202,6 @@ def _watch(learner: Learner, twin: Learner, batch: tuple[Tensor, Tensor], histor
     if seen is not None:
         found = {"layer_seconds": seen.seconds, "layer_live_bytes": seen.live_bytes}
         history.epochs[-1] = history.epochs[-1].model_copy(update=found)
-
-
-def _layer_accuracies(learner: PerLayer, loader: Loader) -> list[float]:
-    correct: list[int] = []
-    for images, labels in loader.epoch(0):
-        hits = [int((logits.argmax(1) == labels).sum()) for logits in learner.layer_logits(images)]
-        correct = [a + b for a, b in zip(correct, hits, strict=True)] if correct else hits
-    return [100 * count / loader.samples for count in correct]
 
 
 def save_atomically(state: Any, path: Path) -> None:

@@ -7,12 +7,11 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from bench.measure import clock
 from bench.measure.memory import LiveStorages, tensors_of
-from bench.methods import Goodness, Inspectable, Learner, Observable
+from bench.methods import Inspectable, Learner, Observable
 
 STEPS = 5
 """Timed steps per epoch; the figure is their median."""
@@ -70,20 +69,6 @@ def _live_bytes(learner: Observable, step: Callable[[], None], held: Iterable[Te
     with mode:
         step()
     return peaks
-
-
-@torch.no_grad()
-def goodness(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> list[float] | None:
-    """Mean goodness of each layer over all samples; None for a learner without ``layer_goodness``."""
-    if not isinstance(learner, Goodness):
-        return None
-    totals: list[float] = []
-    samples = 0
-    for images, _ in batches:
-        sums = [float(value) * len(images) for value in learner.layer_goodness(images)]
-        totals = [a + b for a, b in zip(totals, sums, strict=True)] if totals else sums
-        samples += len(images)
-    return [total / samples for total in totals]
 
 
 def values(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[list[float]]]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench import methods, settings
-from bench.methods import Goodness, Inspectable, Observable, PerLayer
+from bench.methods import Examinable, Goodness, Inspectable, Observable, PerLayer
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
 EPOCHS, STEPS = 2, 4
@@ -106,6 +106,21 @@ def test_layers_predict_if_they_say_so(variant):
         for logits in learner.layer_logits(images):
             assert logits.shape == (16, 10)
             assert not logits.requires_grad
+
+
+def test_one_pass_shows_what_single_calls_do_to_the_bit(variant):
+    learner, _ = build(variant)
+    if not isinstance(learner, Examinable):
+        return
+    learner.finish(batches(9))
+    images, _ = next(batches(0))
+    seen = learner.examine(images)
+    assert tuple(seen.strategies) == tuple(learner.strategies)
+    single = [learner.predict(images, strategy) for strategy in learner.strategies]
+    single += learner.layer_logits(images) if isinstance(learner, PerLayer) else []
+    single += learner.layer_goodness(images) if isinstance(learner, Goodness) else []
+    shown = [*seen.strategies.values(), *seen.layers, *seen.goodness]
+    assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(shown, single, strict=True))
 
 
 def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(variant):

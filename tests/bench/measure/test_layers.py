@@ -33,7 +33,6 @@ def test_every_layer_has_a_time_and_live_bytes(name):
 
 def test_a_method_without_local_steps_is_not_watched():
     assert layers.figures(build("backprop"), IMAGES, LABELS) is None
-    assert layers.goodness(build("backprop"), [(IMAGES, LABELS)]) is None
 
 
 def test_layers_that_have_stopped_learning_are_not_watched():
@@ -42,22 +41,6 @@ def test_layers_that_have_stopped_learning_are_not_watched():
     learner = methods.get("asge").build(TASK, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
     learner.begin_epoch(1)
     assert layers.figures(learner, IMAGES, LABELS) is None
-
-
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_goodness_is_the_mean_over_samples_whatever_the_batches(name):
-    learner = build(name)
-    whole = layers.goodness(learner, [(IMAGES, LABELS)])
-    parts = layers.goodness(learner, [(IMAGES[:4], LABELS[:4]), (IMAGES[4:], LABELS[4:])])
-    assert len(whole) == DEPTH[name]
-    assert parts == pytest.approx(whole, rel=1e-5)
-
-
-def test_goodness_of_asge_is_the_mean_square_of_its_activations():
-    learner = build("asge")
-    with torch.no_grad():
-        y = torch.relu(learner.network.blocks[0].unit.conv(IMAGES))
-    assert layers.goodness(learner, [(IMAGES, LABELS)])[0] == pytest.approx(float((y * y).mean()), rel=1e-5)
 
 
 def test_live_bytes_of_a_layer_are_those_at_its_time():
