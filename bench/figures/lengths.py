@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
 from bench.figures.drawing import Runs
 from bench.rows import conditions_of
@@ -20,13 +21,14 @@ FEWEST = 3
 """Lengths that a line is laid through."""
 FURTHER = 10.0
 """How many times the longest training a line goes on."""
+PARTS = 1000
 
 
 def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """Test error after the last epoch against the minutes of training, of whole schedules of several lengths.
 
-    Both axes are logarithmic: error that falls as a power of time is a straight line, which goes on, dashed, to
-    ten times the longest training.
+    Both axes are logarithmic. The dashed line is error that falls as a power of time, to a floor, if that fits
+    better; it goes on to ten times the longest training.
     """
     lines = {key: points for key, points in points_by_line(runs).items() if len(points) >= FEWEST}
     if not lines:
@@ -36,7 +38,7 @@ def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     for (method, strategy, conditions), points in lines.items():
         color = palette[method, strategy, conditions]
         minutes, errors = zip(*points, strict=True)
-        further = np.array([minutes[0], minutes[-1] * FURTHER])
+        further = np.geomspace(minutes[0], minutes[-1] * FURTHER, PARTS)
         reached = power_law(minutes, errors, further)
         name = f"{method} / {strategy}: {100 - errors[-1]:.1f} %, at ten times {100 - reached[-1]:.1f} %"
         axes.plot(minutes, errors, "o", color=color, label=name)
@@ -47,7 +49,8 @@ def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     axes.xaxis.set_major_formatter("{x:g}")
     lengths = sorted({record.cell.epochs for _, record in runs})
     axes.set_title(f"Error by length of training: {runs[0][1].cell.task}, {', '.join(map(str, lengths))} epochs")
-    axes.legend(title="accuracy after the longest, and what a power law makes of it")
+    axes.legend()
+    sns.move_legend(axes, "upper left", bbox_to_anchor=(0, -0.15), frameon=False, title="accuracy after the longest")
     return figure
 
 
@@ -71,7 +74,21 @@ def points_by_line(runs: Runs) -> dict[tuple[str, str, str], list[tuple[float, f
     }
 
 
-def power_law(minutes: Sequence[float], errors: Sequence[float], at: np.ndarray) -> np.ndarray:
-    """Errors at other times by a line of least squares through the logarithms; errors of 0 count as a thousandth."""
-    slope, height = np.polyfit(np.log(minutes), np.log(np.maximum(errors, 1e-3)), 1)
-    return np.asarray(np.exp(height + slope * np.log(at)))
+def power_law(minutes: Sequence[float], errors: Sequence[float], at: ArrayLike) -> NDArray[np.float64]:
+    """Errors at other times by floor + a minutes^-b, of least squares; the floor is one of a thousand parts.
+
+    Args:
+        minutes: above 0, at least three different ones.
+        errors: above 0, one for each.
+        at: times above 0.
+    """
+    logs, values = np.log(minutes), np.asarray(errors)
+
+    def fit(floor: float) -> tuple[float, float, NDArray[np.float64]]:
+        slope, height = np.polyfit(logs, np.log(values - floor), 1)
+        reached = floor + np.exp(height + slope * logs)
+        return float(((reached - values) ** 2).sum()), floor, np.array([slope, height])
+
+    floors = np.linspace(0, min(errors), PARTS, endpoint=False)
+    _, floor, (slope, height) = min((fit(floor) for floor in floors), key=lambda found: found[0])
+    return np.asarray(floor + np.exp(height + slope * np.log(at)))

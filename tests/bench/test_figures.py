@@ -90,9 +90,10 @@ def test_lines_of_a_sweep_follow_its_settings_strategy_by_strategy():
     ]  # fmt: skip
 
 
-def test_errors_that_fall_as_a_power_of_time_go_on_so():
+def test_errors_that_fall_as_a_power_of_time_or_to_a_floor_go_on_so():
     minutes, at = [1.0, 10.0, 100.0], [1000.0]
     assert lengths.power_law(minutes, [40.0, 20.0, 10.0], at) == pytest.approx([5.0])
+    assert lengths.power_law(minutes, [45.0, 25.0, 15.0], at) == pytest.approx([10.0], rel=0.01)
 
 
 def test_points_by_length_are_means_over_seeds_of_what_differs_in_epochs_only():
