@@ -131,7 +131,13 @@ def run(
 
 
 @app.command()
-def table(runs: RunsArgument = DEFAULT_RUNS, form: FormatOption = OutputFormat.RICH) -> int:
+def table(
+    runs: RunsArgument = DEFAULT_RUNS,
+    accuracies: Annotated[
+        bool, typer.Option("--accuracies", help="Accuracies alone, a line per setting and a column per strategy.")
+    ] = False,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
     """The table of all records in a folder of runs."""
     from bench import records, report, rows
 
@@ -141,7 +147,7 @@ def table(runs: RunsArgument = DEFAULT_RUNS, form: FormatOption = OutputFormat.R
     lines = rows.make(found)
     if not lines:
         return _nothing(runs)
-    report.render_rows(lines, form.value, Console())
+    (report.render_accuracies if accuracies else report.render_rows)(lines, form.value, Console())
     return ExitStatus.OK
 
 

@@ -4,7 +4,8 @@
     ...
     <!-- end of table -->
 
-The folder is one of records, seen from the folder that holds the checkout's pages.
+`accuracies` instead of `table` makes one of accuracies alone. The folder is one of records, seen from the folder that
+holds the checkout's pages.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rich.console import Console
 from bench import records, report, rows
 from bench.errors import UserError
 
-MARKS = re.compile(r"<!-- table: (?P<folder>[\w./-]+) -->\n.*?<!-- end of table -->", re.DOTALL)
+MARKS = re.compile(r"<!-- (?P<kind>table|accuracies): (?P<folder>[\w./-]+) -->\n.*?<!-- end of table -->", re.DOTALL)
 
 
 def filled(text: str, root: Path) -> str:
@@ -31,7 +32,7 @@ def filled(text: str, root: Path) -> str:
     Raises:
         UserError: if a folder does not exist or holds no record.
     """
-    return MARKS.sub(lambda found: _marked(found["folder"], root), text)
+    return MARKS.sub(lambda found: _marked(found["kind"], found["folder"], root), text)
 
 
 def fill(page: Path, root: Path) -> int:
@@ -50,10 +51,13 @@ def fill(page: Path, root: Path) -> int:
     return count
 
 
-def _marked(folder: str, root: Path) -> str:
+def _marked(kind: str, folder: str, root: Path) -> str:
     lines = rows.make(records.read_all(root / folder))
     if not lines:
         raise UserError(f"{folder} holds no record")
     out = io.StringIO()
-    report.render_rows(lines, "markdown", Console(file=out), fairly=False)
-    return f"<!-- table: {folder} -->\n{out.getvalue().strip()}\n<!-- end of table -->"
+    if kind == "table":
+        report.render_rows(lines, "markdown", Console(file=out), fairly=False)
+    else:
+        report.render_accuracies(lines, "markdown", Console(file=out))
+    return f"<!-- {kind}: {folder} -->\n{out.getvalue().strip()}\n<!-- end of table -->"

@@ -20,7 +20,7 @@ from scipy import stats
 from bench import fairness
 from bench.reference.significance import POWER
 from bench.reference.verdicts import Check
-from bench.rows import Row, labels
+from bench.rows import Row, labels, order
 
 Format = Literal["rich", "markdown", "csv", "json"]
 CONFIDENCE = 0.95
@@ -124,6 +124,33 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
         blank = [""] * (len(columns) + (2 if checked else 1))
         lines += [[name, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
     return lines
+
+
+def render_accuracies(table: Sequence[Row], form: Format, console: Console) -> None:
+    """Print accuracies alone, a line per method and conditions and a column per strategy: for experiments on settings.
+
+    They are sorted by method, then by conditions.
+    """
+    for task in sorted({row.task for row in table}):
+        of_task = sorted(
+            (row for row in table if row.task == task and row.status == "ok"),
+            key=lambda row: order(row.method, row.conditions),
+        )
+        strategies = list(dict.fromkeys(row.strategy for row in of_task))
+        found: dict[str, dict[str, list[Row]]] = {}
+        names = labels([(row.method, row.conditions) for row in of_task])
+        for row, name in zip(of_task, names, strict=True):
+            found.setdefault(name, {}).setdefault(row.strategy, []).append(row)
+        lines = [
+            [
+                name,
+                *(accuracy_text([row.accuracy for row in by_strategy.get(each, [])]) or "-" for each in strategies),
+                str(max(len(rows) for rows in by_strategy.values())),
+            ]
+            for name, by_strategy in found.items()
+        ]
+        title = f"{task}: test accuracy of the last epoch in %, mean and 95 % interval over seeds"
+        render_plain(title, ["method", *strategies, "seeds"], lines, form, console)
 
 
 def accuracy_text(values: Sequence[float | None]) -> str:

@@ -155,6 +155,15 @@ def _strategies(method: str) -> tuple[str, ...]:
         return ("",)
 
 
+def order(method: str, conditions: dict[str, Any]) -> tuple[Any, ...]:
+    """Sorts runs by method, then by their conditions, numbers by size."""
+
+    def sortable(value: Any) -> tuple[int, float, str]:
+        return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
+
+    return method, [sortable(value) for _, value in sorted(conditions.items())]
+
+
 def labels(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     """A name for each run, given its method and conditions: the method, with what differs between its runs."""
     names = []

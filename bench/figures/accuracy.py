@@ -12,10 +12,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bench import settings
 from bench.figures.drawing import Runs, title
 from bench.records import Record
 from bench.report import half_width
+from bench.rows import conditions_of, order
 
 
 def by_seed(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
@@ -41,15 +41,14 @@ def by_seed(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 def seeds_by_line(runs: Runs) -> dict[tuple[str, str], list[float]]:
     """Test accuracies by name and strategy, in the order of method, strategy, and settings."""
 
-    def order(line: tuple[str, Record, int]) -> Any:
+    def place_of(line: tuple[str, Record, int]) -> Any:
         _, record, place = line
-        whole = sorted(settings.filled(record.cell.method, record.cell.settings).items())
-        values = [(0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for _, value in whole]
-        return record.cell.method, place, values
+        method, by_settings = order(record.cell.method, conditions_of(record.cell))
+        return method, place, by_settings
 
     lines = [(name, record, place) for name, record in runs for place in range(len(record.strategies))]
     by_line: dict[tuple[str, str], list[float]] = {}
-    for name, record, place in sorted(lines, key=order):
+    for name, record, place in sorted(lines, key=place_of):
         part = record.strategies[place]
         by_line.setdefault((name, part.strategy), []).append(part.accuracy)
     return by_line

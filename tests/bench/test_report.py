@@ -160,3 +160,21 @@ def test_a_narrow_terminal_gets_the_table_in_parts_that_fit(width):
         assert figure in text
     assert (text.count("strategy") > 1) == (width < 200)  # the first two columns begin every part
     assert "…" not in text
+
+
+def test_accuracies_alone_are_a_line_per_setting_in_their_order():
+    records = [
+        record(seed=seed, settings={"alpha": alpha}, accuracies={"last": 80.0 + alpha + seed, "best": 90.0})
+        for alpha in (10.0, 2.0)
+        for seed in (0, 2)
+    ]
+    records.append(record("backprop", accuracies={"logits": 93.0}))
+    records.append(record("cwc", status="diverged"))
+    out = io.StringIO()
+    report.render_accuracies(rows.make(Found(records)), "csv", Console(file=out))
+    assert list(csv.reader(io.StringIO(out.getvalue()))) == [
+        ["method", "last", "best", "logits", "seeds"],
+        ["asge alpha=2.0", "83.00 ±12.71", "90.00 ±0.00", "-", "2"],
+        ["asge alpha=10.0", "91.00 ±12.71", "90.00 ±0.00", "-", "2"],
+        ["backprop", "-", "-", "93.00", "1"],
+    ]
