@@ -200,7 +200,7 @@ class ASGELearner:
         return [y.square().mean() for y in y_by_layer]
 
     def examine(self, images: Tensor) -> Examination:
-        """All of the above in one walk."""
+        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, in one walk."""
         return strategies.examine(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:  # noqa: ARG002

@@ -56,6 +56,7 @@ def evaluate(learner: Learner, loader: Loader, progress: Progress) -> Evaluation
     )
 
 
+@torch.no_grad()
 def accuracies(
     predictors: dict[str, Callable[[Tensor], Tensor]], loader: Loader, progress: Progress
 ) -> dict[str, float]:

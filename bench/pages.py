@@ -53,7 +53,7 @@ def fill(page: Path, root: Path) -> int:
 
 def _marked(kind: str, folder: str, root: Path) -> str:
     lines = rows.make(records.read_all(root / folder))
-    if not lines:
+    if not any(line.status == "ok" for line in lines):
         raise UserError(f"{folder} holds no record")
     out = io.StringIO()
     if kind == "table":

@@ -129,28 +129,38 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
 def render_accuracies(table: Sequence[Row], form: Format, console: Console) -> None:
     """Print accuracies alone, a line per method and conditions and a column per strategy: for experiments on settings.
 
-    They are sorted by method, then by conditions.
+    They are sorted by method, then by conditions. What failed is said below.
     """
-    for task in sorted({row.task for row in table}):
-        of_task = sorted(
-            (row for row in table if row.task == task and row.status == "ok"),
-            key=lambda row: order(row.method, row.conditions),
-        )
-        strategies = list(dict.fromkeys(row.strategy for row in of_task))
-        found: dict[str, dict[str, list[Row]]] = {}
-        names = labels([(row.method, row.conditions) for row in of_task])
-        for row, name in zip(of_task, names, strict=True):
-            found.setdefault(name, {}).setdefault(row.strategy, []).append(row)
-        lines = [
-            [
-                name,
-                *(accuracy_text([row.accuracy for row in by_strategy.get(each, [])]) or "-" for each in strategies),
-                str(max(len(rows) for rows in by_strategy.values())),
-            ]
-            for name, by_strategy in found.items()
-        ]
+    tasks = sorted({row.task for row in table})
+    strategies = list(dict.fromkeys(row.strategy for row in table if row.status == "ok"))
+    header = ["method", *strategies, "seeds"]
+    lines = {task: _accuracies([row for row in table if row.task == task], strategies) for task in tasks}
+    if form in ("json", "csv"):
+        every = [[task, *line] for task in tasks for line in lines[task]]
+        render_plain("", ["task", *header], every, form, console)
+        return
+    for number, task in enumerate(tasks):
+        failed = {row.cell: row for row in table if row.task == task and row.status != "ok"}
+        notes = [f"{row.method} seed {row.seed}: {row.status}" for row in failed.values()]
+        console.file.write("\n" if number else "")
         title = f"{task}: test accuracy of the last epoch in %, mean and 95 % interval over seeds"
-        render_plain(title, ["method", *strategies, "seeds"], lines, form, console)
+        _print(console, form, title, header, lines[task], notes)
+
+
+def _accuracies(table: Sequence[Row], strategies: Sequence[str]) -> list[list[str]]:
+    """A line per method and conditions of one task, the last column with the number of seeds."""
+    good = sorted((row for row in table if row.status == "ok"), key=lambda row: order(row.method, row.conditions))
+    found: dict[str, dict[str, list[Row]]] = {}
+    for row, name in zip(good, labels([(row.method, row.conditions) for row in good]), strict=True):
+        found.setdefault(name, {}).setdefault(row.strategy, []).append(row)
+    return [
+        [
+            name,
+            *(accuracy_text([row.accuracy for row in by_strategy.get(each, [])]) or "-" for each in strategies),
+            str(max(len(rows) for rows in by_strategy.values())),
+        ]
+        for name, by_strategy in found.items()
+    ]
 
 
 def accuracy_text(values: Sequence[float | None]) -> str:

@@ -69,7 +69,7 @@ def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
     without += [(part.cell, "unreadable", part.reason) for part in found.unreadable if part.cell is not None]
     for cell, status, problem in without:
         table += [_empty(cell, strategy, status, problem) for strategy in _strategies(cell.method)]
-    return sorted(table, key=lambda row: (row.task, row.method, row.seed, row.cell))
+    return sorted(table, key=lambda row: (row.task, row.method, row.seed, order(row.method, row.conditions), row.cell))
 
 
 def _verdict(row: Row, checks: Sequence[Check]) -> str:
@@ -161,7 +161,7 @@ def order(method: str, conditions: dict[str, Any]) -> tuple[Any, ...]:
     def sortable(value: Any) -> tuple[int, float, str]:
         return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
 
-    return method, [sortable(value) for _, value in sorted(conditions.items())]
+    return method, [(key, sortable(value)) for key, value in sorted(conditions.items())]
 
 
 def labels(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:

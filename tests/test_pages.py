@@ -30,6 +30,17 @@ def test_the_readme_begins_with_a_table_and_a_picture():
     assert text.index("![") < text.index("<!-- table")
 
 
+def test_a_page_has_tables_of_all_figures_and_of_accuracies_alone(tmp_path):
+    page = tmp_path / "page.md"
+    marks = [f"<!-- {kind}: results/quick -->\n<!-- end of table -->\n" for kind in ("table", "accuracies")]
+    page.write_text("and\n".join(marks))
+    assert pages.fill(page, ROOT) == 2
+    first, second = page.read_text().split("\nand\n")
+    assert "peak live MiB" in first
+    assert "peak live MiB" not in second
+    assert "| method | last |" in second
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -30,7 +30,7 @@ from asge.gating import groups_without_decay
 from asge.learner import Classifiers
 from asge.network import ASGENetwork
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Examination, TaskShape, TrainingBudget
 from baselines.conditional.bas import Share, Weight
 from baselines.conditional.batch_shaping import Reduction, gate_losses
 from baselines.conditional.gates import ChannelGate, gate_macs
@@ -168,6 +168,18 @@ class GatedASGELearner:
         """Every layer's own logits, (B, N) each."""
         self.network.eval()
         return strategies.layer_logits(self.network, images.contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def layer_goodness(self, images: Tensor) -> list[Tensor]:
+        """Mean of Y_l squared, over images, channels and space, of every layer."""
+        self.network.eval()
+        y_by_layer = self.network.activations(images.contiguous(memory_format=torch.channels_last))
+        return [y.square().mean() for y in y_by_layer]
+
+    def examine(self, images: Tensor) -> Examination:
+        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, in one walk."""
+        self.network.eval()
+        return strategies.examine(self.network, images.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
     def executed_layers(self, images: Tensor) -> Tensor:

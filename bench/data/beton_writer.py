@@ -12,6 +12,7 @@ import os
 import re
 import selectors
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -189,7 +190,8 @@ def _end_with_parent() -> None:
         os.read(0, 1)
         os.killpg(0, signal.SIGTERM)
 
-    threading.Thread(target=wait, daemon=True).start()
+    if stat.S_ISFIFO(os.fstat(0).st_mode):  # else nobody holds its other end
+        threading.Thread(target=wait, daemon=True).start()
 
 
 class _Count:

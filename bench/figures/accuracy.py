@@ -39,7 +39,7 @@ def by_seed(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def seeds_by_line(runs: Runs) -> dict[tuple[str, str], list[float]]:
-    """Test accuracies by name and strategy, in the order of method, strategy, and settings."""
+    """Test accuracies by name and strategy, in the order of method, strategy, and conditions."""
 
     def place_of(line: tuple[str, Record, int]) -> Any:
         _, record, place = line

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from bench.figures.drawing import Runs
-from bench.rows import conditions_of
+from bench.rows import conditions_of, labels
 
 FEWEST = 3
 """Lengths that a line is laid through."""
@@ -28,27 +28,29 @@ def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """Test error after the last epoch against the minutes of training, of whole schedules of several lengths.
 
     Both axes are logarithmic. The dashed line is error that falls as a power of time, to a floor, if that fits
-    better; it goes on to ten times the longest training.
+    better; it goes on to ten times the longest training. There is none where error does not fall.
     """
     lines = {key: points for key, points in points_by_line(runs).items() if len(points) >= FEWEST}
     if not lines:
         return None
-    palette = dict(zip(lines, sns.color_palette("colorblind", len(lines)), strict=True))
+    names = labels([(method, json.loads(conditions)) for method, _, conditions in lines])
+    colors = sns.color_palette("colorblind", len(lines))
     figure, axes = plt.subplots(figsize=(8, 5))
-    for (method, strategy, conditions), points in lines.items():
-        color = palette[method, strategy, conditions]
+    for ((_, strategy, _), points), label, color in zip(lines.items(), names, colors, strict=True):
         minutes, errors = zip(*points, strict=True)
+        name = f"{label} / {strategy}: {100 - errors[-1]:.1f} %"
+        if not falls(minutes, errors):
+            axes.plot(minutes, errors, "o", color=color, label=name)
+            continue
         further = np.geomspace(minutes[0], minutes[-1] * FURTHER, PARTS)
         reached = power_law(minutes, errors, further)
-        name = f"{method} / {strategy}: {100 - errors[-1]:.1f} %, at ten times {100 - reached[-1]:.1f} %"
-        axes.plot(minutes, errors, "o", color=color, label=name)
+        axes.plot(minutes, errors, "o", color=color, label=f"{name}, at ten times {100 - reached[-1]:.1f} %")
         axes.plot(further, reached, "--", color=color)
     axes.set(xscale="log", yscale="log", xlabel="training time (minutes)", ylabel="test error (%)")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.xaxis.set_major_formatter("{x:g}")
-    lengths = sorted({record.cell.epochs for _, record in runs})
-    axes.set_title(f"Error by length of training: {runs[0][1].cell.task}, {', '.join(map(str, lengths))} epochs")
+    axes.set_title(f"Error by length of training: {runs[0][1].cell.task}")
     axes.legend()
     sns.move_legend(axes, "upper left", bbox_to_anchor=(0, -0.15), frameon=False, title="accuracy after the longest")
     return figure
@@ -72,6 +74,13 @@ def points_by_line(runs: Runs) -> dict[tuple[str, str, str], list[tuple[float, f
         ]
         for key, by_epochs in values.items()
     }
+
+
+def falls(minutes: Sequence[float], errors: Sequence[float]) -> bool:
+    """Whether points have a power law that falls: all errors above 0, times that differ, less error with more time."""
+    if min(errors) <= 0 or len(set(minutes)) < FEWEST:
+        return False
+    return bool(np.polyfit(np.log(minutes), np.log(errors), 1)[0] < 0)
 
 
 def power_law(minutes: Sequence[float], errors: Sequence[float], at: ArrayLike) -> NDArray[np.float64]:

@@ -37,22 +37,21 @@ DIED = "its worker died"
 
 
 def storage(where: str | None) -> tuple[BaseStorage, Path]:
-    """A journal file, or whatever Optuna has a URL for; and a lock file for those who ask for trials.
+    """A journal file, or whatever Optuna has a URL for; and a lock file for those who make a study or ask for trials.
 
     Raises:
         UserError: if it cannot be opened.
     """
     if where is not None and "://" in where:
+        lock = Path.home() / ".cache" / "local-learning-bench" / "studies.lock"
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _held(lock):  # it may have to make the tables first
                 warnings.simplefilter("ignore")  # Optuna calls its heartbeat experimental
-                # No pool: a trial may take hours, and a server ends connections that do nothing.
-                options = {"connect_args": _timeout(where), "poolclass": NullPool}
-                opened = RDBStorage(where, engine_kwargs=options)
+                opened = RDBStorage(_with_driver(where), engine_kwargs=_engine(where))
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"storage {_without_password(where)!r} does not answer: {reason}") from error
-        return opened, Path.home() / ".cache" / "local-learning-bench" / "studies.lock"
+        return opened, lock
     file = DEFAULT_FILE if where is None else Path(where)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +62,18 @@ def storage(where: str | None) -> tuple[BaseStorage, Path]:
         raise UserError(f"storage {str(file)!r} is not a journal of studies: {error}") from error
 
 
-def _timeout(url: str) -> dict[str, Any]:
-    return {"connect_timeout": 5} if url.startswith("postgres") else {}
+def _with_driver(url: str) -> str:
+    """PostgreSQL's driver is the one that this project names, whatever SQLAlchemy's own choice is."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1) if url.startswith("postgresql://") else url
+
+
+def _engine(url: str) -> dict[str, Any]:
+    """How to connect: a server is given five seconds, and no connection is kept.
+
+    A trial may take hours, and servers end connections that do nothing.
+    """
+    timeout = {"connect_args": {"connect_timeout": 5}} if url.startswith("postgresql") else {}
+    return timeout if url.startswith("sqlite") else {**timeout, "poolclass": NullPool}
 
 
 def _without_password(url: str) -> str:
@@ -148,9 +157,9 @@ def opened(
         found = optuna.create_study(
             study_name=name, storage=kept, pruner=ended_by, directions=directions, load_if_exists=True
         )
-        if not found.user_attrs:
-            for key, value in what.items():
-                found.set_user_attr(key, value)
+        if not found.get_trials(deepcopy=False):  # a new one, or one whose maker was killed
+            for key in what.keys() - found.user_attrs.keys():
+                found.set_user_attr(key, what[key])
     known = found.user_attrs
     for key, value in what.items():
         if known.get(key) != value:

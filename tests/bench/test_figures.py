@@ -103,3 +103,19 @@ def test_points_by_length_are_means_over_seeds_of_what_differs_in_epochs_only():
     assert [error for _, error in first] == [37.0, 30.0]
     assert [minutes for minutes, _ in first] == pytest.approx([4 / 60, 18 / 60])
     assert [error for _, error in other] == [99.0]
+
+
+def test_points_that_do_not_fall_have_no_line_and_settings_have_names():
+    assert lengths.falls([1.0, 2.0, 3.0], [9.0, 8.0, 7.0])
+    assert not lengths.falls([1.0, 2.0, 3.0], [7.0, 8.0, 9.0])
+    assert not lengths.falls([1.0, 2.0, 3.0], [2.0, 1.0, 0.0])
+    assert not lengths.falls([1.0, 1.0, 3.0], [9.0, 8.0, 7.0])
+    runs = [
+        ("", record(epochs=n, settings={"alpha": alpha}, accuracies={"last": 80.0 + sign * n}))
+        for n in (1, 2, 3)
+        for alpha, sign in ((0.5, 1), (2.0, -1))
+    ]
+    [axes] = lengths.against_length(runs, {}).axes
+    told = [text.get_text() for text in axes.get_legend().texts]
+    assert told[0].startswith("asge alpha=0.5 / last: 83.0 %, at ten times ")
+    assert told[1] == "asge alpha=2.0 / last: 77.0 %"

@@ -170,11 +170,23 @@ def test_accuracies_alone_are_a_line_per_setting_in_their_order():
     ]
     records.append(record("backprop", accuracies={"logits": 93.0}))
     records.append(record("cwc", status="diverged"))
-    out = io.StringIO()
-    report.render_accuracies(rows.make(Found(records)), "csv", Console(file=out))
-    assert list(csv.reader(io.StringIO(out.getvalue()))) == [
-        ["method", "last", "best", "logits", "seeds"],
-        ["asge alpha=2.0", "83.00 ±12.71", "90.00 ±0.00", "-", "2"],
-        ["asge alpha=10.0", "91.00 ±12.71", "90.00 ±0.00", "-", "2"],
-        ["backprop", "-", "-", "93.00", "1"],
+    records.append(record("backprop", task="digits", accuracies={"logits": 99.0}))
+    table = rows.make(Found(records))
+
+    def render(form):
+        out = io.StringIO()
+        report.render_accuracies(table, form, Console(file=out))
+        return out.getvalue()
+
+    assert list(csv.reader(io.StringIO(render("csv")))) == [
+        ["task", "method", "logits", "last", "best", "seeds"],
+        ["digits", "backprop", "99.00", "-", "-", "1"],
+        ["fashion-mnist", "asge alpha=2.0", "-", "83.00 ±12.71", "90.00 ±0.00", "2"],
+        ["fashion-mnist", "asge alpha=10.0", "-", "91.00 ±12.71", "90.00 ±0.00", "2"],
+        ["fashion-mnist", "backprop", "93.00", "-", "-", "1"],
     ]
+    assert [line["method"] for line in json.loads(render("json"))][-1] == "backprop"
+    for form in ("markdown", "rich"):
+        text = render(form)
+        assert "cwc seed 0: diverged" in text
+    assert "\n\n**fashion-mnist" in render("markdown")

@@ -54,6 +54,17 @@ def test_a_dilated_network_keeps_maps_an_eighth_of_the_image(gating):
     assert sides == {1, 2, 4}
 
 
+def test_a_batch_that_executes_everything():
+    network = make(gating="blocks").eval()
+    for module in network.modules():
+        if isinstance(module, BlockGate):
+            module.head.bias.data = torch.tensor([-1e3, 1e3])
+    with torch.no_grad():
+        outcome = network(images())
+        assert outcome.executed.min() == 1
+        torch.testing.assert_close(outcome.logits, network(images(), skip=False).logits)
+
+
 def test_a_batch_that_executes_nothing_and_one_that_opens_nothing():
     for gating in ("blocks", "channels"):
         network = make(gating=gating).eval()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 PATIENCE = 30.0
 """Seconds after which a server that does not answer is given up."""
+MOST = 300.0
+"""Seconds for one command, such as an installation."""
 
 
 class CannotStartError(Exception):
@@ -32,8 +35,7 @@ def server():
     try:
         (folder / "password").write_text(password)
         if user:
-            for path in (folder, folder / "password"):
-                shutil.chown(path, user)
+            _give_to(user, folder, folder / "password")
         _run(
             programs / "initdb", "-D", folder / "data", "-U", "bench", "-A", "scram-sha-256", "-N",
             "--pwfile", folder / "password", user=user,
@@ -71,7 +73,19 @@ def _programs():
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     folders = [folder for place in PLACES for folder in Path("/").glob(place[1:]) if (folder / "initdb").exists()]
-    return max(folders, default=None)
+    return max(folders, key=_version, default=None)
+
+
+def _version(folder):
+    return [int(number) for number in re.findall(r"\d+", str(folder))]
+
+
+def _give_to(user, *paths):
+    try:
+        for path in paths:
+            shutil.chown(path, user)
+    except LookupError:
+        raise CannotStartError(f"there is no user {user!r}, and PostgreSQL does not run as root") from None
 
 
 def _installed():
@@ -86,10 +100,13 @@ def _installed():
 
 def _run(*command, user=None):
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, env=environment, cwd="/",
-        **_as(user),
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, check=False, env=environment, cwd="/",
+            timeout=MOST, **_as(user),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise CannotStartError(f"{Path(command[0]).name} did not end within {MOST:.0f} seconds") from None
     if done.returncode != 0:
         raise CannotStartError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-300:]}")
 

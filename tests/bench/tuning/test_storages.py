@@ -1,5 +1,6 @@
 """Studies in a journal file and in PostgreSQL: several processes on one, and processes that are killed."""
 
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -8,8 +9,12 @@ from pathlib import Path
 import made_up
 import postgresql
 import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
 
 from bench.tuning import study as studies
+
+pytestmark = pytest.mark.timeout(900)  # it may have to install PostgreSQL
 
 TUNE = [sys.executable, str(Path(made_up.__file__)), "asge", "digits", "--set", "asge.plan=tiny", "--epochs", "2"]
 TUNE += ["--study", "study", "--promising", "0", "--pruner", "none", "--no-plots", "--out", "runs"]
@@ -25,22 +30,33 @@ def database():
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def start(kept, tmp_path):
+    """Starts `bench tune` on the storage; whatever of it is left at the end is killed."""
+    with contextlib.ExitStack() as started:
+
+        def run(trials, **variables):
+            command = [*TUNE, "--trials", str(trials), "--storage", kept]
+            environment = {"PYTHONPATH": PATHS, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **variables}
+            process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield run
+
+
 @pytest.fixture(params=["journal", "postgresql"])
 def kept(request, tmp_path):
     """What --storage is given; empty."""
     if request.param == "journal":
         return str(tmp_path / "studies.journal")
     url = request.getfixturevalue("database")
-    opened, _ = studies.storage(url)
-    for study in opened.get_all_studies():
-        opened.delete_study(study._study_id)
+    engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sqlalchemy.text("CREATE SCHEMA public"))
     return url
-
-
-def start(kept, tmp_path, trials, **variables):
-    command = [*TUNE, "--trials", str(trials), "--storage", kept]
-    environment = {"PYTHONPATH": PATHS, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **variables}
-    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def finish(process):
@@ -53,27 +69,26 @@ def trials(kept):
     return studies.loaded("study", studies.storage(kept)[0]).trials
 
 
-def test_a_study_whose_process_is_killed_goes_on_with_the_same_command(kept, tmp_path):
-    killed = start(kept, tmp_path, 10, HANGS_AFTER="4")
-    with killed.stderr as said:
-        for _ in itertools.islice((line for line in said if line == "cell begins\n"), 5):
-            pass
-        killed.kill()
+def test_a_study_whose_process_is_killed_goes_on_with_the_same_command(kept, start):
+    killed = start(10, HANGS_AFTER="4")
+    for _ in itertools.islice((line for line in killed.stderr if line == "cell begins\n"), 5):
+        pass
+    killed.kill()
     killed.wait()
     assert [trial.state.name for trial in trials(kept)] == ["COMPLETE"] * 4 + ["RUNNING"]
 
-    finish(start(kept, tmp_path, 10))
+    finish(start(10))
     states = [trial.state.name for trial in trials(kept)]
     assert states == ["COMPLETE"] * 4 + ["FAIL"] + ["COMPLETE"] * 6
     dead, again = trials(kept)[4:6]
     assert dead.user_attrs["reason"] == studies.DIED
     assert again.user_attrs["settings"] == dead.params
 
-    assert "trial" not in finish(start(kept, tmp_path, 10))  # there is nothing left to do
+    assert "trial" not in finish(start(10))  # there is nothing left to do
 
 
-def test_two_processes_lose_no_trial_and_make_none_twice(kept, tmp_path):
-    both = [start(kept, tmp_path, 8) for _ in range(2)]
+def test_two_processes_lose_no_trial_and_make_none_twice(kept, start):
+    both = [start(8) for _ in range(2)]
     said = [finish(process) for process in both]
     found = trials(kept)
     assert [trial.state.name for trial in found] == ["COMPLETE"] * 8

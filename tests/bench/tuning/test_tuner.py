@@ -168,6 +168,21 @@ def test_a_study_of_something_else_is_refused(tmp_path, changes, message):
         start(tmp_path, replace(PLAN, **changes))
 
 
+def test_a_study_whose_maker_was_killed_is_made_whole(tmp_path):
+    kept, _ = studies.storage(str(tmp_path / "studies.journal"))
+    half = optuna.create_study(study_name="study", storage=kept, direction="maximize")
+    half.set_user_attr("method", "asge")
+    assert start(tmp_path).user_attrs.items() >= PLAN.identity().items()
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes"])
+def test_every_sampler_draws_from_the_space_and_the_same_again(tmp_path, sampler):
+    plan = replace(PLAN, sampler=sampler, promising=0)
+    first, again = (drawn(start(tmp_path / name, plan)) for name in "ab")
+    assert first == again
+    assert all(0 <= settings["alpha"] <= 2 and settings["reduction"] in ("mean", "sum") for settings in first)
+
+
 def test_storages_that_do_not_answer():
     with pytest.raises(UserError, match=r"storage 'postgresql://me:\*\*\*@127.0.0.1:9/none' does not answer: "):
         studies.storage("postgresql://me:secret@127.0.0.1:9/none")
