@@ -60,7 +60,7 @@ class ASGESettings:
     projection: Annotated[Projection, Choice(("signs", "gaussian"))] = "signs"
     scale: Annotated[float, Gt(0), Range(0.25, 16, log=True)] = 1.0
     pooling: Pooling = "rms"
-    affine: Annotated[bool, Choice((False, True))] = False
+    affine: Annotated[bool, Choice((False, True))] = True
     gating: Annotated[Gating, Neutral] = "none"
     gating_where: Annotated[Where, Neutral] = "every"
     gate_activation: Annotated[Gate, Neutral] = "tanh"

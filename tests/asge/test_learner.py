@@ -83,7 +83,7 @@ def test_best_layer_is_the_most_accurate_on_the_batches_it_is_given():
 def test_a_step_costs_twice_the_forward_convolutions():
     from bench.measure import flops
 
-    learner = make(learning_rate=0.1)
+    learner = make(learning_rate=0.1, affine=False)
     images, labels = batch()
     forward = 2 * 16 * 9 * (64 * 6 + 16 * 8 * 6 + 16 * 12 * 8)
     projections = sum(2 * 16 * block.weight.numel() for block in learner.network.blocks)
