@@ -78,7 +78,7 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -
     """The same as ``autograd_step``, without autograd."""
     gated: Tensor | None = None
     if block.unit.gate is None:
-        y = block.activate(x)
+        y = _activate(block, x)
     else:
         with torch.enable_grad():  # a gate may be any module; the convolution after it is not differentiated here
             gated = block.prepare(x)
@@ -98,6 +98,19 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -
     else:
         _set_gradients_through_gate(block, gated, y)
     return Outcome(loss, features, next_input)
+
+
+def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
+    """``block.activate``, without gamma X + beta as a map of its own: Conv(gamma X) + Conv(beta), by linearity.
+
+    The second is the same for all images, but not for all pixels: there is no beta beyond the border.
+    """
+    if block.gamma is None or block.beta is None:
+        return block.activate(x)
+    conv = block.unit.conv
+    windows = {"stride": conv.stride[0], "padding": int(conv.padding[0])}
+    of_beta = F.conv2d(block.beta.expand(x.shape[1:])[None], conv.weight, conv.bias, **windows)
+    return F.conv2d(x, conv.weight * block.gamma, None, **windows).add_(of_beta).relu_()
 
 
 def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor | None, Tensor]:

@@ -16,7 +16,8 @@ CLASSIFIERS = 2 * (8 * 3 + 3)
 def learner():
     task = SimpleNamespace(shape=(1, 8, 8), classes=3)
     budget = SimpleNamespace(epochs=1, steps_per_epoch=10)
-    return ASGELearner(task, ASGESettings(plan=PLAN, affine=False), budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+    made = ASGESettings(plan=PLAN, affine=False)
+    return ASGELearner(task, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
 
 
 def test_training_figures_by_hand(learner):
