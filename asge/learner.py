@@ -172,12 +172,15 @@ class ASGELearner:
         Returns:
             Detached scalar losses of what is trained: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
         """
-        x = images.contiguous(memory_format=torch.channels_last)
         if not self._along and self._epoch >= self._block_epochs:
             with torch.no_grad():
+                x = images.contiguous(memory_format=torch.channels_last)
                 features = [strategies.pooled(y) for y in self.network.activations(x)]
             return self._classifiers.train_step(features, labels)
-        outcome = self._stage.train_step(x, labels, propagate=False, on_layer=self.on_layer)
+        # The copy has no name here: it is gone when the second block runs.
+        outcome = self._stage.train_step(
+            images.contiguous(memory_format=torch.channels_last), labels, propagate=False, on_layer=self.on_layer
+        )
         losses = {f"layer{number}": loss for number, loss in enumerate(outcome.losses, start=1)}
         return losses | (self._classifiers.train_step(outcome.features, labels) if self._along else {})
 
