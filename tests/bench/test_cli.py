@@ -14,8 +14,15 @@ from command_line import accuracies, assert_one_sentence, run_mine, start_mine
 from bench import cli
 from bench.figures import FIGURES
 
-OF_GATES = {"layer-values", "accuracy-against-work", "time-against-work", "execution-by-layer", "gates"}
-"""Figures for which records of ungated networks have no data."""
+ELSEWHERE = {
+    "layer-values",
+    "accuracy-against-work",
+    "time-against-work",
+    "execution-by-layer",
+    "gates",
+    "error-by-length",
+}
+"""Figures of gated networks, and of trainings of several lengths."""
 
 
 @pytest.mark.timeout(300)
@@ -29,7 +36,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
     may_be_null = {"published", "gap", "energy_joules", "executed_macs"}
     assert {key for row in rows for key, value in row.items() if value is None} <= may_be_null
     drawn = {path.stem for path in bench.folder.glob("results/runs/figures/mine/*.png")}
-    assert drawn == {f"digits-{name}" for name in FIGURES if name not in OF_GATES}
+    assert drawn == {f"digits-{name}" for name in FIGURES if name not in ELSEWHERE}
 
     again = run_mine(bench)
     assert "finished before" in again.stderr
@@ -85,7 +92,7 @@ def test_a_run_its_table_its_figures_its_references_and_its_check(bench):
 
     plotted = bench("plot", "results/runs", "--out", "drawn")
     assert plotted.returncode == 0
-    assert len(plotted.stdout.splitlines()) == len(FIGURES) - len(OF_GATES)
+    assert len(plotted.stdout.splitlines()) == len(FIGURES) - len(ELSEWHERE)
 
 
 @pytest.mark.timeout(300)
