@@ -196,11 +196,9 @@ class ASGELearner:
         """Every layer's own logits, (B, N) each."""
         return strategies.layer_logits(self.network, images.contiguous(memory_format=torch.channels_last))
 
-    @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
         """Mean of Y_l squared, over images, channels and space, of every layer."""
-        y_by_layer = self.network.activations(images.contiguous(memory_format=torch.channels_last))
-        return [y.square().mean() for y in y_by_layer]
+        return strategies.layer_goodness(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def examine(self, images: Tensor) -> Examination:
         """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, in one walk."""

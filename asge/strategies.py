@@ -62,13 +62,19 @@ def layer_logits(network: ASGENetwork, images: Tensor) -> list[Tensor]:
 
 
 @torch.no_grad()
+def layer_goodness(network: ASGENetwork, images: Tensor) -> list[Tensor]:
+    """Mean of Y_l squared, over images, channels and space, of every layer: scalars."""
+    return [_mean_square(y) for y in network.activations(images)]
+
+
+@torch.no_grad()
 def examine(network: ASGENetwork, images: Tensor) -> Examination:
     """Logits of all strategies and layers, and the mean of Y_l squared, in one walk through the blocks."""
     by_layer, features, goodness = [], [], []
     for block, y in zip(network.blocks, network.activations(images), strict=True):
         by_layer.append(block.local_logits(y))
         features.append(pooled(y))
-        goodness.append(y.square().mean())
+        goodness.append(_mean_square(y))
     by_strategy = {
         "last": last_logits(network, features),
         "fusion": fusion_logits(network, features),
@@ -102,6 +108,10 @@ def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:
     else:
         classifier: nn.Linear = getattr(network, strategy)
         yield from classifier.parameters()
+
+
+def _mean_square(y: Tensor) -> Tensor:
+    return y.square().mean()
 
 
 def _final_activation(network: ASGENetwork, images: Tensor, depth: int) -> Tensor:
