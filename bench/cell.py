@@ -230,15 +230,14 @@ def _test(
     Leaves the learner in whichever state was tested last.
     """
     history.inputs["test"] = loader.digest
-    last = evaluation.accuracies(evaluation.strategy_predictors(learner), loader, progress)
+    last = evaluation.accuracies(learner, learner.strategies, loader, progress)
     images, _ = training.cached_batch(loader)
     probed = {strategy: probe.prediction(learner, strategy, images, _beat(progress)) for strategy in learner.strategies}
     best = dict(last)
     for strategy, epoch in history.best_epoch.items():
         if epoch != len(history.epochs):
             learner.load_state_dict(training.load_state(training.best_file(folder, strategy), device))
-            predictor = evaluation.strategy_predictors(learner)[strategy]
-            best[strategy] = evaluation.accuracies({strategy: predictor}, loader, progress)[strategy]
+            best |= evaluation.accuracies(learner, [strategy], loader, progress)
     return [
         StrategyRecord(
             strategy=strategy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,26 +57,15 @@ def evaluate(learner: Learner, loader: Loader, progress: Progress) -> Evaluation
 
 
 @torch.no_grad()
-def accuracies(
-    predictors: dict[str, Callable[[Tensor], Tensor]], loader: Loader, progress: Progress
-) -> dict[str, float]:
-    """Accuracy in per cent over all of a loader's samples, by predictor (images -> logits (B, N))."""
-    correct = dict.fromkeys(predictors, 0)
+def accuracies(learner: Learner, strategies: Iterable[str], loader: Loader, progress: Progress) -> dict[str, float]:
+    """Accuracy in per cent over all of a loader's samples, by strategy: each predicts as it would alone."""
+    correct = dict.fromkeys(strategies, 0)
     beat = _Beat(progress)
     for images, labels in loader.epoch(0):
-        for name, predictor in predictors.items():
-            correct[name] += _hits(predictor(images), labels)
+        for strategy in correct:
+            correct[strategy] += _hits(learner.predict(images, strategy), labels)
         beat()
-    return {name: 100 * count / loader.samples for name, count in correct.items()}
-
-
-def strategy_predictors(learner: Learner) -> dict[str, Callable[[Tensor], Tensor]]:
-    """A predictor for each of a learner's strategies."""
-
-    def predictor(strategy: str) -> Callable[[Tensor], Tensor]:
-        return lambda images: learner.predict(images, strategy)
-
-    return {strategy: predictor(strategy) for strategy in learner.strategies}
+    return {strategy: 100 * count / loader.samples for strategy, count in correct.items()}
 
 
 def _examined(learner: Learner, images: Tensor) -> Examination:
