@@ -7,6 +7,7 @@ parameters      what the network is made of (see ``bench.measure.probe``)
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class PeakMemory:
     """
 
     def __init__(self, device: torch.device) -> None:
+        gc.collect()  # or the segment would be credited with garbage that ends in it
         self._device = device
         self._before = 0 if device.type == "cuda" else _status_bytes("VmRSS")
         self._known = True

@@ -1,6 +1,8 @@
 import os
+import subprocess
+import sys
+import weakref
 
-import pytest
 import torch
 import torch.nn.functional as F
 
@@ -68,18 +70,40 @@ def test_storage_of_views_counts_once():
     assert storage_bytes([a, torch.zeros(256)]) == 2048
 
 
-def test_peak_resident_size_sees_what_was_used_and_freed():
-    peak = PeakMemory(torch.device("cpu"))
-    block = torch.ones(64 * 2**20 // 4)
-    del block
-    assert 60 * 2**20 < peak.peak() < 200 * 2**20
-    assert peak.reserved() is None
+USE_AND_FREE = """
+import torch
+from bench.measure.memory import PeakMemory
+early = torch.ones({early} * 2**20 // 4)
+del early
+peak = PeakMemory(torch.device("cpu"))
+late = torch.ones({late} * 2**20 // 4)
+del late
+print(peak.peak(), peak.reserved())
+"""
 
 
-@pytest.mark.skipif(
-    not os.access("/proc/self/clear_refs", os.W_OK), reason="this system does not let one reset the peak"
-)
-def test_peak_resident_size_does_not_see_what_came_before():
-    block = torch.ones(64 * 2**20 // 4)
-    del block
-    assert PeakMemory(torch.device("cpu")).peak() < 32 * 2**20
+def printed_peak(early: int, late: int) -> tuple[str, str]:
+    """Of a process of its own, which has nothing else to give back meanwhile."""
+    program = USE_AND_FREE.format(early=early, late=late)
+    peak, reserved = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    return peak, reserved
+
+
+def test_peak_resident_size_sees_what_was_used_and_freed_and_not_what_came_before():
+    peak, reserved = printed_peak(early=128, late=64)
+    assert reserved == "None"
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        assert peak == "None"
+    else:
+        assert 60 * 2**20 < int(peak) < 96 * 2**20
+
+
+def test_garbage_is_collected_before_the_segment_so_that_its_end_does_not_hide_what_is_used():
+    cycle: list[object] = [torch.ones(64 * 2**20 // 4)]
+    cycle.append(cycle)
+    alive = weakref.ref(cycle[0])
+    del cycle
+    PeakMemory(torch.device("cpu"))
+    assert alive() is None
