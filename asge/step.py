@@ -24,6 +24,7 @@ Shapes: B images, C channels, H x W pixels, P patches per side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,14 +104,19 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -
 def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
     """``block.activate``, without gamma X + beta as a map of its own: Conv(gamma X) + Conv(beta), by linearity.
 
-    The second is the same for all images, but not for all pixels: there is no beta beyond the border.
+    The second is the same for all images, but not for all pixels: there is no beta beyond the border. With V the sum
+    over input channels of W beta, for each place in the kernel, it is the sum of V over the places within the map.
     """
     if block.gamma is None or block.beta is None:
         return block.activate(x)
     conv = block.unit.conv
-    windows = {"stride": conv.stride[0], "padding": int(conv.padding[0])}
-    of_beta = F.conv2d(block.beta.expand(x.shape[1:])[None], conv.weight, conv.bias, **windows)
-    return F.conv2d(x, conv.weight * block.gamma, None, **windows).add_(of_beta).relu_()
+    z: Tensor = conv._conv_forward(x, conv.weight * block.gamma, None)  # noqa: SLF001 -- its own forward, other weights
+    v = (_by_input(conv.weight) @ block.beta.flatten()).view(conv.out_channels, -1)
+    of_beta = (v @ _within(conv, x.shape[2:], z.shape[2:], v)).view(z.shape[1:])
+    if conv.bias is not None:
+        of_beta += conv.bias[:, None, None]
+    of_beta = of_beta[None].contiguous(memory_format=torch.channels_last)
+    return z.add_(of_beta).relu_()
 
 
 def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor | None, Tensor]:
@@ -171,10 +177,12 @@ def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
     conv = block.unit.conv
     _, by_weight, by_bias = _convolution_backward(conv, x, gradient, of_input=False)
     if block.gamma is not None and block.beta is not None:
-        inside = _sums_inside(gradient, conv, (x.shape[2], x.shape[3]))[:, None]
-        _assign(block.gamma, (conv.weight * by_weight).sum((0, 2, 3)))
-        _assign(block.beta, (conv.weight * inside).sum((0, 2, 3)))
-        by_weight = torch.addcmul(block.beta * inside, block.gamma, by_weight.to(block.gamma.dtype))
+        by_weight = by_weight.to(conv.weight).contiguous(memory_format=torch.channels_last)
+        weight, from_x = _by_input(conv.weight), _by_input(by_weight)  # (C' k k, C)
+        inside = _sums_inside(gradient, conv, x.shape[2:]).flatten()
+        _assign(block.gamma, inside.new_ones(len(weight)) @ (weight * from_x))
+        _assign(block.beta, inside @ weight)
+        from_x.mul_(block.gamma.flatten()).addr_(inside, block.beta.flatten())
     _assign(conv.weight, by_weight)
     _assign(conv.bias, by_bias)
 
@@ -199,22 +207,27 @@ def _convolution_backward(
     return gradients
 
 
-def _sums_inside(gradient: Tensor, conv: nn.Conv2d, size: tuple[int, int]) -> Tensor:
-    """S of an output (B, C, H, W): for each place in the kernel, the sum over pixels that meet the input, (C, k, k)."""
-    total = gradient.sum(0, dtype=conv.weight.dtype)
-    rows, columns = (
-        _meets(side, out, conv, axis).to(total)
-        for axis, (side, out) in enumerate(zip(size, gradient.shape[2:], strict=True))
-    )
-    return rows @ total @ columns.T
+def _by_input(weight: Tensor) -> Tensor:
+    """A kernel (C', C, k, k) as a matrix (C' k k, C): a view if it is laid out channels last."""
+    return weight.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def _meets(side: int, out: int, conv: nn.Conv2d, axis: int) -> Tensor:
-    """(k, out): 1 where the weight at place i of the kernel, at pixel p of the output, lies within the input's side."""
-    place = (
-        torch.arange(out) * conv.stride[axis] - int(conv.padding[axis]) + torch.arange(conv.kernel_size[axis])[:, None]
-    )
-    return ((place >= 0) & (place < side)).float()
+def _sums_inside(gradient: Tensor, conv: nn.Conv2d, size: Sequence[int]) -> Tensor:
+    """S of an output (B, C, H, W): for each place in the kernel, the sum over pixels that meet the input, (C, k k)."""
+    batch, channels, *pixels = gradient.shape
+    by_pixel = gradient.permute(0, 2, 3, 1).flatten(1)  # (B, H W C), a view if channels are last
+    total = (by_pixel.new_ones(batch) @ by_pixel).view(-1, channels).to(conv.weight.dtype)
+    return (_within(conv, size, pixels, total) @ total).T
+
+
+def _within(conv: nn.Conv2d, size: Sequence[int], out: Sequence[int], like: Tensor) -> Tensor:
+    """(k k, H W): 1 where that place in the kernel, at that pixel of the output, lies within the input."""
+    found = []
+    for axis, (side, pixels) in enumerate(zip(size, out, strict=True)):
+        first = torch.arange(pixels) * conv.stride[axis] - int(conv.padding[axis])
+        place = first + torch.arange(conv.kernel_size[axis])[:, None]
+        found.append(((place >= 0) & (place < side)).to(like))
+    return torch.kron(*found)
 
 
 def _assign(parameter: Tensor | None, gradient: Tensor) -> None:

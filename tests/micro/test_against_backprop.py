@@ -19,7 +19,7 @@ from asge import ASGELearner, ASGESettings
 from baselines.backprop import BackpropLearner, BackpropSettings
 from bench.execution.local import KEEP_FREED_MEMORY
 from bench.measure import clock, flops, race
-from bench.measure.memory import live_bytes, storage_bytes, tensors_of
+from bench.measure.memory import PeakMemory, live_bytes, storage_bytes, tensors_of
 
 BATCH = 128
 BUDGET = SimpleNamespace(epochs=10, steps_per_epoch=100)
@@ -30,6 +30,17 @@ NETWORKS = {
     "8 equal blocks": (",".join(8 * ["64"]), (64, 16, 16)),
     "16 equal blocks": (",".join(16 * ["64"]), (64, 16, 16)),
 }
+
+
+COLUMNS = (
+    "step",
+    "images/s",
+    "x fastest backprop",
+    "of matrix multiply",
+    "live MiB",
+    "without weights",
+    "resident MiB",
+)
 
 
 def backprop(task, plan, *, compiled=False, **settings):
@@ -77,6 +88,25 @@ def test_against_backprop(benchmark, network, capfd):
         benchmark.pedantic(subprocess.run, (command,), {"env": environment, "check": True}, rounds=1)
 
 
+def resident_peak(network, name):
+    """Peak resident bytes of the learner's first three steps, its making included: () where it cannot be known.
+
+    In a process of its own: one that others have used before has memory to give that is counted as theirs.
+    """
+    said = subprocess.run([sys.executable, __file__, network, name], check=True, capture_output=True, text=True).stdout
+    return () if said.strip() == "None" else (int(said),)
+
+
+def print_resident_peak(network, name):
+    plan, shape = NETWORKS[network]
+    images, labels = torch.randn(BATCH, *shape), torch.randint(10, (BATCH,))
+    peak = PeakMemory(CPU)
+    learner = CONTESTANTS[name](SimpleNamespace(shape=shape, classes=10), plan)
+    for _ in range(3):
+        learner.train_step(images, labels)
+    print(peak.peak())
+
+
 def main(network):
     plan, shape = NETWORKS[network]
     task = SimpleNamespace(shape=shape, classes=10)
@@ -94,12 +124,13 @@ def main(network):
             )
             memory[name] = live.peak, live.peak - storage_bytes(kept[:-2]) - gradients
     steps = [lambda learner=learner: learner.train_step(images, labels) for learner in learners.values()]
+    resident = {name: resident_peak(network, name) for name in memory}
     run = race.run(steps, CPU, rounds=5)
     names = list(learners)
     fastest = max((i for i, name in enumerate(names) if "backprop" in name), key=run.rate)
     peak_rate = matrix_multiply_rate()
     table = Table(title=f"{network}, {BATCH} x {' x '.join(map(str, shape))}, {torch.get_num_threads()} threads")
-    for column in ("step", "images/s", "x fastest backprop", "of matrix multiply", "live MiB", "without weights"):
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "step" else "right")
     for index, name in enumerate(names):
         work = None if "compiled" in name else flops.count(steps[index])
@@ -108,7 +139,7 @@ def main(network):
             f"{run.rate(index) * BATCH:,.0f}",
             f"{run.ratio(index, fastest)[0]:.2f}",
             "-" if work is None else f"{run.rate(index) * work / peak_rate:.0%}",
-            *(f"{part / 2**20:,.1f}" for part in memory.get(name, ())),
+            *(f"{part / 2**20:,.1f}" for part in (*memory.get(name, ()), *resident.get(name, ()))),
         )
     console = Console(width=120)
     console.print(table)
@@ -119,4 +150,4 @@ def main(network):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    (main if len(sys.argv) == 2 else print_resident_peak)(*sys.argv[1:])
