@@ -19,6 +19,9 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from asge import scaled_convolution
+from asge.scaled_convolution import scaled_conv2d
+
 Mode = Literal["l2", "l1"]
 Gate = Literal["tanh", "sigmoid", "elu"]
 Where = Literal["every", "block"]
@@ -58,14 +61,14 @@ class GatedChannelTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """y: (B, C, ...) -> (B, C, ...), same dtype. Norms and gates are computed in float32 at least."""
-        if x.dim() < 3 or x.shape[1] != len(self.alpha):
-            raise ValueError(f"x must be (B, {len(self.alpha)}, ...) with a space behind, got {tuple(x.shape)}")
         with torch.autocast(x.device.type, enabled=False):
             gates = self.gates(x)
         return x * gates.to(x.dtype).view(*gates.shape, *(1,) * (x.dim() - 2))
 
     def gates(self, x: Tensor) -> Tensor:
         """The factor of every channel, (B, C), float32 or wider."""
+        if x.dim() < 3 or x.shape[1] != len(self.alpha):
+            raise ValueError(f"x must be (B, {len(self.alpha)}, ...) with a space behind, got {tuple(x.shape)}")
         precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         cells = precise.flatten(2)
         if self.mode == "l2":
@@ -91,6 +94,13 @@ class Gated(nn.Sequential):
         super().__init__()
         self.transform = transform
         self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        if isinstance(self.transform, GatedChannelTransform) and scaled_convolution.pays(x, self.convolution):
+            return scaled_conv2d(x, self.transform.gates(x), self.convolution)
+        gated: Tensor = self.convolution(self.transform(x))
+        return gated
 
 
 def add_gct(

@@ -1,0 +1,87 @@
+"""A convolution of scaled channels whose input needs no gradient, such as that of images behind a gate.
+
+    Z_b = Conv(s_b X_b)             s_b: one factor for each channel of image b
+    U_b = dL/dConv(X_b)             weight gradient of image b alone, without its factors
+    dL/dConv = sum_b s_b U_b        dL/ds_b = W . U_b, summed over output channels and kernel
+
+Autograd would go by the gradient of s X, a whole map that nothing else needs; for the three channels of images it is
+what costs oneDNN most in a network's step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+FEW_CHANNELS = 4
+
+
+def pays(x: Tensor, convolution: nn.Conv2d) -> bool:
+    """Whether ``scaled_conv2d`` may take the place of autograd, and is faster: on CPU, for a handful of channels."""
+    return (
+        torch.is_grad_enabled()
+        and not x.requires_grad
+        and x.device.type == "cpu"
+        and x.shape[1] <= FEW_CHANNELS
+        and len(x) > 0
+        and x.dtype == convolution.weight.dtype
+        and convolution.padding_mode == "zeros"
+        and not isinstance(convolution.padding, str)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def scaled_conv2d(x: Tensor, scales: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """``convolution(x * scales[:, :, None, None])``, with gradients of the scales and of what the convolution holds.
+
+    Args:
+        x: (B, C, H, W), to which no gradient passes.
+        scales: (B, C), same dtype.
+        convolution: with padding by zeros.
+
+    Returns:
+        (B, C', H', W').
+    """
+    result: Tensor = _ScaledConvolution.apply(
+        x, scales, convolution.weight, convolution.bias,
+        (convolution.stride, convolution.padding, convolution.dilation, convolution.groups),
+    )  # fmt: skip
+    return result
+
+
+class _ScaledConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scales: Tensor, weight: Tensor, bias: Tensor | None, window: Any) -> Tensor:
+        ctx.save_for_backward(x, scales, weight)
+        ctx.window, ctx.has_bias = window, bias is not None
+        return F.conv2d(x * scales[:, :, None, None], weight, bias, *window)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, Tensor | None, None]:
+        (gradient,) = gradients
+        x, scales, weight = ctx.saved_tensors
+        stride, padding, dilation, groups = ctx.window
+        by_weight, by_scales = torch.zeros_like(weight), []
+        for one, scale, its_gradient in zip(x.split(1), scales, gradient.split(1), strict=True):
+            _, unscaled, _ = torch.ops.aten.convolution_backward(
+                its_gradient, one, weight, None, stride, padding, dilation, False, (0, 0), groups, (False, True, False)
+            )
+            factors = _by_weight(scale, groups, len(weight))
+            by_weight = by_weight + factors * unscaled
+            by_scales.append(_by_channel((weight * unscaled).sum((2, 3)), groups))
+        by_bias = gradient.sum((0, 2, 3)) if ctx.has_bias else None
+        return None, torch.stack(by_scales), by_weight, by_bias, None
+
+
+def _by_weight(scale: Tensor, groups: int, out_channels: int) -> Tensor:
+    """Factors of input channels (C,) for a kernel whose filters see C / groups of them: (C', C / groups, 1, 1)."""
+    return scale.view(groups, -1).repeat_interleave(out_channels // groups, 0)[:, :, None, None]
+
+
+def _by_channel(sums: Tensor, groups: int) -> Tensor:
+    """Sums over each filter's own input channels (C', C / groups), added up by input channel: (C,)."""
+    return sums.view(groups, -1, sums.shape[1]).sum(1).flatten()
