@@ -1,30 +1,25 @@
 """ResNets with gates on blocks (ConvNet-AIG), on channels (batch-shaping, FBS), or without any.
 
-    block:                  x' = ReLU(shortcut(x) + F(x)),  F = BN(W2 ReLU(BN(W1 x)))   basic; a bottleneck has three
-    gate on the block:      x' = ReLU(shortcut(x) + z(x) F(x))                           z 0 or 1 for each image
-    gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                         g for each, by channel, 0 closed
-
-A bottleneck's channel gates are on the output of its 3 x 3 convolution. In evaluation what is closed is not computed:
-a block runs on the images that execute it, and convolutions without the channels that no image of the batch opens. Work
-is counted image by image, gates included. Shapes: B images, C channels, L blocks, N classes.
+What a block computes stands in ``baselines.conditional.block``. In evaluation what is closed is not computed: a block
+runs on the images that execute it, and convolutions without the channels that no image of the batch opens. Work is
+counted image by image, gates included. Shapes: B images, C channels, L blocks, N classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate, gate_macs
+from baselines.conditional.block import Block, Gating, add_and_rectify, convolution
+from baselines.conditional.gates import gate_macs
+from baselines.conditional.skipping import of_executed, residual_of_open
 
-Gating = Literal["none", "blocks", "channels", "saliency"]
 IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 FIRST_BOTTLENECK = 50
-EXPANSION = 4
 
 
 @dataclass(frozen=True)
@@ -98,95 +93,6 @@ class _Run:
     soft: Tensor | None = None
 
 
-class Block(nn.Module):
-    """A residual block and its gates.
-
-    Args:
-        in_channels: C of its input.
-        width: of its inner convolutions.
-        stride: of its 3x3 convolution (the first of a basic block's two).
-        dilation: of its 3x3 convolutions.
-        bottleneck: see ``Architecture``.
-        gating, keep: see ``GatedResNet``.
-        generator: draws first weights and noise.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        stride: int,
-        dilation: int = 1,
-        bottleneck: bool,
-        gating: Gating,
-        keep: float = 1.0,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self.out_channels = width * EXPANSION if bottleneck else width
-        if bottleneck:
-            self.convolutions = [
-                _convolution(in_channels, width, 1, 1, generator),
-                _convolution(width, width, 3, stride, generator, dilation),
-                _convolution(width, self.out_channels, 1, 1, generator),
-            ]
-        else:
-            self.convolutions = [
-                _convolution(in_channels, width, 3, stride, generator, dilation),
-                _convolution(width, width, 3, 1, generator, dilation),
-            ]
-        self.norms = [nn.BatchNorm2d(conv.out_channels) for conv in self.convolutions]
-        self._convolutions, self._norms = nn.ModuleList(self.convolutions), nn.ModuleList(self.norms)
-        self.shortcut: nn.Sequential | None = None
-        if stride > 1 or in_channels != self.out_channels:
-            projection = _convolution(in_channels, self.out_channels, 1, stride, generator)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(self.out_channels))
-        self.block_gate = BlockGate(in_channels, generator=generator) if gating == "blocks" else None
-        self.channel_gate: ChannelGate | SaliencyGate | None = None
-        if gating == "channels":
-            self.channel_gate = ChannelGate(in_channels, width, generator=generator)
-        elif gating == "saliency":
-            self.channel_gate = SaliencyGate(in_channels, width, keep=keep, generator=generator)
-
-    def residual(self, x: Tensor, gates: Tensor | None = None) -> Tensor:
-        """F: (B, C, H, W) -> (B, C', H', W'); channel gates (B, G) close channels before the last convolution."""
-        last = len(self.convolutions) - 1
-        for index, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            if index == last and gates is not None:
-                x = x * gates[:, :, None, None]
-            x = norm(conv(x))
-            if index < last:
-                x = F.relu(x)
-        return x
-
-    def residual_of_open(self, x: Tensor, gates: Tensor, like: Tensor) -> Tensor:
-        """F in evaluation, without the channels that no image opens; of the shape of ``like``."""
-        opened = gates.any(0).nonzero()[:, 0]
-        if len(opened) == 0:
-            nothing: Tensor = self.norms[-1](torch.zeros_like(like))
-            return nothing
-        *before, gated, final = self.convolutions
-        for conv, norm in zip(before, self.norms[: len(before)], strict=True):
-            x = F.relu(norm(conv(x)))
-        norm = self.norms[len(before)]
-        assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
-        windows = {"stride": gated.stride[0], "padding": int(gated.padding[0]), "dilation": gated.dilation[0]}
-        x = F.conv2d(x, gated.weight[opened], None, **windows)
-        x = F.batch_norm(
-            x,
-            norm.running_mean[opened],
-            norm.running_var[opened],
-            norm.weight[opened],
-            norm.bias[opened],
-            eps=norm.eps,
-        )
-        x = F.relu(x) * gates[:, opened][:, :, None, None]
-        x = F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]), dilation=final.dilation[0])
-        out: Tensor = self.norms[-1](x)
-        return out
-
-
 class GatedResNet(nn.Module):
     """A ResNet whose blocks, or their channels, open for each image by itself.
 
@@ -227,7 +133,7 @@ class GatedResNet(nn.Module):
         if targets is not None and len(targets) != count:
             raise ValueError(f"{name} has {count} blocks, got {len(targets)} targets")
         self.large = made.large
-        self.stem = _convolution(in_channels, made.stem, 7 if made.large else 3, 2 if made.large else 1, generator)
+        self.stem = convolution(in_channels, made.stem, 7 if made.large else 3, 2 if made.large else 1, generator)
         self.stem_norm = nn.BatchNorm2d(made.stem)
         self.blocks: list[Block] = []
         channels = made.stem
@@ -299,32 +205,20 @@ def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
         z = block.block_gate(x)
         work += gate_macs(block.block_gate) + z.detach().double() * sum(parts)
         if skip:
-            output = _of_executed(block, x, through, z.nonzero()[:, 0])
+            output = of_executed(block, x, through, z.nonzero()[:, 0])
         else:
-            output = F.relu(through + z[:, None, None, None] * block.residual(x))
+            output = add_and_rectify(through, z[:, None, None, None] * block.residual(x))
         return _Run(output, z, work, gates=z[:, None])
     if block.channel_gate is not None:
         logits = block.channel_gate.logits(x)
         gates = block.channel_gate.sample(logits)
         share = (gates.detach() > 0).double().mean(1)
         work += gate_macs(block.channel_gate) + sum(parts[:-2]) + share * (parts[-2] + parts[-1])
-        residual = block.residual_of_open(x, gates, through) if skip else block.residual(x, gates)
+        residual = residual_of_open(block, x, gates, through) if skip else block.residual(x, gates)
         executed = share.to(x.dtype)
-        return _Run(F.relu(through + residual), executed, work, gates, block.channel_gate.soft(logits))
+        return _Run(add_and_rectify(through, residual), executed, work, gates, block.channel_gate.soft(logits))
     work += sum(parts)
-    return _Run(F.relu(through + block.residual(x)), x.new_ones(batch), work)
-
-
-def _of_executed(block: Block, x: Tensor, through: Tensor, executed: Tensor) -> Tensor:
-    """ReLU(through + F(x)) for the images, by number, that execute a block, and ReLU(through) for the others."""
-    if len(executed) == 0:
-        return F.relu(through)
-    if block.shortcut is not None or torch.is_grad_enabled():
-        return F.relu(through.index_add(0, executed, block.residual(x[executed])))
-    # A block's input is a ReLU's output, and nobody needs it any more: images that skip the block cost nothing.
-    inputs = x[executed]
-    x[executed] = F.relu(inputs + block.residual(inputs))
-    return x
+    return _Run(add_and_rectify(through, block.residual(x)), x.new_ones(batch), work)
 
 
 def _parts(block: Block, x: Tensor, out: Tensor) -> list[float]:
@@ -340,12 +234,3 @@ def _macs(conv: nn.Module, out: Tensor) -> int:
     weight = conv.weight
     assert isinstance(weight, Tensor)  # noqa: S101
     return weight.numel() * out.shape[2:].numel()
-
-
-def _convolution(
-    inputs: int, outputs: int, side: int, stride: int, generator: torch.Generator, dilation: int = 1
-) -> nn.Conv2d:
-    padding = dilation * (side // 2)
-    conv = nn.Conv2d(inputs, outputs, side, stride=stride, padding=padding, dilation=dilation, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-    return conv

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from baselines.conditional.resnet import GatedResNet, Gating, Outcome
+from baselines.conditional.block import Gating
+from baselines.conditional.resnet import GatedResNet, Outcome
 
 IGNORE = 255
 """The label of pixels that neither train nor count."""

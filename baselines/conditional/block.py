@@ -1,0 +1,98 @@
+"""A residual block, its gates on the whole of it or on its channels.
+
+    block:                  x' = ReLU(shortcut(x) + F(x)),  F = BN(W2 ReLU(BN(W1 x)))   basic; a bottleneck has three
+    gate on the block:      x' = ReLU(shortcut(x) + z(x) F(x))                           z 0 or 1 for each image
+    gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                         g for each, by channel, 0 closed
+
+A bottleneck's channel gates are on the output of its 3 x 3 convolution. Shapes: B images, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Generator, Tensor, nn
+
+from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
+
+Gating = Literal["none", "blocks", "channels", "saliency"]
+EXPANSION = 4
+
+
+class Block(nn.Module):
+    """A residual block and its gates.
+
+    Args:
+        in_channels: C of its input.
+        width: of its inner convolutions.
+        stride: of its 3x3 convolution (the first of a basic block's two).
+        dilation: of its 3x3 convolutions.
+        bottleneck: see ``Architecture``.
+        gating, keep: see ``GatedResNet``.
+        generator: draws first weights and noise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int,
+        dilation: int = 1,
+        bottleneck: bool,
+        gating: Gating,
+        keep: float = 1.0,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self.out_channels = width * EXPANSION if bottleneck else width
+        if bottleneck:
+            self.convolutions = [
+                convolution(in_channels, width, 1, 1, generator),
+                convolution(width, width, 3, stride, generator, dilation),
+                convolution(width, self.out_channels, 1, 1, generator),
+            ]
+        else:
+            self.convolutions = [
+                convolution(in_channels, width, 3, stride, generator, dilation),
+                convolution(width, width, 3, 1, generator, dilation),
+            ]
+        self.norms = [nn.BatchNorm2d(conv.out_channels) for conv in self.convolutions]
+        self._convolutions, self._norms = nn.ModuleList(self.convolutions), nn.ModuleList(self.norms)
+        self.shortcut: nn.Sequential | None = None
+        if stride > 1 or in_channels != self.out_channels:
+            projection = convolution(in_channels, self.out_channels, 1, stride, generator)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(self.out_channels))
+        self.block_gate = BlockGate(in_channels, generator=generator) if gating == "blocks" else None
+        self.channel_gate: ChannelGate | SaliencyGate | None = None
+        if gating == "channels":
+            self.channel_gate = ChannelGate(in_channels, width, generator=generator)
+        elif gating == "saliency":
+            self.channel_gate = SaliencyGate(in_channels, width, keep=keep, generator=generator)
+
+    def residual(self, x: Tensor, gates: Tensor | None = None) -> Tensor:
+        """F: (B, C, H, W) -> (B, C', H', W'); channel gates (B, G) close channels before the last convolution."""
+        last = len(self.convolutions) - 1
+        for index, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            if index == last and gates is not None:
+                x = x * gates[:, :, None, None]
+            x = norm(conv(x))
+            if index < last:
+                x = F.relu(x, inplace=True)
+        return x
+
+
+def add_and_rectify(through: Tensor, residual: Tensor) -> Tensor:
+    """ReLU(through + residual), written over ``residual``."""
+    return residual.add_(through).relu_()
+
+
+def convolution(
+    inputs: int, outputs: int, side: int, stride: int, generator: Generator, dilation: int = 1
+) -> nn.Conv2d:
+    """A convolution that keeps the size of maps, up to its stride, without a bias."""
+    padding = dilation * (side // 2)
+    conv = nn.Conv2d(inputs, outputs, side, stride=stride, padding=padding, dilation=dilation, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    return conv

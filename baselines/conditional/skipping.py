@@ -1,0 +1,66 @@
+"""Evaluation that leaves out what gates have closed: blocks for the images that skip them, channels that none opens."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from baselines.conditional.block import Block, add_and_rectify
+
+
+def of_executed(block: Block, x: Tensor, through: Tensor, executed: Tensor) -> Tensor:
+    """A block's output, computed only for the images that execute it; the others' is ReLU(through).
+
+    Args:
+        block: in evaluation mode.
+        x: its input (B, C, H, W), at least 0, which may be overwritten where no gradient is wanted.
+        through: the shortcut's (B, C', H', W'): x itself, or a map that may be overwritten.
+        executed: numbers of the images that execute it, int64.
+    """
+    if len(executed) == len(x):
+        return add_and_rectify(through, block.residual(x))
+    inputs = x.index_select(0, executed)
+    if block.shortcut is not None:
+        if len(executed) > 0:
+            through = through.index_add_(0, executed, block.residual(inputs))
+        return through.relu_()
+    if len(executed) == 0:
+        return x
+    outputs = add_and_rectify(inputs, block.residual(inputs))
+    # Images that skip the block cost nothing: x is a ReLU's output, and nobody needs it any more.
+    return x.index_copy(0, executed, outputs) if torch.is_grad_enabled() else x.index_copy_(0, executed, outputs)
+
+
+def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Tensor:
+    """F without the channels that no image opens.
+
+    Args:
+        block: in evaluation mode.
+        x: its input (B, C, H, W).
+        gates: (B, G), 0 where a channel is closed.
+        like: of F's shape and dtype.
+    """
+    opened = gates.any(0).nonzero()[:, 0]
+    if len(opened) == 0:
+        nothing: Tensor = block.norms[-1](torch.zeros_like(like))
+        return nothing
+    *before, gated, final = block.convolutions
+    for conv, norm in zip(before, block.norms[: len(before)], strict=True):
+        x = F.relu(norm(conv(x)), inplace=True)
+    norm = block.norms[len(before)]
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
+    windows = {"stride": gated.stride[0], "padding": int(gated.padding[0]), "dilation": gated.dilation[0]}
+    x = F.conv2d(x, gated.weight[opened], None, **windows)
+    x = F.batch_norm(
+        x,
+        norm.running_mean[opened],
+        norm.running_var[opened],
+        norm.weight[opened],
+        norm.bias[opened],
+        eps=norm.eps,
+    )
+    x = F.relu(x, inplace=True) * gates[:, opened][:, :, None, None]
+    x = F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]), dilation=final.dilation[0])
+    out: Tensor = block.norms[-1](x)
+    return out
