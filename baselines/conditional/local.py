@@ -36,6 +36,10 @@ from baselines.conditional.batch_shaping import Reduction, gate_losses
 from baselines.conditional.gates import ChannelGate, gate_macs
 
 
+OPEN_BIAS = 2.0
+"""Gates are open with probability 0.88 at first; at even odds a block would learn from every other channel."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GatedASGESettings:
     """Settings of ASGE with gates on channels.
@@ -52,7 +56,7 @@ class GatedASGESettings:
     shaping_weight: Weight = 0.75
     shaping_reduction: Reduction = "mean"
     shaping_until: Share = 0.2
-    l0_weight: Weight = 0.1
+    l0_weight: Weight = 0.05
     l0_from: Share = 0.2
     l0_until: Share = 0.6
     optimiser: OptimiserSetting = "adamw"
@@ -68,6 +72,7 @@ class GatedBlock(ASGEBlock):
     def __init__(self, in_channels: int, out_channels: int, *, generator: torch.Generator, **options: Any) -> None:
         super().__init__(in_channels, out_channels, generator=generator, **options)
         self.channel_gate = ChannelGate(in_channels, out_channels, generator=generator)
+        nn.init.constant_(self.channel_gate.head.bias, OPEN_BIAS)
 
     def gated(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Y_l, (B, C', H, W), and P(open) of its gates, (B, C'), for X_l (B, C, H, W)."""
