@@ -35,7 +35,6 @@ from baselines.conditional.bas import Share, Weight
 from baselines.conditional.batch_shaping import Reduction, gate_losses
 from baselines.conditional.gates import ChannelGate, gate_macs
 
-
 OPEN_BIAS = 2.0
 """Gates are open with probability 0.88 at first; at even odds a block would learn from every other channel."""
 

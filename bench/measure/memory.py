@@ -7,6 +7,7 @@ parameters      what the network is made of (see ``bench.measure.probe``)
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,7 +32,7 @@ class PeakMemory:
     """
 
     def __init__(self, device: torch.device) -> None:
-        gc.collect()  # or the segment would be credited with garbage that ends in it
+        _give_back()
         self._device = device
         self._before = 0 if device.type == "cuda" else _status_bytes("VmRSS")
         self._known = True
@@ -56,6 +57,14 @@ class PeakMemory:
     def reserved(self) -> int | None:
         """Bytes that CUDA's allocator reserved at most; None on CPU."""
         return torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None
+
+
+def _give_back() -> None:
+    """Garbage, and what the allocator keeps for later use: a segment would be credited with it, or served from it."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _reset_peak_resident() -> bool:

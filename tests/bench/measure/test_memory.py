@@ -3,9 +3,11 @@ import subprocess
 import sys
 import weakref
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from bench.execution.local import KEEP_FREED_MEMORY
 from bench.measure.memory import PeakMemory, live_bytes, storage_bytes
 
 KIB = torch.zeros(256)  # float32: 1 KiB
@@ -82,17 +84,17 @@ print(peak.peak(), peak.reserved())
 """
 
 
-def printed_peak(early: int, late: int) -> tuple[str, str]:
-    """Of a process of its own, which has nothing else to give back meanwhile."""
-    program = USE_AND_FREE.format(early=early, late=late)
-    peak, reserved = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout.split()
-    return peak, reserved
-
-
-def test_peak_resident_size_sees_what_was_used_and_freed_and_not_what_came_before():
-    peak, reserved = printed_peak(early=128, late=64)
+@pytest.mark.parametrize("allocator", [{}, KEEP_FREED_MEMORY], ids=["usual", "that keeps what is freed"])
+def test_peak_resident_size_sees_what_was_used_and_freed_and_not_what_came_before(allocator):
+    """In a process of its own, which has nothing else to give back meanwhile."""
+    said = subprocess.run(
+        [sys.executable, "-c", USE_AND_FREE.format(early=128, late=64)],
+        env={**os.environ, **allocator},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    peak, reserved = said.stdout.split()
     assert reserved == "None"
     if not os.access("/proc/self/clear_refs", os.W_OK):
         assert peak == "None"
