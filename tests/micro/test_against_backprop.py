@@ -30,8 +30,6 @@ NETWORKS = {
     "8 equal blocks": (",".join(8 * ["64"]), (64, 16, 16)),
     "16 equal blocks": (",".join(16 * ["64"]), (64, 16, 16)),
 }
-
-
 COLUMNS = (
     "step",
     "images/s",
@@ -78,6 +76,7 @@ def matrix_multiply_rate(side=2048):
 
 
 @pytest.mark.benchmark(group="against backprop")
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_against_backprop(benchmark, network, capfd):
     """In a process of its own, which keeps freed memory as every cell does."""
