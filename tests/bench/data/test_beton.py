@@ -1,4 +1,5 @@
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -42,6 +43,18 @@ def test_a_damaged_file_is_rebuilt_byte_for_byte(
     monkeypatch.setattr(beton, "_write", write)
     assert beton.ensure_beton(colours, colour_split, betons) == path
     assert sorted(file.suffix for file in path.parent.glob("*colours*")) == [".beton", ".json", ".lock"]
+
+
+@needs_ffcv
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not let one choose cores")
+def test_the_writer_ends_where_there_is_a_single_core(colours: Task, colour_split: Split, tmp_path: Path) -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        assert beton.ensure_beton(colours, colour_split, tmp_path).exists()
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def test_files_without_manifest_and_leftovers_do_not_count(
