@@ -34,6 +34,10 @@ _SILENCE_S = 120.0
 """How long the writer may show no progress: a chunk of a hundred images takes a hundredth of this."""
 _END_S = 5.0
 
+WITHOUT_TBB = {"NUMBA_THREADING_LAYER": "workqueue"}
+"""FFCV starts numba's threads as it is imported. Those of its default layer, TBB, hang at the end of a writer that has
+a single core (numba issue 10556). Training keeps them: those of the work queue slow it by a tenth."""
+
 Progress = Callable[[int], None]
 """Told how many samples have been written so far."""
 
@@ -120,7 +124,7 @@ def _run(out: Path, samples: int, progress: Progress) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.data.beton_writer", out.parent, out],
             # Imports must work there as they do here, also where the package is not installed.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, **WITHOUT_TBB, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,  # held open: it ends when this process does
             stdout=subprocess.PIPE,
             stderr=errors,
