@@ -14,7 +14,8 @@ from rich.console import Console
 from bench.data.cli import data_app
 from bench.data.errors import LoaderError
 from bench.errors import ExitStatus, UserError
-from bench.options import DataDirOption, FormatOption, OutputFormat, names_in
+from bench.options import DEFAULT_RUNS, AnyCodeOption, DataDirOption, FormatOption, OutputFormat, names_in
+from bench.reference.cli import reference_app
 from bench.tuning.cli import tune_app
 
 app = typer.Typer(
@@ -24,20 +25,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-reference_app = typer.Typer(help="The measured references that `bench check` compares with.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(reference_app, name="reference")
 app.add_typer(tune_app, name="tune")
 
 OWN_ERROR = 70
 """Exit status of an error of this program, as in sysexits.h."""
-DEFAULT_RUNS = Path("results/runs")
-
 
 RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_default=True)]
-AnyCodeOption = Annotated[
-    bool, typer.Option("--any-code", help="Also count records that other code than that which is here has made.")
-]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
@@ -303,34 +298,6 @@ def doctor(form: FormatOption = OutputFormat.RICH) -> None:
 
     lines = [[finding.what, finding.state, finding.advice] for finding in examine()]
     report.render_plain("Doctor", ["what", "state", "advice"], lines, form.value, Console())
-
-
-@reference_app.command("show")
-def reference_show(
-    suite: Annotated[str, typer.Argument(help="A suite's name.")], form: FormatOption = OutputFormat.RICH
-) -> int:
-    """The measured references of a suite, value by value, and who made them."""
-    from bench.commands import show_reference
-
-    return show_reference(suite, form.value)
-
-
-@reference_app.command("update")
-def reference_update(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
-    reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
-    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
-    methods: Annotated[str | None, typer.Option(help="Only these methods, by comma; the others stay.")] = None,
-    any_code: AnyCodeOption = False,
-    keep: Annotated[
-        bool,
-        typer.Option("--keep", help="Keep all values for settings that give the same golden numbers to the bit."),
-    ] = False,
-) -> None:
-    """Make a suite's measured references anew from its finished records."""
-    from bench.commands import update_reference
-
-    update_reference(suite, runs, reason, methods=names_in(methods), any_code=any_code, keep=keep)
 
 
 def _nothing(runs: Path) -> int:

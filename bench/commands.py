@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from bench import methods, parts, progress, records, report, rows, suites
+from bench import methods, parts, progress, report, rows, suites
 from bench.data import sources, splits, tasks
+from bench.data.threads import cores
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
 from bench.execution.local import Outcome
 from bench.measure import environment
 from bench.records import CellSpec, Found, Record
 from bench.reference import check as checking
-from bench.reference import keep as keeping
-from bench.reference import measured, update
+from bench.reference import measured
 from bench.reference.measured import Measured
 from bench.reference.verdicts import RED
 
@@ -58,47 +57,6 @@ def run_suite(
     return _report(outcomes, out, suite, stored, plots, form, console)
 
 
-def show_reference(name: str, form: report.Format) -> int:
-    """Print the stored values of a suite's measured references."""
-    stored = measured.load(name)
-    if stored is None:
-        print(f"error: there are no measured references for suite {name!r}", file=sys.stderr)
-        return ExitStatus.NOTHING_MEASURED
-    lines = [
-        [
-            row.task,
-            row.method,
-            row.strategy,
-            report.accuracy_text([value.accuracy for value in row.values]),
-            " ".join(f"{value.accuracy:.2f}" for value in row.values),
-        ]
-        for row in stored.rows
-    ]
-    title = f"measured references of {name}"
-    report.render_plain(title, ["task", "method", "strategy", "mean", "values by seed"], lines, form, Console())
-    for change in stored.history:
-        print(f"{change.when} {change.who}: {change.reason}", file=sys.stderr)
-    return ExitStatus.OK
-
-
-def update_reference(
-    name: str, runs: Path, reason: str, *, methods: tuple[str, ...] | None, any_code: bool, keep: bool
-) -> None:
-    """Write measured references of all or some methods of a suite, from its records; print old and new means."""
-    suite = suites.load(name)
-    if name != suite.name and suite.name in suites.names():
-        raise UserError(f"suite file {name!r} has the name of a suite that comes with bench; give it a name of its own")
-    found = records.read_all(runs).records
-    change_references = keeping.keep if keep else update.update
-    chosen = expected(suite, methods)
-    untouched = sorted(set(suite.methods) - {cell.method for cell, _ in chosen})
-    change = change_references(suite.name, chosen, found, reason, any_code=any_code, untouched=untouched)
-    for row in change.rows:
-        was = "none" if row.old is None else f"{row.old:.2f} (n = {row.old_seeds})"
-        print(f"{row.row}: {was} -> {row.new:.2f} (n = {row.new_seeds})")
-    print(measured.path_of(suite.name))
-
-
 def expected(suite: suites.Suite, methods: tuple[str, ...] | None = None) -> list[tuple[CellSpec, tuple[str, ...]]]:
     """The cells that a suite runs by itself, of all or some methods, each with its method's strategies."""
     cells = suites.cells(suite, device="cpu", threads=1, overrides=suites.Overrides(loader="memory", methods=methods))
@@ -110,8 +68,7 @@ def threads_of(suite: suites.Suite, asked: int | None) -> int:
     if asked is not None:
         return asked
     # Fewer than the machine's processors in a container or a batch job.
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return suite.threads or allowed
+    return suite.threads or cores()
 
 
 def _device(name: str) -> str:

@@ -23,6 +23,10 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option(help="Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
 ]
+AnyCodeOption = Annotated[
+    bool, typer.Option("--any-code", help="Also count records that other code than that which is here has made.")
+]
+DEFAULT_RUNS = Path("results/runs")
 
 
 def names_in(text: str | None) -> tuple[str, ...] | None:
