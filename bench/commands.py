@@ -11,7 +11,6 @@ from rich.console import Console
 
 from bench import methods, parts, progress, report, rows, suites
 from bench.data import sources, splits, tasks
-from bench.data.threads import cores
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
 from bench.execution.local import Outcome
@@ -68,7 +67,8 @@ def threads_of(suite: suites.Suite, asked: int | None) -> int:
     if asked is not None:
         return asked
     # Fewer than the machine's processors in a container or a batch job.
-    return suite.threads or cores()
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return suite.threads or allowed
 
 
 def _device(name: str) -> str:

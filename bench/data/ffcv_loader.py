@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bench.data import digest, transfer
@@ -65,6 +66,7 @@ class FFCVLoader:
         self._path = path
         self._rows = np.arange(len(split)) if rows is None else rows
         self._pipeline: Pipeline | None
+        workers = workers or torch.get_num_threads()
         # FFCV sets PyTorch's thread count when it is imported, when a loader is made and whenever one iterates.
         with threads_kept():
             try:

@@ -15,9 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-import torch
 from ffcv.fields import NDArrayField
 from ffcv.loader import Loader
 from ffcv.loader.epoch_iterator import EpochIterator
@@ -33,6 +31,10 @@ from bench.data.errors import LoaderError
 from bench.data.ffcv_decode import Labels, Pictures, RawArrays, Request
 from bench.data.pulse import Pulse
 
+_OF_FFCV = 1
+"""Threads that FFCV sets for PyTorch in its worker. With more, what the worker asks of PyTorch makes a second team of
+OpenMP threads; where those of both teams are more than there are cores, all of them sleep after each operation instead
+of waiting for the next one, and a small network trains at half its speed."""
 _STOP_S = 1.0
 
 
@@ -75,16 +77,15 @@ class Pipeline:
         path: the file.
         batch_size: samples in a batch.
         samples: how many the file has to hold.
-        workers: threads that decode JPEG files; None is PyTorch's thread count.
+        workers: threads that decode JPEG files.
 
     Raises:
         LoaderError: if FFCV cannot open the file, or it is not whole.
     """
 
-    def __init__(self, path: Path, *, batch_size: int, samples: int, workers: int | None = None) -> None:
+    def __init__(self, path: Path, *, batch_size: int, samples: int, workers: int) -> None:
         self._path = path
         self._bytes = path.stat().st_size
-        workers = workers or _threads()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="jpeg")
         try:
             with _not_compiled():
@@ -105,7 +106,7 @@ class Pipeline:
         return Loader(
             str(self._path),
             batch_size=batch_size,
-            num_workers=_threads(),
+            num_workers=_OF_FFCV,
             os_cache=True,
             drop_last=False,
             seed=0,  # not used, but FFCV would draw one from NumPy's global generator
@@ -129,7 +130,6 @@ class Pipeline:
         """
         if self._path.stat().st_size != self._bytes:
             raise LoaderError(f"{self._path} has changed while it was in use; start again")
-        self._loader.num_workers = _threads()
         asked: collections.deque[Request] = collections.deque()
 
         def noted() -> Iterator[Request]:
@@ -157,12 +157,6 @@ def _stored_bytes(reader: Any) -> NDArray[np.int64]:
     table = np.sort(reader.alloc_table, order="ptr")
     places = np.searchsorted(table["ptr"], reader.metadata["f0"]["data_ptr"])
     return np.asarray(table["size"][places].astype(np.int64))
-
-
-def _threads() -> int:
-    """PyTorch's thread count: FFCV sets it anew, from several threads, so that only the same number is safe."""
-    config: Any = numba.config
-    return min(torch.get_num_threads(), int(config.NUMBA_NUM_THREADS))
 
 
 def _next(worker: _Worker, pulse: Pulse) -> tuple[Tensor, Tensor] | None:

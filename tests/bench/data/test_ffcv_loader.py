@@ -14,6 +14,7 @@ from bench.data.ffcv_loader import FFCVLoader
 from bench.data.loaders import _ffcv_works, make_loader
 from bench.data.splits import Split
 from bench.data.tasks import Task
+from bench.data.threads import threads_kept
 
 pytestmark = pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")
 
@@ -77,6 +78,23 @@ def test_an_epoch_left_early_leaves_no_thread(loader: Any) -> None:
     epoch.close()
     assert set(threading.enumerate()) <= before
     assert len(list(loader.epoch(0))) == len(loader)
+
+
+def test_the_worker_has_one_thread_of_pytorch_and_the_caller_all(loader: Any) -> None:
+    seen = []
+
+    def look(batch_indices: Any, **arguments: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return decode(batch_indices=batch_indices, **arguments)
+
+    (decode, outputs), *others = loader._pipeline._loader.code[0]
+    loader._pipeline._loader.code = ([(look, outputs), *others], loader._pipeline._loader.code[1])
+    with threads_kept():
+        torch.set_num_threads(2)
+        before = torch.__config__.parallel_info()  # type: ignore[no-untyped-call]
+        for _ in loader.epoch(0):
+            assert torch.__config__.parallel_info() == before  # type: ignore[no-untyped-call]
+    assert set(seen) == {1}
 
 
 def test_two_epochs_at_once_do_not_mix(loader: Any) -> None:
