@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,9 +16,11 @@ from bench.data.augment import AUGMENTATIONS, check_names
 from bench.data.framing import Framing, resample
 from bench.data.seeds import generator
 from bench.data.tasks import Task
-from bench.data.threads import one_thread
 
 Batch = tuple[Tensor, Tensor]
+TOGETHER_BYTES = 2**22
+TOGETHER_AT_MOST = 16
+"""So many stored bytes, and so many batches, are read and augmented together at most."""
 
 
 def epoch_order(samples: int, *, seed: int, epoch: int, shuffle: bool) -> Tensor:
@@ -38,7 +42,7 @@ def batch_count(samples: int, batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is decided about a batch before anything is read.
+    """All that is decided about a batch, or several in a row, before anything is read.
 
     Attributes:
         positions: (B,) int64, in the split.
@@ -54,6 +58,13 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @classmethod
+    def joined(cls, plans: Sequence[Plan]) -> Plan:
+        """One plan for the samples of several; all have the same side."""
+        numbers = tuple(map(torch.cat, zip(*(plan.numbers for plan in plans), strict=True)))
+        positions, frames = (torch.cat([getattr(plan, name) for plan in plans]) for name in ("positions", "frames"))
+        return cls(positions, frames, numbers, plans[0].side)
 
 
 def framed(images: Tensor, plan: Plan, framing: Framing, begin: Callable[[int], object] = lambda _: None) -> Tensor:
@@ -129,6 +140,19 @@ class Preparation:
         """The same preparation for batches on another device."""
         return replace(self, mean=self.mean.to(device), std=self.std.to(device), device=device)
 
+    def together(self, batch_size: int) -> int:
+        """How many batches to read and augment at once: on a CPU a small batch costs little more than the calls."""
+        if self.device.type != "cpu":
+            return 1
+        stored = batch_size * math.prod(self.framing.shape)
+        return min(max(1, TOGETHER_BYTES // stored), TOGETHER_AT_MOST)
+
+    def plans_together(self, samples: int, *, batch_size: int, seed: int, epoch: int, shuffle: bool) -> Iterator[Plan]:
+        """The plans of an epoch, joined where their batches are to be read together."""
+        plans = self.plans(samples, batch_size=batch_size, seed=seed, epoch=epoch, shuffle=shuffle)
+        while several := list(itertools.islice(plans, self.together(batch_size))):
+            yield Plan.joined(several)
+
     def plans(self, samples: int, *, batch_size: int, seed: int, epoch: int, shuffle: bool) -> Iterator[Plan]:
         """What will happen to every batch of an epoch, as a function of seed and epoch."""
         stream = augmentation_stream(seed=seed, epoch=epoch)
@@ -140,21 +164,29 @@ class Preparation:
             numbers = tuple(AUGMENTATIONS[name].draw(shape, stream) for name in self.augmentation)
             yield Plan(positions, frames, numbers, side)
 
-    def __call__(self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor]) -> Batch:
-        """Prepare one batch.
+    def batches(
+        self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor], batch_size: int | None = None
+    ) -> Iterator[Batch]:
+        """Prepare what was read together.
 
         Args:
             images: (B, C, H, W) uint8, framed; not changed.
             labels: (B,) int64.
-            numbers: those of the batch's plan.
+            numbers: those of the plan.
+            batch_size: of all batches but the last; None for a single one.
 
-        Returns:
-            images (B, C, H, W) float32 with about zero mean and unit deviation, and labels (B,) int64, on the device.
+        Yields:
+            images (b, C, H, W) float32 with about zero mean and unit deviation, and labels (b,) int64, on the device.
         """
-        with one_thread():
-            images = images.to(self.device, non_blocking=True)
-            for name, drawn in zip(self.augmentation, numbers, strict=True):
-                images = AUGMENTATIONS[name].batch(images, drawn)
-            # One float batch exists, not three.
-            images = torch.sub(images, self.mean).div_(self.std)
-        return images, labels.to(self.device, non_blocking=True)
+        images = images.to(self.device, non_blocking=True)
+        labels = labels.to(self.device, non_blocking=True)
+        for name, drawn in zip(self.augmentation, numbers, strict=True):
+            images = AUGMENTATIONS[name].batch(images, drawn)
+        size = batch_size or len(images)
+        for some, of_some in zip(images.split(size), labels.split(size), strict=True):
+            # One float batch exists, not three; converted first, as PyTorch subtracts much slower from uint8.
+            yield some.to(torch.float32).sub_(self.mean).div_(self.std), of_some
+
+    def __call__(self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor]) -> Batch:
+        """Prepare one batch; see ``batches``."""
+        return next(self.batches(images, labels, numbers))

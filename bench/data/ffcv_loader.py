@@ -92,7 +92,7 @@ class FFCVLoader:
         """
         if self._pipeline is None:
             raise LoaderError("the loader is closed")
-        return transfer.prepared(self._stored(self._pipeline, epoch), self._prepare)
+        return transfer.prepared(self._stored(self._pipeline, epoch), self._prepare, self._batch_size)
 
     def _stored(self, pipeline: Pipeline, epoch: int) -> Iterator[transfer.Stored]:
         pulse = Pulse(self._name)
@@ -110,7 +110,7 @@ class FFCVLoader:
         from bench.data.ffcv_decode import Request
 
         keeps = self._prepare.framing.keeps(epoch)
-        plans = self._prepare.plans(
+        plans = self._prepare.plans_together(
             self.samples, batch_size=self._batch_size, seed=self._seed, epoch=epoch, shuffle=self._shuffle
         )
         for plan in plans:

@@ -41,19 +41,19 @@ class MemoryLoader:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, the same whenever it is asked for."""
-        return transfer.prepared(self._stored(epoch), self._prepare)
+        return transfer.prepared(self._stored(epoch), self._prepare, self._batch_size)
 
     def _stored(self, epoch: int) -> Iterator[transfer.Stored]:
         """Batches as stored, (B, C, H, W) uint8, framed, with what is still to be done to them."""
-        plans = self._prepare.plans(
+        plans = self._prepare.plans_together(
             self.samples, batch_size=self._batch_size, seed=self._seed, epoch=epoch, shuffle=self._shuffle
         )
         keeps = self._prepare.framing.keeps(epoch)
         for plan in plans:
-            with one_thread():
-                images = self._images.index_select(0, plan.positions)
-                labels = self._split.labels.index_select(0, plan.positions)
-                if not keeps:
+            images = self._images.index_select(0, plan.positions)
+            labels = self._split.labels.index_select(0, plan.positions)
+            if not keeps:
+                with one_thread():
                     images = framed(images, plan, self._prepare.framing)
             yield images, labels, plan
 

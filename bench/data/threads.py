@@ -20,11 +20,7 @@ def threads_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run the body's operations on the calling thread.
-
-    Preparing a batch takes about a millisecond, in several operations. Two threads that share a core with another
-    process wait milliseconds for each other in every one of them; one thread never waits.
-    """
+    """Run the body's operations on the calling thread, where they are many and each is short."""
     with threads_kept():
         torch.set_num_threads(1)
         yield

@@ -20,22 +20,24 @@ Stored = tuple[Tensor, Tensor, Plan]
 """Images (B, C, H, W) uint8 and labels (B,) int64 on the CPU, and what is still to be done to them."""
 
 
-def prepared(stored: Iterator[Stored], prepare: Preparation) -> Iterator[Batch]:
+def prepared(stored: Iterator[Stored], prepare: Preparation, batch_size: int) -> Iterator[Batch]:
     """Batches as trained on, in the order in which they come.
 
     Args:
-        stored: the batches as read; closed where it can be when the caller has had enough.
+        stored: what was read, on CUDA a batch at a time, elsewhere as many as ``prepare`` wants together; closed where
+            it can be when the caller has had enough.
         prepare: augments and normalises, on its device.
+        batch_size: of all batches but the last.
     """
     if prepare.device.type == "cuda":
         return _ahead(stored, prepare)
-    return _one_by_one(stored, prepare)
+    return _when_asked_for(stored, prepare, batch_size)
 
 
-def _one_by_one(stored: Iterator[Stored], prepare: Preparation) -> Generator[Batch, None, None]:
+def _when_asked_for(stored: Iterator[Stored], prepare: Preparation, batch_size: int) -> Generator[Batch, None, None]:
     with _closed(stored):
         for images, labels, plan in stored:
-            yield prepare(images, labels, plan.numbers)
+            yield from prepare.batches(images, labels, plan.numbers, batch_size)
 
 
 def _ahead(stored: Iterator[Stored], prepare: Preparation) -> Generator[Batch, None, None]:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -62,6 +64,32 @@ def test_plans_draw_from_one_stream_that_runs_on(colours: Task) -> None:
         found, _ = prepare(stored, torch.zeros(len(plan), dtype=torch.int64), plan.numbers)
         expected = augment(stored, ["crop", "flip", "cutout"], stream)
         assert torch.equal(found, (expected.float() - prepare.mean) / prepare.std)
+
+
+@pytest.mark.parametrize(
+    ("device", "batch_size", "together"),
+    # An image has 90 bytes.
+    [("cpu", 4, 16), ("cpu", 4000, 11), ("cpu", 40000, 1), ("cpu", 400_000, 1), ("meta", 4, 1)],
+)
+def test_small_batches_are_planned_together_on_a_cpu(
+    colours: Task, device: str, batch_size: int, together: int
+) -> None:
+    prepare = Preparation.of(colours, ["crop", "flip"], torch.device(device))
+    assert prepare.together(batch_size) == together
+
+
+def test_joined_plans_hold_what_plans_hold(colours: Task) -> None:
+    prepare = Preparation.of(colours, ["resized-crop", "flip"], torch.device("cpu"))
+    settings: Any = {"batch_size": 2, "seed": 5, "epoch": 2, "shuffle": True}
+    plans = list(prepare.plans(37, **settings))
+    joined = list(prepare.plans_together(37, **settings))
+    assert [len(plan) for plan in joined] == [32, 5]
+    for of_all, of_joined in (
+        ([plan.positions for plan in plans], [plan.positions for plan in joined]),
+        ([plan.frames for plan in plans], [plan.frames for plan in joined]),
+        ([plan.numbers[0] for plan in plans], [plan.numbers[0] for plan in joined]),
+    ):
+        assert torch.equal(torch.cat(of_all), torch.cat(of_joined))
 
 
 def test_resolutions_hold_from_their_epoch_on(colours: Task) -> None:

@@ -70,7 +70,9 @@ def test_a_worker_that_hangs_is_an_error(loader: Any, monkeypatch: pytest.Monkey
         released.set()
 
 
-def test_an_epoch_left_early_leaves_no_thread(loader: Any) -> None:
+def test_an_epoch_left_early_leaves_no_thread(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that there is more to read than a worker reads ahead.
+    monkeypatch.setattr("bench.data.batches.TOGETHER_AT_MOST", 1)
     before = set(threading.enumerate())  # one of another test may be about to end
     epoch = loader.epoch(0)
     next(epoch)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.data import transfer
-from bench.data.batches import Preparation
+from bench.data.batches import Plan, Preparation
 from bench.data.loaders import make_loader
 from bench.data.splits import Split
 from bench.data.tasks import Task
@@ -26,7 +26,7 @@ def _stored(prepare: Preparation, part: Split, log: list[str]) -> Iterator[trans
 def test_batches_come_whole_in_order_and_what_is_read_is_closed(name: str, colours: Task, colour_split: Split) -> None:
     prepare = Preparation.of(colours, ["crop", "flip"], torch.device(name))
     log: list[str] = []
-    found = list(transfer.prepared(_stored(prepare, colour_split, log), prepare))
+    found = list(transfer.prepared(_stored(prepare, colour_split, log), prepare, 20))
     assert log == ["read"] * 3 + ["closed"]
     assert [len(labels) for _, labels in found] == [20, 20, 13]
     on_cpu = prepare.on(torch.device("cpu"))
@@ -36,11 +36,24 @@ def test_batches_come_whole_in_order_and_what_is_read_is_closed(name: str, colou
         assert torch.equal(labels.cpu(), expected_labels)
 
 
+def test_batches_that_are_read_together_are_the_same_as_one_by_one(colours: Task, colour_split: Split) -> None:
+    assert isinstance(colour_split.images, torch.Tensor)
+    prepare = Preparation.of(colours, ["crop", "flip", "cutout"], torch.device("cpu"))
+    plans = list(prepare.plans(len(colour_split), batch_size=8, seed=1, epoch=0, shuffle=True))
+    stored = [(colour_split.images[plan.positions], colour_split.labels[plan.positions], plan) for plan in plans]
+    several = [Plan.joined(plans[:3]), Plan.joined(plans[3:])]
+    together = [(colour_split.images[plan.positions], colour_split.labels[plan.positions], plan) for plan in several]
+    one_by_one = list(transfer.prepared(iter(stored), prepare, 8))
+    assert [len(labels) for _, labels in one_by_one] == [8] * 6 + [5]
+    for found, expected in zip(transfer.prepared(iter(together), prepare, 8), one_by_one, strict=True):
+        assert all(map(torch.equal, found, expected))
+
+
 @pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=needs_gpu)])
 def test_leaving_early_closes_what_is_read(name: str, colours: Task, colour_split: Split) -> None:
     prepare = Preparation.of(colours, [], torch.device(name))
     log: list[str] = []
-    batches = transfer.prepared(_stored(prepare, colour_split, log), prepare)
+    batches = transfer.prepared(_stored(prepare, colour_split, log), prepare, 20)
     next(batches)
     del batches
     assert log == ["read", "closed"]
@@ -49,7 +62,7 @@ def test_leaving_early_closes_what_is_read(name: str, colours: Task, colour_spli
 def test_on_a_cpu_nothing_is_read_before_it_is_asked_for(colours: Task, colour_split: Split) -> None:
     prepare = Preparation.of(colours, [], torch.device("cpu"))
     log: list[str] = []
-    batches = transfer.prepared(_stored(prepare, colour_split, log), prepare)
+    batches = transfer.prepared(_stored(prepare, colour_split, log), prepare, 20)
     assert log == []
     next(batches)
     assert log == ["read"]
