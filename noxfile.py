@@ -34,6 +34,8 @@ PYPROJECT = ROOT / "pyproject.toml"
 SYSTEM_LIBRARIES = ("g++", "libopencv-dev", "libturbojpeg0-dev", "pkg-config")
 GATE_STATUS = "BENCH_GATE_STATUS"
 """Where the session `gate` leaves its status: nox itself ends with 1, whatever went wrong."""
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+"""What is timed runs as every cell does, see bench/execution/local.py."""
 OLDEST_NOX = (2024, 10, 9)
 
 
@@ -147,7 +149,7 @@ def micro(session: nox.Session) -> None:
     """Time single steps with pytest-benchmark; arguments go to pytest."""
     session.run(
         _python(session), "-m", "pytest", "tests/micro", "-o", "timeout=0", "--benchmark-only", *session.posargs,
-        external=True,
+        external=True, env=KEEP_FREED_MEMORY,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from asge import scaled_convolution
+from asge import channel_scaling, scaled_convolution
 from asge.scaled_convolution import scaled_conv2d
 
 Mode = Literal["l2", "l1"]
@@ -63,19 +63,20 @@ class GatedChannelTransform(nn.Module):
         """y: (B, C, ...) -> (B, C, ...), same dtype. Norms and gates are computed in float32 at least."""
         with torch.autocast(x.device.type, enabled=False):
             gates = self.gates(x)
-        return x * gates.to(x.dtype).view(*gates.shape, *(1,) * (x.dim() - 2))
+        if gates.dtype != x.dtype:
+            return x * gates.to(x.dtype).view(*gates.shape, *(1,) * (x.dim() - 2))
+        return channel_scaling.scale(x, gates)
 
     def gates(self, x: Tensor) -> Tensor:
         """The factor of every channel, (B, C), float32 or wider."""
         if x.dim() < 3 or x.shape[1] != len(self.alpha):
             raise ValueError(f"x must be (B, {len(self.alpha)}, ...) with a space behind, got {tuple(x.shape)}")
         precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        cells = precise.flatten(2)
         if self.mode == "l2":
-            embedding = self.alpha * (cells.square().sum(2) + self.eps).sqrt()
+            embedding = self.alpha * (channel_scaling.energies(precise) + self.eps).sqrt()
             normal = embedding / (embedding.square().mean(1, keepdim=True) + self.eps).sqrt()
         else:
-            embedding = self.alpha * cells.abs().sum(2)
+            embedding = self.alpha * precise.flatten(2).abs().sum(2)
             normal = embedding / (embedding.abs().mean(1, keepdim=True) + self.eps)
         logits = self.gamma * normal + self.beta
         if self.gate == "tanh":
