@@ -90,7 +90,7 @@ def tune(
     studies.sampler(plan.sampler, plan.space, plan.seed)
     kept, lock = studies.storage(storage)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = studies.opened(name or f"{method}-{task}", kept, lock, plan.identity(), pruner)
+    study = studies.opened(name or f"{method}-{task}", kept, lock, plan.identity(), pruner, plan.first())
     try:
         tuner.run(plan, study, lock, out / study.study_name, data_dir)
     finally:

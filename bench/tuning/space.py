@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,6 +74,22 @@ def parse(name: str, text: str, *, whole: bool = False) -> Dimension:
         raise UserError(f"--space {name}={text!r} is not valid: {error}") from None
 
 
+def within(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a method's settings that lie in the space, as Optuna has them."""
+    found: dict[str, Any] = {}
+    for key, dimension in space.items():
+        value = values[key]
+        if isinstance(dimension, Choice):
+            inside = value in dimension.values
+            value = value if _plain(dimension) else json.dumps(value)
+        else:
+            steps = 0.0 if dimension.step is None else (value - dimension.low) / dimension.step
+            inside = dimension.low <= value <= dimension.high and math.isclose(steps, round(steps), abs_tol=1e-9)
+        if inside:
+            found[key] = value
+    return found
+
+
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
     """Settings for a trial: one value of each dimension that has an effect beside those drawn before it."""
     drawn: dict[str, Any] = {}
@@ -81,7 +98,7 @@ def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
             continue
         if isinstance(dimension, Choice):
             # Optuna's choices are of plain types: others are drawn by their JSON text.
-            plain = all(isinstance(value, str | int | float | bool | None) for value in dimension.values)
+            plain = _plain(dimension)
             options = dimension.values if plain else tuple(json.dumps(value) for value in dimension.values)
             value = trial.suggest_categorical(key, options)
             drawn[key] = value if plain else json.loads(str(value))
@@ -116,6 +133,10 @@ def ordered(space: Space) -> Space:
         for key in ready or list(waiting):  # a circle: as they come
             done[key] = waiting.pop(key)
     return done
+
+
+def _plain(choice: Choice) -> bool:
+    return all(isinstance(value, str | int | float | bool | None) for value in choice.values)
 
 
 def _range(text: str, *, whole: bool) -> Range:

@@ -138,7 +138,12 @@ def pruner(name: PrunerName, epochs: int) -> optuna.pruners.BasePruner:
 
 
 def opened(
-    name: str, kept: BaseStorage, lock: Path, what: Mapping[str, Any], ended_by: optuna.pruners.BasePruner
+    name: str,
+    kept: BaseStorage,
+    lock: Path,
+    what: Mapping[str, Any],
+    ended_by: optuna.pruners.BasePruner,
+    first: Mapping[str, Any] | None = None,
 ) -> optuna.Study:
     """The study called ``name``, a new one if there is none.
 
@@ -148,6 +153,7 @@ def opened(
         lock: held while a new one is written, so that another process finds all of it or none.
         what: all that its trials have in common, as JSON types: method, task, epochs, space, ...
         ended_by: what prunes the trials of this process.
+        first: settings of a new study's first trial; None to draw them too.
 
     Raises:
         UserError: if there is one of something else; the first difference is named.
@@ -160,6 +166,8 @@ def opened(
         if not found.get_trials(deepcopy=False):  # a new one, or one whose maker was killed
             for key in what.keys() - found.user_attrs.keys():
                 found.set_user_attr(key, what[key])
+            if first is not None:
+                found.enqueue_trial(dict(first))
     known = found.user_attrs
     for key, value in what.items():
         if known.get(key) != value:

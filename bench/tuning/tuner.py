@@ -82,6 +82,15 @@ class Plan:
             "augmentation": list(self.augmentation),
         }
 
+    def first(self) -> dict[str, Any] | None:
+        """Settings of the first trial: those that the method has without tuning, where they lie in the space.
+
+        A study thus finds nothing worse. None for a grid, whose points are all there is.
+        """
+        if self.sampler == "grid":
+            return None
+        return spaces.within(self.space, settings.complete(self.method, self.base))
+
     def cell(self, drawn: Mapping[str, Any], seed: int) -> CellSpec:
         """The cell of a trial.
 

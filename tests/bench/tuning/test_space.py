@@ -98,6 +98,18 @@ def test_values_that_optuna_has_no_type_for():
     assert space.suggest(trial, found) == {"hidden": [10, 20], "layers": 2}
 
 
+def test_which_settings_lie_in_a_space():
+    found = {
+        "hidden": Choice(([10, 20], [30])),
+        "layers": Range(1, 4, whole=True),
+        "alpha": Range(0, 2, step=0.5),
+        "scale": Range(0.25, 16, log=True),
+    }
+    inside = {"hidden": [30], "layers": 4, "alpha": 1.5, "scale": 1.0}
+    assert space.within(found, {**inside, "other": 1}) == {**inside, "hidden": "[30]"}
+    assert space.within(found, {"hidden": [40], "layers": 5, "alpha": 1.25, "scale": 0.2}) == {}
+
+
 def test_a_grid_by_hand():
     found = space.grid(
         {

@@ -41,7 +41,7 @@ def cells(monkeypatch):
 
 def start(tmp_path, plan=PLAN, *, name="study", pruner="none"):
     kept, lock = studies.storage(str(tmp_path / "studies.journal"))
-    study = studies.opened(name, kept, lock, plan.identity(), studies.pruner(pruner, plan.epochs))
+    study = studies.opened(name, kept, lock, plan.identity(), studies.pruner(pruner, plan.epochs), plan.first())
     tuner.run(plan, study, lock, tmp_path / "runs", None, say=lambda text: None)
     return study
 
@@ -55,6 +55,12 @@ def test_the_same_seed_gives_the_same_trials_and_another_other_ones(tmp_path):
     other = start(tmp_path / "c", replace(PLAN, seed=1))
     assert len(drawn(first)) == 6
     assert drawn(first) == drawn(again) != drawn(other)
+
+
+def test_the_first_trial_is_what_the_method_has_without_tuning(tmp_path):
+    assert drawn(start(tmp_path))[0] == {"alpha": 1.0, "reduction": "mean"}
+    narrow = replace(PLAN, space={**SPACE, "reduction": Choice(("sum",))}, base={"plan": "tiny", "alpha": 0.5})
+    assert drawn(start(tmp_path, narrow, name="narrow"))[0] == {"alpha": 0.5, "reduction": "sum"}
 
 
 def test_a_study_that_was_stopped_goes_on_to_the_same_trials(tmp_path):
