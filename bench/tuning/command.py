@@ -21,8 +21,8 @@ from bench.tuning import study as studies
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"trials": 30, "epochs": 6, "train_samples": 10000, "timeout": 1500.0, "pruner": "median", "threads": 1},
 }
-"""Few images and epochs. Successive halving ended all but four of thirty trials, most of them after the first epoch, when
-schedules that end low have not had their best yet; the median lets half go on."""
+"""Few images and epochs. Successive halving ended all but four of thirty trials, most of them after the first epoch,
+when schedules that end low have not had their best yet; the median lets half go on."""
 DEFAULTS: dict[str, Any] = {
     "trials": 20, "epochs": 10, "pruner": "median", "sampler": "tpe", "objective": "accuracy",
 }  # fmt: skip
