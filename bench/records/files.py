@@ -37,6 +37,9 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the other name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 
 from bench import report
 from bench.data import augment, loaders, tasks
@@ -139,6 +138,6 @@ def _print(study: optuna.Study) -> None:
         lines.append([str(trial.number), f"{statistics.fmean(values.values()):.2f}", str(len(values)), *others, drawn])
     header = ["trial", "validation %", "seeds", *study.user_attrs["objectives"][1:], "settings"]
     report.render_plain(f"study {study.study_name}", header, lines, "rich", Console())
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
-        print(f"{states.count(state)} {state.name.lower()}", file=sys.stderr)
+    ended = [tuner.how_it_ended(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    for how in ("complete", "pruned", "failed"):
+        print(f"{ended.count(how)} {how}", file=sys.stderr)

@@ -185,7 +185,10 @@ def _run_trial(
     start = time.monotonic()
     drawn = spaces.suggest(trial, plan.space)
     text = ", ".join(f"{key}={short(value)}" for key, value in drawn.items())
-    state, values, reason = TrialState.FAIL, None, ""
+    # Samplers learn from pruned trials, that they were bad, but leave failed ones aside and would draw the like again.
+    # Several objectives know no pruned trials.
+    state = TrialState.PRUNED if len(plan.objectives) == 1 else TrialState.FAIL
+    values, reason = None, ""
     try:
         cell = plan.cell(drawn, plan.seed)
         trial.set_user_attr("cell", cell.id)
@@ -197,7 +200,7 @@ def _run_trial(
         else:
             reason = outcome.problem or "failed"
     except optuna.TrialPruned:
-        state = TrialState.PRUNED
+        pass
     except UserError as error:
         reason = str(error)
     trial.set_user_attr("seconds", time.monotonic() - start)
@@ -238,6 +241,13 @@ def confirm(plan: Plan, study: optuna.Study, out: Path, data_dir: Path | None, s
         by_trial[str(trial.number)] = known
         study.set_user_attr(SEEDS, by_trial)
         say(f"trial {trial.number} with {len(known)} seeds: {statistics.fmean(known.values()):.2f}")
+
+
+def how_it_ended(trial: FrozenTrial) -> str:
+    """As a word, complete, pruned or failed: one that failed has a reason, whatever its state is to the sampler."""
+    if trial.state == TrialState.COMPLETE:
+        return "complete"
+    return "failed" if "reason" in trial.user_attrs else "pruned"
 
 
 def promising(study: optuna.Study, count: int) -> list[FrozenTrial]:

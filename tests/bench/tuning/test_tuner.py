@@ -95,11 +95,24 @@ def test_a_trial_that_diverges_is_a_failed_one_with_its_reason(tmp_path, monkeyp
 
     monkeypatch.setattr(tuner.local, "run_cells", run_cells)
     study = start(tmp_path)
-    assert {trial.state.name for trial in study.trials} == {"FAIL"}
+    assert {tuner.how_it_ended(trial) for trial in study.trials} == {"failed"}
     assert {trial.user_attrs["reason"] for trial in study.trials} == {"loss 'last' is nan"}
     assert len(study.trials) == 6
     with pytest.raises(UserError, match="has no trial that ended well"):
         tuner.best(study)
+
+
+def test_the_sampler_keeps_away_from_where_trials_diverge(tmp_path, monkeypatch):
+    def run_cells(cells, *, watcher, **_):
+        [cell] = cells
+        if cell.settings["reduction"] == "sum" and cell.settings["alpha"] > 0:
+            return [Outcome(cell, record(status="diverged"), reused=False, problem="loss 'last' is nan")]
+        return [made_up.outcome(cell, watcher)]
+
+    monkeypatch.setattr(tuner.local, "run_cells", run_cells)
+    ended = [tuner.how_it_ended(trial) for trial in start(tmp_path, replace(PLAN, trials=40)).trials]
+    assert ended.count("failed") > 0
+    assert ended[20:].count("failed") <= 4
 
 
 def test_two_objectives_give_a_front(tmp_path):
@@ -129,6 +142,7 @@ def test_a_killed_workers_trial_is_failed_and_taken_up_again(tmp_path):
     states = [trial.state.name for trial in study.trials]
     assert states.count("COMPLETE") == 6
     assert states.count("FAIL") == 1
+    assert tuner.how_it_ended(study.trials[3]) == "failed"
     dead, again = study.trials[3], study.trials[4]
     assert dead.user_attrs["reason"] == studies.DIED
     assert again.user_attrs["retry_of"] == 3
