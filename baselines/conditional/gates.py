@@ -51,14 +51,14 @@ class BlockGate(nn.Module):
         nn.init.normal_(self.head.weight, std=WEIGHT_STD, generator=generator)
         self.head.bias = nn.Parameter(torch.tensor([SKIP_BIAS, EXECUTE_BIAS]))
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Skip and execute: (B, C, H, W) -> (B, 2)."""
-        logits: Tensor = self.head(self.body(x.mean((2, 3))))
+    def logits(self, x: Tensor, means: Tensor | None = None) -> Tensor:
+        """Skip and execute: (B, C, H, W), and the means of its channels (B, C) where they are known, -> (B, 2)."""
+        logits: Tensor = self.head(self.body(x.mean((2, 3)) if means is None else means))
         return logits
 
-    def forward(self, x: Tensor) -> Tensor:
-        """z, 0 or 1, for each image: (B, C, H, W) -> (B,). A gradient passes in training mode only."""
-        logits = self.logits(x)
+    def forward(self, x: Tensor, means: Tensor | None = None) -> Tensor:
+        """z, 0 or 1, for each image, from what ``logits`` takes: (B,). A gradient passes in training mode only."""
+        logits = self.logits(x, means)
         if not self.training:
             return (logits[:, 1] > logits[:, 0]).to(logits.dtype)
         noisy = logits + _gumbel(logits, self._generator)

@@ -84,13 +84,14 @@ class Outcome:
 
 @dataclass
 class _Run:
-    """What a block gives: its output, and of its gates and its work what ``Outcome`` has."""
+    """What a block gives: its output, its channels' means where known, and of its gates and work as in ``Outcome``."""
 
     output: Tensor
     executed: Tensor
     work: Tensor
     gates: Tensor | None = None
     soft: Tensor | None = None
+    means: Tensor | None = None
 
 
 class GatedResNet(nn.Module):
@@ -183,10 +184,11 @@ class GatedResNet(nn.Module):
         if self.large:
             x = F.max_pool2d(x, 3, 2, 1)
         total = torch.full((len(images),), float(macs), device=images.device, dtype=torch.float64)
-        runs = []
+        runs: list[_Run] = []
+        means = None
         for block in self.blocks:
-            runs.append(_run(block, x, skip=skip and not self.training))
-            x = runs[-1].output
+            runs.append(_run(block, x, means, skip=skip and not self.training))
+            x, means = runs[-1].output, runs[-1].means
             total += runs[-1].work
         executed = torch.stack([run.executed for run in runs], dim=1)
         gates = [run.gates for run in runs if run.gates is not None]
@@ -194,7 +196,7 @@ class GatedResNet(nn.Module):
         return x, Outcome(images.new_empty(0), executed, gates, soft, total)
 
 
-def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
+def _run(block: Block, x: Tensor, means: Tensor | None, *, skip: bool) -> _Run:
     batch = len(x)
     through = x if block.shortcut is None else block.shortcut(x)
     work = torch.zeros(batch, device=x.device, dtype=torch.float64)
@@ -202,13 +204,15 @@ def _run(block: Block, x: Tensor, *, skip: bool) -> _Run:
         work += float(_macs(block.shortcut[0], through))
     parts = _parts(block, x, through)
     if block.block_gate is not None:
-        z = block.block_gate(x)
+        if skip and means is None:
+            means = x.mean((2, 3))
+        z = block.block_gate(x, means)
         work += gate_macs(block.block_gate) + z.detach().double() * sum(parts)
         if skip:
-            output = of_executed(block, x, through, z.nonzero()[:, 0])
+            output, means = of_executed(block, x, through, z.nonzero()[:, 0], means)
         else:
             output = add_and_rectify(through, z[:, None, None, None] * block.residual(x))
-        return _Run(output, z, work, gates=z[:, None])
+        return _Run(output, z, work, gates=z[:, None], means=means)
     if block.channel_gate is not None:
         logits = block.channel_gate.logits(x)
         gates = block.channel_gate.sample(logits)

@@ -9,7 +9,9 @@ from torch import Tensor
 from baselines.conditional.block import Block, add_and_rectify
 
 
-def of_executed(block: Block, x: Tensor, through: Tensor, executed: Tensor) -> Tensor:
+def of_executed(
+    block: Block, x: Tensor, through: Tensor, executed: Tensor, means: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
     """A block's output, computed only for the images that execute it; the others' is ReLU(through).
 
     Args:
@@ -17,19 +19,27 @@ def of_executed(block: Block, x: Tensor, through: Tensor, executed: Tensor) -> T
         x: its input (B, C, H, W), at least 0, which may be overwritten where no gradient is wanted.
         through: the shortcut's (B, C', H', W'): x itself, or a map that may be overwritten.
         executed: numbers of the images that execute it, int64.
+        means: of x's channels, (B, C), which may be overwritten; None where they are not known.
+
+    Returns:
+        The output, and the means of its channels where they are known.
     """
     if len(executed) == len(x):
-        return add_and_rectify(through, block.residual(x))
+        return add_and_rectify(through, block.residual(x)), None
     inputs = x.index_select(0, executed)
     if block.shortcut is not None:
         if len(executed) > 0:
             through = through.index_add_(0, executed, block.residual(inputs))
-        return through.relu_()
+        return through.relu_(), None
     if len(executed) == 0:
-        return x
+        return x, means
     outputs = add_and_rectify(inputs, block.residual(inputs))
-    # Images that skip the block cost nothing: x is a ReLU's output, and nobody needs it any more.
-    return x.index_copy(0, executed, outputs) if torch.is_grad_enabled() else x.index_copy_(0, executed, outputs)
+    if torch.is_grad_enabled():
+        return x.index_copy(0, executed, outputs), None
+    # Images that skip the block cost nothing: x is a ReLU's output, and nobody needs it any more; their means stay.
+    if means is not None:
+        means.index_copy_(0, executed, outputs.mean((2, 3)))
+    return x.index_copy_(0, executed, outputs), means
 
 
 def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ def network(gating, share, batch):
     for block in made.blocks:
         if block.block_gate is not None:
             opened = (torch.rand(batch, generator=generator) < share).float()
-            block.block_gate.forward = lambda x, gate=block.block_gate, z=opened: gate.logits(x)[:, 0] * 0 + z
+            logits = block.block_gate.logits
+            block.block_gate.forward = lambda x, means, of=logits, z=opened: of(x, means)[:, 0] * 0 + z
         if block.channel_gate is not None:
             opened = (torch.rand(block.channel_gate.head.out_features, generator=generator) < share).float()
             block.channel_gate.sample = lambda logits, g=opened: logits * 0 + g
