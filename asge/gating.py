@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from asge import channel_scaling, scaled_convolution
+from asge import fused_gating, scaled_convolution
 from asge.scaled_convolution import scaled_conv2d
 
 Mode = Literal["l2", "l1"]
@@ -61,19 +61,19 @@ class GatedChannelTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """y: (B, C, ...) -> (B, C, ...), same dtype. Norms and gates are computed in float32 at least."""
+        self._check(x)
         with torch.autocast(x.device.type, enabled=False):
-            gates = self.gates(x)
-        if gates.dtype != x.dtype:
-            return x * gates.to(x.dtype).view(*gates.shape, *(1,) * (x.dim() - 2))
-        return channel_scaling.scale(x, gates)
+            if self.mode == "l2" and self.gate == "tanh" and fused_gating.pays(x, self.alpha):
+                return fused_gating.gated(x, self.alpha, self.gamma, self.beta, self.eps)
+            gates = self.gates(x).to(x.dtype)
+        return x * gates.view(*gates.shape, *(1,) * (x.dim() - 2))
 
     def gates(self, x: Tensor) -> Tensor:
         """The factor of every channel, (B, C), float32 or wider."""
-        if x.dim() < 3 or x.shape[1] != len(self.alpha):
-            raise ValueError(f"x must be (B, {len(self.alpha)}, ...) with a space behind, got {tuple(x.shape)}")
+        self._check(x)
         precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         if self.mode == "l2":
-            embedding = self.alpha * (channel_scaling.energies(precise) + self.eps).sqrt()
+            embedding = self.alpha * (precise.flatten(2).square().sum(2) + self.eps).sqrt()
             normal = embedding / (embedding.square().mean(1, keepdim=True) + self.eps).sqrt()
         else:
             embedding = self.alpha * precise.flatten(2).abs().sum(2)
@@ -82,6 +82,10 @@ class GatedChannelTransform(nn.Module):
         if self.gate == "tanh":
             return 1 + logits.tanh()
         return 2 * logits.sigmoid() if self.gate == "sigmoid" else 1 + nn.functional.elu(logits)
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() < 3 or x.shape[1] != len(self.alpha):
+            raise ValueError(f"x must be (B, {len(self.alpha)}, ...) with a space behind, got {tuple(x.shape)}")
 
     def extra_repr(self) -> str:
         """Channels, mode and gate."""
