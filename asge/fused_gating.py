@@ -19,9 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SLICE_BYTES = 2**20
-"""About as much of a map is worked on at a time as a core's own cache holds, on the CPU."""
-
 
 def pays(x: Tensor, alpha: Tensor) -> bool:
     """Whether ``gated`` may take the place of autograd: nothing is compiled or in short floats."""
@@ -49,23 +46,26 @@ class _Gated(torch.autograd.Function):
         q = s.square().mean(1, keepdim=True).add_(eps).rsqrt_()
         n = s.mul_(q)
         tanh = torch.addcmul(beta, gamma, n).tanh_()
-        ctx.save_for_backward(x, alpha, gamma, beta, r, q, n, tanh)
+        g = 1 + tanh
+        ctx.save_for_backward(x, alpha, gamma, beta, r, q, n, tanh, g)
         ctx.eps = eps
-        return x * _as_map(tanh + 1, x)
+        return x * _as_map(g, x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (by_y,) = gradients
-        x, alpha, gamma, beta, r, q, n, tanh = ctx.saved_tensors
+        x, alpha, gamma, beta, r, q, n, tanh, g = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants the second derivative
             return *_by_autograd(x, alpha, gamma, beta, ctx.eps, by_y), None
-        by_l = _dots(x, by_y) * (1 - tanh.square())
-        by_n = gamma * by_l
-        by_s = (by_n - n * (n * by_n).mean(1, keepdim=True)) * q
+        by_l = torch.ops.aten.tanh_backward((x * by_y).flatten(2).sum(2), tanh)
+        n_by_l = n * by_l
+        projection = (n_by_l @ gamma)[:, None]  # of dL/dn on n
+        by_s = (gamma * by_l).addcmul_(n, projection, value=-1 / len(gamma)).mul_(q)
         by_x = None
         if ctx.needs_input_grad[0]:
-            by_x = _sum_of_scaled(by_y, tanh + 1, x, alpha * by_s / r)
-        return by_x, (by_s * r).sum(0), (by_l * n).sum(0), by_l.sum(0), None
+            twice_by_e = (alpha * by_s).div_(r)
+            by_x = (by_y * _as_map(g, x)).addcmul_(x, _as_map(twice_by_e, x))
+        return by_x, by_s.mul_(r).sum(0), n_by_l.sum(0), by_l.sum(0), None
 
 
 def _by_autograd(
@@ -82,11 +82,6 @@ def _as_map(factors: Tensor, x: Tensor) -> Tensor:
     return factors.view(*factors.shape, *(1,) * (x.dim() - 2))
 
 
-def _slice_of(x: Tensor) -> int:
-    """How many images are worked on at a time."""
-    return max(1, SLICE_BYTES // max(1, x[:1].nbytes)) if x.device.type == "cpu" else max(1, len(x))
-
-
 def _energies(x: Tensor) -> Tensor:
     """e: (B, C, ...) -> (B, C)."""
     cells = x.flatten(2)
@@ -94,23 +89,3 @@ def _energies(x: Tensor) -> Tensor:
         squares: Tensor = torch.linalg.vector_norm(cells, dim=2).square_()
         return squares
     return cells.square().sum(2)
-
-
-def _dots(x: Tensor, y: Tensor) -> Tensor:
-    """Sum of x y over each channel: (B, C)."""
-    count = _slice_of(x)
-    if count >= len(x):
-        return (x * y).flatten(2).sum(2)
-    return torch.cat([(a * b).flatten(2).sum(2) for a, b in zip(x.split(count), y.split(count), strict=True)])
-
-
-def _sum_of_scaled(x: Tensor, by: Tensor, y: Tensor, by_other: Tensor) -> Tensor:
-    """Sum of both maps, each times its own factors (B, C): (B, C, ...)."""
-    count = _slice_of(x)
-    by, by_other = _as_map(by, x), _as_map(by_other, x)
-    if count >= len(x):
-        return (x * by).addcmul_(y, by_other)
-    sums = torch.empty_like(y)
-    for out, a, b, c, d in zip(*(each.split(count) for each in (sums, x, by, y, by_other)), strict=True):
-        torch.mul(a, b, out=out).addcmul_(c, d)
-    return sums

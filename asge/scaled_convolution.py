@@ -65,23 +65,26 @@ class _ScaledConvolution(torch.autograd.Function):
         (gradient,) = gradients
         x, scales, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.window
-        by_weight, by_scales = torch.zeros_like(weight), []
-        for one, scale, its_gradient in zip(x.split(1), scales, gradient.split(1), strict=True):
-            _, unscaled, _ = torch.ops.aten.convolution_backward(
-                its_gradient, one, weight, None, stride, padding, dilation, False, (0, 0), groups, (False, True, False)
-            )
-            factors = _by_weight(scale, groups, len(weight))
-            by_weight = by_weight + factors * unscaled
-            by_scales.append(_by_channel((weight * unscaled).sum((2, 3)), groups))
+        unscaled = torch.stack(
+            [
+                torch.ops.aten.convolution_backward(
+                    its, one, weight, None, stride, padding, dilation, False, (0, 0), groups, (False, True, False)
+                )[1]
+                for one, its in zip(x.split(1), gradient.split(1), strict=True)
+            ]
+        )
+        by_weight = (_by_weight(scales, groups, len(weight)) * unscaled).sum(0)
+        by_scales = _by_channel((weight * unscaled).sum((3, 4)), groups)
         by_bias = gradient.sum((0, 2, 3)) if ctx.has_bias else None
-        return None, torch.stack(by_scales), by_weight, by_bias, None
+        return None, by_scales, by_weight, by_bias, None
 
 
-def _by_weight(scale: Tensor, groups: int, out_channels: int) -> Tensor:
-    """Factors of input channels (C,) for a kernel whose filters see C / groups of them: (C', C / groups, 1, 1)."""
-    return scale.view(groups, -1).repeat_interleave(out_channels // groups, 0)[:, :, None, None]
+def _by_weight(scales: Tensor, groups: int, out_channels: int) -> Tensor:
+    """Factors (B, C) for kernels whose filters see C / groups channels each: (B, C', C / groups, 1, 1)."""
+    by_group = scales.view(len(scales), groups, -1)
+    return by_group.repeat_interleave(out_channels // groups, 1)[:, :, :, None, None]
 
 
 def _by_channel(sums: Tensor, groups: int) -> Tensor:
-    """Sums over each filter's own input channels (C', C / groups), added up by input channel: (C,)."""
-    return sums.view(groups, -1, sums.shape[1]).sum(1).flatten()
+    """Sums over each filter's own input channels (B, C', C / groups), added up by input channel: (B, C)."""
+    return sums.view(len(sums), groups, -1, sums.shape[2]).sum(2).flatten(1)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from asge import fused_gating
 from asge.fused_gating import gated, plainly_gated
 from asge.gating import GatedChannelTransform
 
@@ -13,12 +12,6 @@ LAYOUTS = {
     "slices": lambda x: x.repeat(1, 1, 1, 2)[..., ::2],
 }
 EPS = 1e-5
-
-
-@pytest.fixture(autouse=True, params=["in slices", "at once"])
-def slices(request, monkeypatch):
-    if request.param == "in slices":
-        monkeypatch.setattr(fused_gating, "SLICE_BYTES", 1000)
 
 
 def drawn(layout, seed=0):
