@@ -4,8 +4,8 @@
     ...
     <!-- end of table -->
 
-`accuracies` instead of `table` makes one of accuracies alone. The folder is one of records, seen from the folder that
-holds the checkout's pages.
+`accuracies` instead of `table` makes one of accuracies alone, `differences: FOLDER FOLDER` one of what the second's
+are above the first's. A folder is one of records, seen from the folder that holds the checkout's pages.
 """
 
 from __future__ import annotations
@@ -17,9 +17,16 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import records, report, rows
+from bench.compare import rendering
+from bench.compare.table import comparisons
 from bench.errors import UserError
+from bench.records import Found
 
-MARKS = re.compile(r"<!-- (?P<kind>table|accuracies): (?P<folder>[\w./-]+) -->\n.*?<!-- end of table -->", re.DOTALL)
+MARKS = re.compile(
+    r"<!-- (?:(?P<kind>table|accuracies): (?P<folder>[\w./-]+)|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)) -->\n"
+    r".*?<!-- end of table -->",
+    re.DOTALL,
+)
 
 
 def filled(text: str, root: Path) -> str:
@@ -32,7 +39,7 @@ def filled(text: str, root: Path) -> str:
     Raises:
         UserError: if a folder does not exist or holds no record.
     """
-    return MARKS.sub(lambda found: _marked(found["kind"], found["folder"], root), text)
+    return MARKS.sub(lambda found: _marked(found, root), text)
 
 
 def fill(page: Path, root: Path) -> int:
@@ -51,13 +58,22 @@ def fill(page: Path, root: Path) -> int:
     return count
 
 
-def _marked(kind: str, folder: str, root: Path) -> str:
-    lines = rows.make(records.read_all(root / folder))
-    if not any(line.status == "ok" for line in lines):
-        raise UserError(f"{folder} holds no record")
+def _marked(found: re.Match[str], root: Path) -> str:
+    mark = found[0].partition("\n")[0]
     out = io.StringIO()
-    if kind == "table":
-        report.render_rows(lines, "markdown", Console(file=out), fairly=False)
+    console = Console(file=out)
+    if found["kind"] is None:
+        table = comparisons(_read(root, found["a"]), _read(root, found["b"]))
+        rendering.render_accuracies(table, f"A: {found['a']}, B: {found['b']}", "markdown", console)
+    elif found["kind"] == "table":
+        report.render_rows(rows.make(_read(root, found["folder"])), "markdown", console, fairly=False)
     else:
-        report.render_accuracies(lines, "markdown", Console(file=out))
-    return f"<!-- {kind}: {folder} -->\n{out.getvalue().strip()}\n<!-- end of table -->"
+        report.render_accuracies(rows.make(_read(root, found["folder"])), "markdown", console)
+    return f"{mark}\n{out.getvalue().strip()}\n<!-- end of table -->"
+
+
+def _read(root: Path, folder: str) -> Found:
+    found = records.read_all(root / folder)
+    if not any(record.status == "ok" for record in found.records):
+        raise UserError(f"{folder} holds no record")
+    return found

@@ -41,12 +41,22 @@ def test_a_page_has_tables_of_all_figures_and_of_accuracies_alone(tmp_path):
     assert "| method | last |" in second
 
 
+def test_a_page_has_what_one_folder_is_above_another(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- differences: results/tuning-start results/tuning-tuned -->\n<!-- end of table -->\n")
+    assert pages.fill(page, ROOT) == 1
+    text = page.read_text()
+    assert "| task | method | strategy | A % | B % | B - A, points [95 % interval] | verdict |" in text
+    assert "speed" not in text
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("no mark", "has no table between"),
         ("<!-- table: results/none -->\n<!-- end of table -->", "does not exist"),
         ("<!-- table: empty -->\n<!-- end of table -->", "empty holds no record"),
+        ("<!-- differences: empty none -->\n<!-- end of table -->", "empty holds no record"),
     ],
 )
 def test_pages_that_cannot_be_filled(text, message, tmp_path):

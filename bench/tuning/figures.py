@@ -39,6 +39,6 @@ def draw(study: optuna.Study, out: Path) -> list[Path]:
             warnings.simplefilter("ignore")  # Optuna calls its matplotlib figures experimental
             axes = make()
         figure: Figure = axes.get_figure() if hasattr(axes, "get_figure") else axes[0].get_figure()
-        figure.set_size_inches(9, 5)
+        figure.set_size_inches(max(9, 1.4 * len(figure.axes)), 5)  # parallel coordinates have a pair of axes a setting
         paths.append(save(figure, out / f"{study.study_name}-{name}.png"))
     return paths

@@ -1,6 +1,3 @@
-import csv
-import io
-import json
 import math
 from dataclasses import replace
 
@@ -9,43 +6,11 @@ import pytest
 from factories import cell, record
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from scipy import stats
+from sides_made_up import only, runs
 
-from bench import records
-from bench.compare import command as comparing
 from bench.compare import table as compare
-from bench.errors import ExitStatus, UserError
 from bench.records import Found, Unreadable
-
-NO_OPTIONS = {
-    "suite": None, "methods": None, "seeds": None, "epochs": None, "threads": None, "data_dir": None, "out": None,
-}  # fmt: skip
-
-
-def runs(values, method="asge", rates=None, noisy=(), **changes):
-    """Records with one strategy, a seed per value."""
-    rates = rates or [50.0] * len(values)
-    return [
-        timed(record(method, seed, {"last": value}, **changes), rate, noisy=seed in noisy)
-        for seed, (value, rate) in enumerate(zip(values, rates, strict=True))
-    ]
-
-
-def timed(made, rate, noisy=False):
-    training = made.training.model_copy(update={"images_per_second": rate, "noisy": noisy})
-    return made.model_copy(update={"training": training})
-
-
-def only(a, b, again=()):
-    [row] = compare.comparisons(Found(a), Found(b), again)
-    return row
-
-
-def render(table, form="markdown"):
-    out = io.StringIO()
-    comparing.render(table, "A: old, B: new", form, Console(file=out))
-    return out.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -241,106 +206,6 @@ def test_a_noisy_timing_is_told():
     assert row.notes == ("timing is noisy, the machine was busy: A seed 1, B seeds 0, 1",)
 
 
-def three_rows():
-    a = [*runs([90.0, 91.0, 92.0], rates=[100.0, 102.0, 98.0]), *runs([80.0, 81.0], "cwc"), record("ff")]
-    b = [*runs([94.5, 95.5, 96.5], rates=[200.0, 202.0, 198.0]), *runs([80.0, 81.0], "cwc")]
-    return compare.comparisons(Found(a), Found(b), runs([90.0], rates=[105.0]))
-
-
-def test_markdown_is_ready_for_a_pull_request():
-    """asge: 4.5 +- t(97.5 %, 4) sqrt(2/3) = 4.5 +- 2.27; B is better with probability F(4.5 / sqrt(2/3)) = 0.997."""
-    text = render(three_rows()).splitlines()
-    assert text[0] == "1 row better, 1 identical, 1 only in A; speed: 1 faster"
-    assert text[2] == "**A: old, B: new**"
-    assert text[4] == (
-        "| task | method | strategy | A % | B % | B - A, points [95 % interval] | B better, probability | verdict | "
-        "train speed B/A [95 % interval] | speed A/A | speed verdict |"
-    )
-    assert text[6].startswith(
-        "| fashion-mnist | asge | last | 91.00 (n=3) | 95.50 (n=3) | +4.50 [+2.23, +6.77] | 0.997 | better | 2.000 ["
-    )
-    assert text[6].endswith("] | 1.050 | faster |")
-    assert text[7] == (
-        "| fashion-mnist | cwc | last | 80.50 (n=2) | 80.50 (n=2) | +0.00 | - | identical | 1.000 | - | - |"
-    )
-    assert text[8] == "| fashion-mnist | ff | last | 90.00 (n=1) | - | - | - | only in A | - | - | - |"
-    assert text[10:] == [
-        "a speed is judged only with three runs or more in all and with a second run of A, the A/A ratio  "
-    ]
-
-
-def test_csv_and_json_hold_the_raw_figures():
-    table = three_rows()
-    lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
-    rows = json.loads(render(table, "json"))
-    assert [line["verdict"] for line in lines] == [row["verdict"] for row in rows] == [row.verdict for row in table]
-    assert float(lines[0]["difference"]) == rows[0]["difference"] == table[0].difference
-    assert lines[2]["mean_b"] == ""
-    assert rows[2]["mean_b"] is None
-
-
-def test_a_note_stands_once_with_the_rows_that_it_holds_for():
-    made = record(accuracies={"last": 90.0, "best": 91.0})
-    [first, second] = compare.comparisons(Found([timed(made, 50.0, noisy=True)]), Found([made]))
-    assert comparing.notes([first, second]) == [
-        "fashion-mnist asge/last, best: timing is noisy, the machine was busy: A seed 0"
-    ]
-    assert "timing is noisy" in render([first, second], "rich")
-
-
-@pytest.mark.parametrize(
-    ("changes", "failed", "status"),
-    [
-        ([{"verdict": "better"}, {"verdict": "identical"}], False, ExitStatus.OK),
-        ([{"verdict": "no difference seen"}, {"verdict": "only in B"}], False, ExitStatus.OK),
-        ([{"verdict": "too few seeds"}], False, ExitStatus.OK),
-        ([{"verdict": "worse"}, {"verdict": "failed", "failed_b": 1}], True, ExitStatus.REGRESSION),
-        ([{"verdict": "better"}, {"verdict": "failed", "failed_b": 1}], False, ExitStatus.CELL_FAILED),
-        ([{"verdict": "better", "failed_a": 1}], False, ExitStatus.CELL_FAILED),
-        ([{"verdict": "only in A"}], True, ExitStatus.CELL_FAILED),
-        ([{"verdict": "only in A"}, {"verdict": "only in B"}], False, ExitStatus.NOTHING_MEASURED),
-        ([], False, ExitStatus.NOTHING_MEASURED),
-    ],
-)
-def test_the_exit_status(changes, failed, status):
-    row = only(runs([90.0]), runs([90.0]))
-    assert comparing.exit_status([replace(row, **change) for change in changes], failed=failed, what="x") == status
-
-
-def folder(path, made):
-    for part in made:
-        (path / part.id).mkdir(parents=True)
-        records.write(path / part.id / records.RECORD_FILE, part)
-    return str(path)
-
-
-def test_two_folders_are_compared_with_the_second_run_that_stands_beside_them(tmp_path, capsys):
-    a = folder(tmp_path / "a", runs([90.0, 90.1], rates=[100.0, 101.0]))
-    b = folder(tmp_path / "b", runs([80.0, 80.1], rates=[50.0, 51.0]))
-    folder(tmp_path / "a-again", runs([90.0], rates=[110.0]))
-    status = comparing.compare(a, b, **NO_OPTIONS, form="json")
-    [row] = json.loads(capsys.readouterr().out)
-    assert status == ExitStatus.REGRESSION
-    assert (row["verdict"], row["speed_verdict"]) == ("worse", "slower")
-    assert row["speed_same"] == pytest.approx(1.1)
-
-
-def test_the_title_names_the_folders_and_the_commits(tmp_path, capsys):
-    a, b = folder(tmp_path / "a", runs([90.0])), folder(tmp_path / "b", runs([90.0]))
-    assert comparing.compare(a, b, **NO_OPTIONS, form="markdown") == ExitStatus.OK
-    assert f"**A: {a} (commit abc), B: {b} (commit abc)**" in capsys.readouterr().out
-
-
-def test_empty_folders_say_that_nothing_can_be_compared(tmp_path, capsys):
-    assert comparing.compare(str(tmp_path), str(tmp_path), **NO_OPTIONS, form="rich") == ExitStatus.NOTHING_MEASURED
-    assert capsys.readouterr().err.startswith("error: nothing can be compared")
-
-
-def test_an_option_for_revisions_is_refused_with_folders(tmp_path):
-    with pytest.raises(UserError, match="--epochs is for running two revisions"):
-        comparing.compare(str(tmp_path), str(tmp_path), **{**NO_OPTIONS, "epochs": 3}, form="rich")
-
-
 def test_a_difference_that_many_rows_show_by_chance_is_not_believed():
     """p = 0.03 of one row is below 5 %; the least of ten such values is not."""
     row = compare.Comparison(
@@ -360,10 +225,3 @@ def test_a_collapse_to_one_value_is_seen_though_nothing_deviates():
     found = compare.difference(a, b, least=1.0)
     assert (found.estimate, found.probability) == (-89.0, pytest.approx(0.0, abs=1e-9))
     assert found.high < 0
-
-
-def test_a_row_that_b_has_lost_is_not_all_well():
-    lost = replace(three_rows()[0], verdict="only in A", failed_a=0, failed_b=0)
-    kept = replace(lost, verdict="no difference seen")
-    assert comparing.exit_status([kept, lost], failed=False, what="x") == ExitStatus.NOTHING_MEASURED
-    assert comparing.exit_status([kept, replace(lost, verdict="only in B")], failed=False, what="x") == ExitStatus.OK
