@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -221,13 +222,22 @@ def _sums_inside(gradient: Tensor, conv: nn.Conv2d, size: Sequence[int]) -> Tens
 
 
 def _within(conv: nn.Conv2d, size: Sequence[int], out: Sequence[int], like: Tensor) -> Tensor:
-    """(k k, H W): 1 where that place in the kernel, at that pixel of the output, lies within the input."""
-    found = []
-    for axis, (side, pixels) in enumerate(zip(size, out, strict=True)):
-        first = torch.arange(pixels) * conv.stride[axis] - int(conv.padding[axis])
-        place = first + torch.arange(conv.kernel_size[axis])[:, None]
-        found.append(((place >= 0) & (place < side)).to(like))
-    return torch.kron(*found)
+    """(k k, H W): 1 where that place in the kernel, at that pixel of the output, lies within the input. Read only."""
+    axes = zip(size, out, conv.stride, conv.padding, conv.kernel_size, strict=True)
+    return _kept_within(
+        tuple((*sides, int(padding), kernel) for *sides, padding, kernel in axes), like.dtype, like.device
+    )
+
+
+@cache
+def _kept_within(axes: tuple[tuple[int, int, int, int, int], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Made once: copying it to a GPU in every step would wait for all that the GPU has still to do.
+    with torch.inference_mode(False):  # later calls may differentiate: an inference tensor could not serve them
+        found = []
+        for side, pixels, stride, padding, kernel in axes:
+            place = torch.arange(pixels) * stride - padding + torch.arange(kernel)[:, None]
+            found.append(((place >= 0) & (place < side)).to(dtype))
+        return torch.kron(*found).to(device)
 
 
 def _assign(parameter: Tensor | None, gradient: Tensor) -> None:

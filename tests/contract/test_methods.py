@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench import methods, settings
+from bench.measure.determinism import deterministic
 from bench.methods import Examinable, Goodness, Inspectable, Observable, PerLayer
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
@@ -52,47 +53,59 @@ SMALL = {
     ],
 }
 """Settings that make a method small, and such as take another way through its code."""
-VARIANTS = [(name, values) for name in methods.names() for values in SMALL.get(name, [{}])]
+DEVICES = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+VARIANTS = [
+    (name, values, device) for device in DEVICES for name in methods.names() for values in SMALL.get(name, [{}])
+]
 
 
 def build(variant, seed=0):
-    name, values = variant
+    name, values, device = variant
     generator = torch.Generator().manual_seed(seed)
     budget = SimpleNamespace(epochs=EPOCHS, steps_per_epoch=STEPS)
     made = settings.make(name, values)
-    return methods.get(variant[0]).build(TASK, made, budget, torch.device("cpu"), generator), generator
+    return methods.get(name).build(TASK, made, budget, device, generator), generator
 
 
-def batches(epoch, size=16):
+def batches(epoch, learner, size=16):
+    """The same images whatever the device, on the learner's."""
+    device = next(iter(learner.parameters())).device
     generator = torch.Generator().manual_seed(100 + epoch)
     for step in range(STEPS):
         count = size if step < STEPS - 1 else 5
         labels = torch.randint(10, (count,), generator=generator)
-        yield torch.randn(count, 1, 8, 8, generator=generator) + labels.view(-1, 1, 1, 1) / 5, labels
+        images = torch.randn(count, 1, 8, 8, generator=generator) + labels.view(-1, 1, 1, 1) / 5
+        yield images.to(device), labels.to(device)
 
 
 def train(learner, epochs):
     for epoch in epochs:
         learner.begin_epoch(epoch)
-        for images, labels in batches(epoch):
+        for images, labels in batches(epoch, learner):
             learner.train_step(images, labels)
-        learner.finish(batches(9))
+        learner.finish(batches(9, learner))
 
 
 def outputs(learner):
-    images, _ = next(batches(5))
+    images, _ = next(batches(5, learner))
     return {strategy: learner.predict(images, strategy) for strategy in learner.strategies}
 
 
-@pytest.fixture(params=VARIANTS, ids=lambda variant: "-".join([variant[0], *map(str, variant[1].values())]))
+def describe(variant):
+    name, values, device = variant
+    return "-".join([name, *map(str, values.values()), *(["cuda"] if device.type == "cuda" else [])])
+
+
+@pytest.fixture(params=VARIANTS, ids=describe)
 def variant(request):
-    return request.param
+    with deterministic(request.param[2]):
+        yield request.param
 
 
 def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(variant):
     learner, _ = build(variant)
     assert tuple(learner.strategies) == tuple(methods.get(variant[0]).strategies)
-    learner.finish(batches(9))
+    learner.finish(batches(9, learner))
     for logits in outputs(learner).values():
         assert logits.shape == (16, 10)
         assert logits.dtype == torch.float32
@@ -102,7 +115,7 @@ def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(
 def test_layers_predict_if_they_say_so(variant):
     learner, _ = build(variant)
     if isinstance(learner, PerLayer):
-        images, _ = next(batches(0))
+        images, _ = next(batches(0, learner))
         for logits in learner.layer_logits(images):
             assert logits.shape == (16, 10)
             assert not logits.requires_grad
@@ -112,8 +125,8 @@ def test_one_pass_shows_what_single_calls_do_to_the_bit(variant):
     learner, _ = build(variant)
     if not isinstance(learner, Examinable):
         return
-    learner.finish(batches(9))
-    images, _ = next(batches(0))
+    learner.finish(batches(9, learner))
+    images, _ = next(batches(0, learner))
     seen = learner.examine(images)
     assert tuple(seen.strategies) == tuple(learner.strategies)
     single = [learner.predict(images, strategy) for strategy in learner.strategies]
@@ -129,7 +142,7 @@ def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(varia
         return
     calls = []
     watched.on_layer = lambda: calls.append(None)
-    images, labels = next(batches(0))
+    images, labels = next(batches(0, watched))
     for learner in (watched, blind):
         learner.begin_epoch(0)
         learner.train_step(images, labels)
@@ -149,7 +162,7 @@ def test_what_layers_have_to_show_are_lists_of_numbers_and_showing_changes_nothi
         return
     for learner in (shown, blind):
         train(learner, [0])
-    for of_layers in shown.layer_values(batches(9)).values():
+    for of_layers in shown.layer_values(batches(9, shown)).values():
         assert of_layers
         assert all(values.dim() == 1 and torch.isfinite(values).all() for values in of_layers)
     for learner in (shown, blind):
@@ -161,7 +174,7 @@ def test_what_layers_have_to_show_are_lists_of_numbers_and_showing_changes_nothi
 def test_steps_on_one_batch_lower_its_losses(variant):
     learner, _ = build(variant)
     learner.begin_epoch(0)
-    images, labels = next(batches(0))
+    images, labels = next(batches(0, learner))
     first = learner.train_step(images, labels)
     for _ in range(30):
         last = learner.train_step(images, labels)
@@ -216,10 +229,10 @@ def test_choosing_and_predicting_change_no_weight_and_no_later_step(variant):
     for epoch in range(EPOCHS):
         looked.begin_epoch(epoch)
         blind.begin_epoch(epoch)
-        for images, labels in batches(epoch):
+        for images, labels in batches(epoch, looked):
             looked.train_step(images, labels)
             blind.train_step(images, labels)
-            looked.finish(batches(9))
+            looked.finish(batches(9, looked))
             outputs(looked)
     for a, b in zip(looked.parameters(), blind.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -228,7 +241,7 @@ def test_choosing_and_predicting_change_no_weight_and_no_later_step(variant):
 def test_a_batch_of_nan_gives_a_loss_that_is_not_finite(variant):
     learner, _ = build(variant)
     learner.begin_epoch(0)
-    images, labels = next(batches(0))
+    images, labels = next(batches(0, learner))
     losses = learner.train_step(torch.full_like(images, torch.nan), labels)
     losses = {**losses, **learner.train_step(images, labels)}
     assert any(not torch.isfinite(loss) for loss in losses.values())
@@ -237,7 +250,7 @@ def test_a_batch_of_nan_gives_a_loss_that_is_not_finite(variant):
 def test_the_callers_batch_is_not_changed(variant):
     learner, _ = build(variant)
     learner.begin_epoch(0)
-    images, labels = next(batches(0))
+    images, labels = next(batches(0, learner))
     kept = images.clone()
     learner.train_step(images, labels)
     outputs_before = images.clone()
