@@ -223,10 +223,9 @@ def _sums_inside(gradient: Tensor, conv: nn.Conv2d, size: Sequence[int]) -> Tens
 
 def _within(conv: nn.Conv2d, size: Sequence[int], out: Sequence[int], like: Tensor) -> Tensor:
     """(k k, H W): 1 where that place in the kernel, at that pixel of the output, lies within the input. Read only."""
-    axes = zip(size, out, conv.stride, conv.padding, conv.kernel_size, strict=True)
-    return _kept_within(
-        tuple((*sides, int(padding), kernel) for *sides, padding, kernel in axes), like.dtype, like.device
-    )
+    padding = [int(each) for each in conv.padding]
+    axes = tuple(zip(size, out, conv.stride, padding, conv.kernel_size, strict=True))
+    return _kept_within(axes, like.dtype, like.device)
 
 
 @cache
