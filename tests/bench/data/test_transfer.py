@@ -3,12 +3,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from bench.data import transfer
+from bench.data import loaders, transfer
 from bench.data.batches import Plan, Preparation
 from bench.data.loaders import make_loader
 from bench.data.splits import Split
 from bench.data.tasks import Task
 
+needs_ffcv = pytest.mark.skipif(not loaders._ffcv_works(), reason="needs FFCV, which is not installed")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -69,7 +70,7 @@ def test_on_a_cpu_nothing_is_read_before_it_is_asked_for(colours: Task, colour_s
 
 
 @needs_gpu
-@pytest.mark.parametrize("kind", ["memory", "torch", "ffcv"])
+@pytest.mark.parametrize("kind", ["memory", "torch", pytest.param("ffcv", marks=needs_ffcv)])
 def test_on_a_gpu_images_are_channels_last_and_survive_the_next_batch(
     kind: str, colours: Task, colour_split: Split
 ) -> None:
