@@ -76,6 +76,7 @@ def _plain(value: Any) -> Any:
 _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "published": ("published\n%", lambda x: f"{x:.2f}"),
     "gap": ("gap\npoints", lambda x: f"{x:+.2f}"),
+    "train_seconds": ("train\nmin", lambda x: f"{x / 60:,.1f}"),
     "train_images_per_second": ("train img/s\nend to end", lambda x: f"{x:,.0f}"),
     "train_images_per_second_compute": ("train img/s\ncompute", lambda x: f"{x:,.0f}"),
     "predict_images_per_second": ("predict\nimg/s", lambda x: f"{x:,.0f}"),

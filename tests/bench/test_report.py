@@ -20,6 +20,7 @@ MUST_NOT_BE_NULL = {
     "seed",
     "status",
     "accuracy",
+    "train_seconds",
     "train_images_per_second",
     "train_images_per_second_compute",
     "predict_images_per_second",
