@@ -1,0 +1,57 @@
+"""Every published configuration builds, takes a step, and counts its work."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from baselines.conditional import aig, bas
+from baselines.conditional.gates import gate_macs
+from baselines.conditional.resnet import GatedResNet
+
+CIFAR = SimpleNamespace(shape=(3, 32, 32), classes=10)
+IMAGENET = SimpleNamespace(shape=(3, 224, 224), classes=1000)
+BUDGET = SimpleNamespace(epochs=350, steps_per_epoch=100)
+AIG = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "steps"}
+CONFIGURATIONS = [
+    *[(aig, CIFAR, {"architecture": "cifar-110", "target": rate, **AIG}) for rate in (0.6, 0.7)],
+    (aig, IMAGENET, {"architecture": "imagenet-50", "target": 0.4, "rate_weight": 1.0, **AIG}),
+    (aig, IMAGENET, {"architecture": "imagenet-50", "target": 0.7, "rate_weight": 1.0, **AIG}),
+    (aig, IMAGENET, {"architecture": "imagenet-101", "target": 0.5, "rate_weight": 1.0, **AIG}),
+    *[(bas, CIFAR, {"architecture": f"cifar-{depth}"}) for depth in (20, 32, 56)],
+    *[(bas, IMAGENET, {"architecture": f"imagenet-{depth}"}) for depth in (18, 34, 50)],
+]
+
+
+def settings_of(module, options):
+    return (aig.AIGSettings if module is aig else bas.BASSettings)(**options)
+
+
+@pytest.mark.parametrize(
+    ("module", "task", "options"),
+    CONFIGURATIONS,
+    ids=[f"{m.__name__.rpartition('.')[2]}-{o['architecture']}-{o.get('target', '')}" for m, _, o in CONFIGURATIONS],
+)
+def test_a_published_configuration_takes_a_step(module, task, options):
+    generator = torch.Generator().manual_seed(0)
+    learner = module.build(task, settings_of(module, options), BUDGET, torch.device("cpu"), generator)
+    images = torch.randn(2, *task.shape, generator=generator)
+    before = [parameter.detach().clone() for parameter in learner.parameters()]
+    learner.begin_epoch(0)
+
+    losses = learner.train_step(images, torch.tensor([0, 1]))
+
+    assert all(loss.isfinite() for loss in losses.values())
+    assert set(losses) == ({"loss", "rate"} if module is aig else {"loss", "shaping", "l0"})
+    after = list(learner.parameters())
+    assert all(parameter.isfinite().all() for parameter in after)
+    assert sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True)) > 0.9 * len(after)
+
+    ungated = GatedResNet(options["architecture"], task.classes, generator=generator).eval()
+    with torch.no_grad():
+        whole = ungated(images[:1]).macs.item()
+    gates = [gate for block in learner.network.blocks for gate in (block.block_gate, block.channel_gate) if gate]
+    of_gates = sum(gate_macs(gate) for gate in gates)
+    for macs in learner.executed_macs(images).tolist():
+        assert of_gates < macs <= whole + of_gates
+    assert of_gates < 0.01 * whole
