@@ -6,10 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
-from bench import methods, parts, progress, report, rows, suites
+from bench import devices, methods, parts, progress, report, rows, suites
 from bench.data import sources, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
@@ -45,7 +44,7 @@ def run_suite(
     if not unequal_budgets:
         suites.check_budgets(suite, overrides.methods or tuple(suite.methods))
     stored = measured.load(suite.name)
-    cells = suites.cells(suite, device=_device(device), threads=threads_of(suite, threads), overrides=overrides)
+    cells = suites.cells(suite, device=devices.checked(device), threads=threads_of(suite, threads), overrides=overrides)
     rehearse(cells, data_dir)
     local.prepare_folder(out)
     console = Console(stderr=True)
@@ -69,18 +68,6 @@ def threads_of(suite: suites.Suite, asked: int | None) -> int:
     # Fewer than the machine's processors in a container or a batch job.
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return suite.threads or allowed
-
-
-def _device(name: str) -> str:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device {name!r} is not a device; valid are cpu, cuda and cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {name!r} is not supported; valid are cpu, cuda and cuda:N")
-    return name
 
 
 def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:

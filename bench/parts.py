@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,18 +81,29 @@ def learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Genera
         UserError: where settings and task do not fit.
     """
     generator = seeds.generator(spec.seed, "learner")
+    budget = Budget(spec.epochs, steps_per_epoch)
+    task, device = tasks.get_task(spec.task), torch.device(spec.device)
+    return build(spec.method, spec.settings, task, budget, device, generator), generator
+
+
+def build(
+    method: str,
+    values: Mapping[str, Any],
+    task: tasks.Task,
+    budget: Budget,
+    device: torch.device,
+    generator: torch.Generator,
+) -> Learner:
+    """A learner of a method, by name and settings, before its first step.
+
+    Raises:
+        UserError: where settings and task do not fit.
+    """
     try:
-        made = methods.get(spec.method).build(
-            tasks.get_task(spec.task),
-            settings.make(spec.method, spec.settings),
-            Budget(spec.epochs, steps_per_epoch),
-            torch.device(spec.device),
-            generator,
-        )
+        return methods.get(method).build(task, settings.make(method, values), budget, device, generator)
     except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{spec.method} cannot be built for {spec.task}: {reason}") from error
-    return made, generator
+        raise UserError(f"{method} cannot be built for {task.name}: {reason}") from error
 
 
 def begin(learner: Learner, spec: CellSpec, state: dict[str, Any]) -> None:

@@ -2,13 +2,15 @@
 
     L = CE + lambda reduce_l (t_l - mean over the batch of z_l)^2
 
-t_l is the target rate of block l; the paper sums over blocks, its authors' code takes the mean. Without gates (gating
+t_l is the target rate of block l; the paper sums over blocks, its authors' code takes the mean over all of them, those
+that always run included. Without gates (gating
 "none") the same class trains the ungated ResNet that the method is compared with.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -36,6 +38,8 @@ class AIGSettings:
         gating: "blocks", or "none" for the ResNet without gates.
         target: rate at which each block shall run; one with target 1 always does. On ResNet-50 the authors' own
             targets hold for some blocks.
+        block_targets: the rate of every block by itself instead, one per block; none for ``target``.
+        evaluation: how predictions decide: "argmax", without noise, or "sample", as training does.
         rate_weight, rate_reduction: lambda, and how the blocks' squares are reduced.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
@@ -44,6 +48,8 @@ class AIGSettings:
     width: Width = 1.0
     gating: Literal["blocks", "none"] = "blocks"
     target: Rate = 0.7
+    block_targets: tuple[Rate, ...] = ()
+    evaluation: Literal["argmax", "sample"] = "argmax"
     rate_weight: Annotated[float, Ge(0)] = 2.0
     rate_reduction: Reduction = "mean"
     optimiser: OptimiserSetting = "sgd"
@@ -55,6 +61,8 @@ class AIGSettings:
 
 def targets(settings: AIGSettings) -> list[float]:
     """The target rate of each block."""
+    if settings.block_targets:
+        return list(settings.block_targets)
     if settings.architecture == "imagenet-50":
         return [own or settings.target for own in IMAGENET_50]
     return [settings.target] * sum(architecture(settings.architecture).blocks)
@@ -78,13 +86,15 @@ def build(
         targets=rates,
         generator=generator,
     )
-    gated = [place for place, block in enumerate(network.blocks) if block.block_gate is not None]
-    wanted = torch.tensor([rates[place] for place in gated], device=device)
+    gates = [block.block_gate for block in network.blocks if block.block_gate is not None]
+    for gate in gates:
+        gate.always_samples = settings.evaluation == "sample"
+    wanted = torch.tensor(rates, device=device)
 
     def losses(outcome: Outcome, _progress: float) -> dict[str, Tensor]:
-        if not gated:
+        if not gates:
             return {}
-        loss = target_rate_loss(outcome.executed[:, gated], wanted, settings.rate_reduction)
+        loss = target_rate_loss(outcome.executed, wanted, settings.rate_reduction)
         return {"rate": settings.rate_weight * loss}
 
     return ConditionalLearner(network, losses, settings, budget, device)
@@ -96,3 +106,10 @@ class ConvNetAIG:
     Settings: ClassVar[type[AIGSettings]] = AIGSettings
     strategies: ClassVar[tuple[str, ...]] = ConditionalLearner.strategies
     build = staticmethod(build)
+
+    @staticmethod
+    def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """One rerun of the authors' code is known, of a ResNet-110 at 0.7."""
+        rerun = {"architecture": "cifar-110", "width": 1.0, "gating": "blocks", "target": 0.7}
+        same = all(settings.get(key) == value for key, value in rerun.items()) and not settings.get("block_targets")
+        return [("ConvNet-AIG", "ResNet-110 t=0.7 user rerun")] if same else []

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
 from asge.types import TaskShape, TrainingBudget
-from baselines.conditional.batch_shaping import Reduction, gate_losses
+from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner
 from baselines.conditional.resnet import GatedResNet, Outcome
 
@@ -71,7 +71,8 @@ def build(
     device: torch.device,
     generator: torch.Generator,
 ) -> ConditionalLearner:
-    """A learner before its first step."""
+    """A learner before its first step; a ValueError says what in the settings does not fit."""
+    check_schedule(settings)
     network = GatedResNet(
         settings.architecture,
         task.classes,

@@ -115,6 +115,12 @@ class ShapingSettings(Protocol):
         """Share of training from which it is whole."""
 
 
+def check_schedule(settings: ShapingSettings) -> None:
+    """Raise a ValueError where the L0 loss would be whole before it begins to rise."""
+    if settings.l0_from > settings.l0_until:
+        raise ValueError(f"l0_from ({settings.l0_from:g}) must not be after l0_until ({settings.l0_until:g})")
+
+
 def shaping_weight(settings: ShapingSettings, progress: float) -> float:
     """The weight of the batch-shaping loss at a progress of training from 0 to 1."""
     if progress >= settings.shaping_until:

@@ -8,7 +8,7 @@
         logits = W2 ReLU(BN(W1 GAP(x)))  in R^C
         training: g = 1[logit + logistic noise > 0], backward through sigmoid((logit + noise) / tau)
 
-    evaluation, both: without noise
+    evaluation, both: without noise; a block's gate may be told to sample there too
 
     saliency (FBS, Gao, Zhao, Dudziak, Mullins, Xu, ICLR 2019, arXiv 1810.05331), the rival of channel gates
         s = ReLU(W GAP(|x|) + 1)  in R^C,  g = s where it is among the k largest, else 0
@@ -38,6 +38,9 @@ class BlockGate(nn.Module):
         hidden: units of the hidden layer.
         tau: temperature of the gradient's softmax.
         generator: draws the first weights, and later the noise.
+
+    Attributes:
+        always_samples: whether it decides with noise in evaluation mode too; false at first.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class BlockGate(nn.Module):
     ) -> None:
         super().__init__()
         self.tau = tau
+        self.always_samples = False
         self._generator = generator
         self.body = _body(channels, hidden, generator)
         self.head = nn.Linear(hidden, 2)
@@ -59,7 +63,7 @@ class BlockGate(nn.Module):
     def forward(self, x: Tensor, means: Tensor | None = None) -> Tensor:
         """z, 0 or 1, for each image, from what ``logits`` takes: (B,). A gradient passes in training mode only."""
         logits = self.logits(x, means)
-        if not self.training:
+        if not self.training and not self.always_samples:
             return (logits[:, 1] > logits[:, 0]).to(logits.dtype)
         noisy = logits + _gumbel(logits, self._generator)
         soft = (noisy / self.tau).softmax(1)[:, 1]

@@ -32,7 +32,7 @@ from asge.network import ASGENetwork
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.types import Examination, TaskShape, TrainingBudget
 from baselines.conditional.bas import Share, Weight
-from baselines.conditional.batch_shaping import Reduction, gate_losses
+from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.gates import ChannelGate, gate_macs
 
 OPEN_BIAS = 2.0
@@ -105,6 +105,7 @@ class GatedASGELearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
+        check_schedule(settings)
         self.network = ASGENetwork(
             task.shape,
             task.classes,

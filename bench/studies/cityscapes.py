@@ -57,6 +57,8 @@ def read(folder: Path, split: str) -> Cityscapes:
     for (mask,) in data.targets:
         if not Path(mask).is_file():
             raise UserError(f"{mask} is missing; unpack gtFine_trainvaltest.zip into {folder}")
+    pairs = sorted(zip(data.images, data.targets, strict=True))  # a folder lists its files in an order of its own
+    data.images, data.targets = [image for image, _ in pairs], [target for _, target in pairs]
     return data
 
 
@@ -111,7 +113,8 @@ def batches(data: Cityscapes, *, crop: int, batch_size: int, seed: int, epoch: i
         images, masks = [], []
         for index in order[start : start + batch_size]:
             image, mask = sample(data, index)
-            jitter = v2.ScaleJitter(tuple(image.shape[1:]), SCALES)
+            height, width = image.shape[1:]
+            jitter = v2.ScaleJitter((width, height), SCALES)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seeds.derive(seed, epoch, index))
                 moved = v2.Compose([jitter, cut, v2.RandomHorizontalFlip()])(

@@ -24,13 +24,11 @@ from annotated_types import Ge
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from bench import methods
+from bench import parts
 from bench.data import loaders, seeds, splits, tasks
 from bench.data.arrays import pixels
 from bench.errors import UserError
-from bench.parts import Budget
 from bench.report import half_width
-from bench.settings import make
 from bench.studies.study import Findings, Request, Study
 
 EPSILONS = (0.0, 1 / 255, 2 / 255, 4 / 255, 8 / 255)
@@ -83,16 +81,16 @@ def measure(request: Request) -> Findings:
     """Accuracy and executed work by network and epsilon."""
     chosen: Settings = request.settings
     task = tasks.get_task(request.task or "cifar10")
-    parts = splits.split(task, task.read(request.data_dir), train_limit=chosen.train_samples)
-    if request.samples > len(parts.test):
-        raise UserError(f"--samples {request.samples} is more than the {len(parts.test)} test images there are")
-    order = torch.randperm(len(parts.test), generator=seeds.generator(request.seed, "robustness"))[: request.samples]
-    images, labels = pixels(parts.test.images[order], task.shape).float() / 255, parts.test.labels[order]
+    data = splits.split(task, task.read(request.data_dir), train_limit=chosen.train_samples)
+    if request.samples > len(data.test):
+        raise UserError(f"--samples {request.samples} is more than the {len(data.test)} test images there are")
+    order = torch.randperm(len(data.test), generator=seeds.generator(request.seed, "robustness"))[: request.samples]
+    images, labels = pixels(data.test.images[order], task.shape).float() / 255, data.test.labels[order]
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (task.mean, task.std))
     points: list[dict[str, Any]] = []
     for title, (method, settings) in NETWORKS.items():
         for seed in range(request.seed, request.seed + chosen.seeds):
-            learner = _trained(task, parts, method, {**settings, "architecture": chosen.architecture}, chosen, seed)
+            learner = _trained(task, data, method, {**settings, "architecture": chosen.architecture}, chosen, seed)
             network = learner.network.eval()
             for epsilon in EPSILONS:
                 moved = attacked(partial(_logits, network, mean, std), images, labels, epsilon)
@@ -127,13 +125,13 @@ def _logits(network: nn.Module, mean: Tensor, std: Tensor, images: Tensor) -> Te
 
 
 def _trained(
-    task: tasks.Task, parts: splits.Splits, method: str, settings: dict[str, Any], chosen: Settings, seed: int
+    task: tasks.Task, data: splits.Splits, method: str, settings: dict[str, Any], chosen: Settings, seed: int
 ) -> Any:
     device = torch.device("cpu")
     loader = loaders.make_loader(
         "memory",
         task,
-        parts.train,
+        data.train,
         batch_size=chosen.batch_size,
         seed=seed,
         shuffle=True,
@@ -141,13 +139,8 @@ def _trained(
         device=device,
     )
     options = {"schedule": "one-cycle", **settings}
-    learner = methods.get(method).build(
-        task,
-        make(method, options),
-        Budget(chosen.epochs, len(loader)),
-        device,
-        seeds.generator(seed, "learner"),
-    )
+    budget = parts.Budget(chosen.epochs, len(loader))
+    learner = parts.build(method, options, task, budget, device, seeds.generator(seed, "learner"))
     for epoch in range(chosen.epochs):
         learner.begin_epoch(epoch)
         for images, labels in loader.epoch(epoch):

@@ -149,7 +149,7 @@ def run(
         notes=found.notes,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         code=environment.code(),
-        environment=environment.environment(torch.device("cpu")),
+        environment=environment.environment(torch.device(getattr(request.settings, "device", "cpu"))),
     )
     records.write(out / FILE, record)
     from bench import figures

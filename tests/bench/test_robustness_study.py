@@ -39,8 +39,16 @@ def test_networks_are_misled_more_by_more(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"epochs": 0}, "robustness.epochs = 0 is not valid"), ({"size": 1}, "size")]
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "robustness.epochs = 0 is not valid"),
+        ({"size": 1}, "size"),
+        (
+            {"architecture": "resnet20", "train_samples": 500},
+            "bas cannot be built for digits: architecture must be cifar-DEPTH",
+        ),
+    ],
 )
 def test_wrong_settings_are_one_sentence(options, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        studies.run("robustness", studies.Request("cifar10", 50, 0, None), tmp_path, options)
+        studies.run("robustness", studies.Request("digits", 50, 0, None), tmp_path, options)

@@ -1,5 +1,7 @@
 """Segmentation on a small data set in the folders of Cityscapes: real PNG files, two classes and what is ignored."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from bench.studies import cityscapes
 
 ROAD, SKY, EGO = 7, 23, 1  # labels in files; trained as 0 and 10, and ignored
 OPTIONS = {
-    "epochs": 30, "batch_size": 4, "crop": 64, "architecture": "imagenet-18", "width": 0.25, "head": 16,
+    "epochs": 60, "batch_size": 4, "crop": 64, "architecture": "imagenet-18", "width": 0.25, "head": 16,
     "learning_rate": 0.05, "l0_weight": 0.1,
 }  # fmt: skip
 
@@ -88,6 +90,28 @@ def test_batches_are_functions_of_seed_and_epoch_and_images_move_with_their_mask
         assert blue[masks == 0].mean() < 0.7
 
 
+def test_images_are_scaled_from_half_to_twice_their_size(data):
+    train = cityscapes.read(cityscapes.locate(data), "train")
+    black = cityscapes.normalized(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
+    scales = []
+    for epoch in range(4):  # a crop larger than any image is filled up with black
+        for images, _ in cityscapes.batches(train, crop=200, batch_size=6, seed=0, epoch=epoch):
+            within = (images != black).any(1).sum((1, 2)) / (64 * 96)
+            scales += within.sqrt().tolist()
+    assert len(scales) == 48
+    assert 0.49 < min(scales) < 0.65
+    assert 1.7 < max(scales) < 2.02
+
+
+def test_images_have_an_order_of_their_own_and_val_is_drawn_by_the_seed(data, tmp_path):
+    val = cityscapes.read(cityscapes.locate(data), "val")
+    assert val.images == sorted(val.images)
+    assert [Path(mask).name[:18] for (mask,) in val.targets] == [Path(image).name[:18] for image in val.images]
+    request = studies.Request(None, 2, 0, data)
+    record, _ = studies.run("segmentation", request, tmp_path / "out", {**OPTIONS, "epochs": 1, "gates": ("none",)})
+    assert record.notes[0].startswith("2 of 4 images of val, imagenet-18, 1 epochs of 12 images")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -109,6 +133,9 @@ def test_an_incomplete_folder_is_one_sentence(data, tmp_path, spoil, message):
         ({"batch_size": 13}, "batch_size 13 is more than the 12 training images"),
         ({"epoch": 1}, "setting of segmentation"),
         ({"crop": 3}, "segmentation.crop = 3 is not valid"),
+        ({"architecture": "cifar-20"}, "segmentation.architecture: .*needs a ResNet for large images"),
+        ({"device": "gpu"}, "segmentation.device 'gpu' is not a device; valid are cpu, cuda and cuda:N"),
+        ({"device": "cuda:99"}, "segmentation.device 'cuda:99': this machine has"),
     ],
 )
 def test_wrong_settings_are_one_sentence(data, tmp_path, options, message):

@@ -49,6 +49,33 @@ def test_targets_of_the_published_networks():
     assert of_50 == [1, 1, 0.8, 1, 0.4, 0.4, 0.4, 1, 0.4, 0.4, 0.4, 0.4, 0.4, 1, 0.7, 1]
 
 
+def test_targets_block_by_block_and_the_mean_is_over_all_blocks():
+    learner = build(block_targets=(1.0, 0.5, 0.2), rate_weight=3.0)
+    assert [block.block_gate is None for block in learner.network.blocks] == [True, False, False]
+    images, labels = batch()
+    twin = build(block_targets=(1.0, 0.5, 0.2))
+    rates = twin.network.train()(images.contiguous(memory_format=torch.channels_last)).executed.mean(0)
+    expected = 3.0 * ((0.5 - rates[1]) ** 2 + (0.2 - rates[2]) ** 2) / 3  # the block that always runs counts
+    torch.testing.assert_close(learner.train_step(images, labels)["rate"], expected.detach())
+    with pytest.raises(ValueError, match="cifar-8 has 3 blocks, got 1 targets"):
+        build(block_targets=(0.5,))
+
+
+def test_predictions_sample_only_where_they_are_told_to():
+    images, _ = batch()
+    certain, drawn = build(), build(evaluation="sample")
+    assert torch.equal(certain.executed_layers(images), certain.executed_layers(images))
+    rates = torch.stack([drawn.executed_layers(images) for _ in range(200)]).mean()
+    assert rates.item() == pytest.approx(0.87, abs=0.02)  # the probability at first; argmax would run all
+
+
+def test_the_published_rerun_is_of_one_network():
+    rerun = {"architecture": "cifar-110", "width": 1.0, "gating": "blocks", "target": 0.7, "block_targets": []}
+    assert aig.ConvNetAIG.published(rerun) == [("ConvNet-AIG", "ResNet-110 t=0.7 user rerun")]
+    assert aig.ConvNetAIG.published(rerun | {"architecture": "cifar-20"}) == []
+    assert aig.ConvNetAIG.published(rerun | {"block_targets": [1.0]}) == []
+
+
 def test_training_brings_the_rate_to_its_target():
     learner = build(target=0.3, learning_rate=0.05, rate_weight=20.0)
     images, labels = batch()

@@ -38,6 +38,11 @@ def test_weights_that_hold_from_the_start():
     assert (shaping_weight(settings, 0.0), l0_weight(settings, 0.0)) == (0.0, 4.0)
 
 
+def test_an_l0_loss_that_ends_to_rise_before_it_begins_is_refused():
+    with pytest.raises(ValueError, match=r"l0_from \(0.5\) must not be after l0_until \(0.4\)"):
+        build(l0_from=0.5, l0_until=0.4)
+
+
 @pytest.mark.parametrize("step", [0, 50])
 def test_losses_are_those_written_down(step):
     learner, twin = (build(l0_weight=2.0) for _ in range(2))
