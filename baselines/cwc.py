@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.search import Choice
-from asge.types import Neutral, TaskShape, TrainingBudget
+from asge.types import TaskShape, TrainingBudget
 
 BATCH_NORM_EPS = 1e-4
 POOL_EVERY = 2
@@ -51,8 +51,6 @@ class CwCSettings:
         train_from: the share before which each layer is frozen, one per layer; none for all from the start.
         head_from: the share before which the linear layer of `softmax` does not train.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
-        schedule_over: the schedule runs once over all of "training", or once over each "window", a layer's own and
-            the linear layer's: then a layer is frozen where its schedule has ended.
     """
 
     channels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (20, 80, 240, 480)
@@ -67,7 +65,6 @@ class CwCSettings:
     weight_decay: WeightDecay = 0.0
     momentum: Momentum = 0.9
     schedule: ScheduleSetting = "constant"
-    schedule_over: Annotated[Literal["training", "window"], Neutral] = "training"
 
 
 class CwCLayer(nn.Module):
@@ -162,20 +159,14 @@ class CwCLearner:
         self._trains = [True] * depth
         self._head_trains = True
         self.on_layer: Callable[[], None] | None = None
-        self._spans = [*self._windows, self._head_window]
-        if settings.schedule_over == "training":
-            self._spans = [range(budget.epochs)] * (depth + 1)
-        self._optimisers = [
-            ScheduledOptimiser(part.parameters(), settings, total_steps=len(span) * budget.steps_per_epoch)
-            for part, span in zip(self._modules, self._spans, strict=True)
-        ]
-        self._steps_now = self._optimisers
+        self._optimiser = ScheduledOptimiser(
+            self._modules.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
+        )
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze the layers whose training window is over or yet to come (epochs count from 0)."""
         self._trains = [epoch in window for window in self._windows]
         self._head_trains = epoch in self._head_window
-        self._steps_now = [o for o, span in zip(self._optimisers, self._spans, strict=True) if epoch in span]
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Train every layer whose window is open, then the head, on images (B, C, H, W), labels (B,) int64.
@@ -183,8 +174,7 @@ class CwCLearner:
         Returns:
             Detached scalar losses: ``layerK`` of the layers that train, and ``softmax``.
         """
-        for optimiser in self._optimisers:
-            optimiser.zero_grad()
+        self._optimiser.zero_grad()
         losses: dict[str, Tensor] = {}
         x = images.contiguous(memory_format=torch.channels_last)
         for index, layer in enumerate(self.layers):
@@ -204,8 +194,7 @@ class CwCLearner:
             loss = F.cross_entropy(self.head(x.flatten(1)), labels)
             loss.backward()
             losses["softmax"] = loss.detach()
-        for optimiser in self._steps_now:
-            optimiser.step()
+        self._optimiser.step()
         return losses
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -240,15 +229,13 @@ class CwCLearner:
             yield from self.head.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Layers, head, optimisers and schedules; ``begin_epoch`` sets what is frozen."""
-        optimisers = [optimiser.state_dict() for optimiser in self._optimisers]
-        return {"modules": self._modules.state_dict(), "optimisers": optimisers}
+        """Layers, head, optimiser and schedule; ``begin_epoch`` sets what is frozen."""
+        return {"modules": self._modules.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self._modules.load_state_dict(state["modules"])
-        for optimiser, own in zip(self._optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(own)
+        self._optimiser.load_state_dict(state["optimiser"])
 
     def _target(self, index: int, labels: Tensor) -> Tensor:
         return self._superclass[labels] if index < self._superclass_layers else labels

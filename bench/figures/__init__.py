@@ -5,7 +5,7 @@ accuracy   by seed, by depth, against time
 cost       speed and memory
 lengths    accuracy against the length of training
 layers     what layers do from epoch to epoch, and the values that they end with
-work       accuracy and time against what predictions execute, gates by layer and class
+work       accuracy and time against what predictions execute, by image and class; gates by layer
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
     "layer-values": layers.values,
     "accuracy-against-work": work.against_accuracy,
     "time-against-work": work.against_time,
+    "work-by-image": work.by_image,
     "execution-by-layer": work.by_layer,
     "gates": work.gates,
 }

@@ -103,6 +103,45 @@ def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     return figure
 
 
+def by_image(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
+    """How the work of a prediction is spread over test images: quantiles, means of classes, of right and of wrong."""
+    shown = {
+        name: records
+        for name, records in _by_name(runs).items()
+        if any(_work(record).macs_deviation > 0 for record in records)
+    }
+    if not shown:
+        return None
+    figure, axes = plt.subplots(figsize=(9, 1.8 + 0.5 * len(shown)), layout="constrained")
+    boxes = []
+    for place, (name, records) in enumerate(shown.items(), start=1):
+        work = [_work(record) for record in records]
+        low, q1, median, q3, high = np.mean([each.macs_quantiles for each in work], axis=0)[1:-1] / 1e6
+        boxes.append({"label": name, "whislo": low, "q1": q1, "med": median, "q3": q3, "whishi": high})
+        points = {
+            ("mean of a class", "o", "0.4", 12): [macs for each in work for macs in each.macs_by_class],
+            ("mean of those predicted right", "^", "tab:green", 60): [each.macs_of_right for each in work],
+            ("mean of those predicted wrong", "X", "tab:red", 60): [each.macs_of_wrong for each in work],
+        }
+        for (label, marker, color, size), values in points.items():
+            known = [value / 1e6 for value in values if value is not None]
+            axes.scatter(
+                known,
+                [place] * len(known),
+                s=size,
+                c=color,
+                marker=marker,
+                label=label if place == 1 else None,
+                zorder=3,
+            )
+    axes.bxp(boxes, orientation="horizontal", showfliers=False, widths=0.6)
+    axes.invert_yaxis()
+    axes.set(xlabel="million multiply-accumulates per test image; boxes to 25 and 75 %, whiskers to 5 and 95 %")
+    axes.set_title(title(runs, "Executed work by image"), fontsize=11)
+    figure.legend(loc="outside lower center", ncol=3, frameon=False)
+    return figure
+
+
 def gates(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """Shares of the gates that are always open, never, or depend on the image: on validation data, all seeds."""
     lines = []

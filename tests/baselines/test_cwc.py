@@ -80,32 +80,6 @@ def test_a_layer_is_frozen_after_its_window_with_its_statistics():
             assert (f"layer{index + 1}" in losses) == trains
 
 
-def test_a_schedule_over_the_window_ends_with_it():
-    learner = make(learning_rate=0.1, schedule="cosine", schedule_over="window", train_from=(0.0, 0.25, 0.5, 0.5))
-    rates = {}
-    for epoch in range(4):
-        learner.begin_epoch(epoch)
-        for _ in range(10):
-            learner.train_step(*batch())
-            for index, optimiser in enumerate(learner._optimisers):
-                rates.setdefault(index, []).append(optimiser._optimiser.param_groups[0]["lr"])
-    windows = [(0, 10), (10, 20), (20, 30), (20, 40), (0, 40)]  # in steps; the last is the linear layer's
-    for index, (first, end) in enumerate(windows):
-        expected = [0.05 * (1 + math.cos(math.pi * step / (end - first))) for step in range(end - first)]
-        assert rates[index][first:end] == pytest.approx(expected), index
-        assert set(rates[index][end:]) <= {rates[index][end - 1]}, index
-
-
-def test_a_schedule_over_training_takes_no_notice_of_windows():
-    learner = make(learning_rate=0.1, schedule="cosine", train_from=(0.0, 0.0, 0.5, 0.5))
-    for epoch in range(3):
-        learner.begin_epoch(epoch)
-        for _ in range(10):
-            learner.train_step(*batch())
-    rates = {optimiser._optimiser.param_groups[0]["lr"] for optimiser in learner._optimisers}
-    assert list(rates) == [pytest.approx(0.05 * (1 + math.cos(math.pi * 29 / 40)))]
-
-
 def test_published_windows_on_their_own_number_of_epochs():
     learner = make(epochs=23, train_until=CwCSettings().train_until)
     assert [window.stop for window in learner._windows] == [10, 15, 19, 23]

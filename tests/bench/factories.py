@@ -139,12 +139,13 @@ def record(
 
 
 def work(macs, shares=(1.0, 0.5)):
-    """Work of two classes, the second of which takes twice as much as the first."""
+    """Work of two classes, the second of which takes twice as much as the first, unless everything runs."""
+    spread = 0 if min(shares) == 1 else 1 / 3
     return WorkRecord(
         macs=macs,
-        macs_deviation=macs / 3,
-        macs_quantiles=[macs] * 7,
-        macs_by_class=[macs * 2 / 3, macs * 4 / 3],
+        macs_deviation=macs * spread,
+        macs_quantiles=[macs * (1 + spread * distance / 3) for distance in range(-3, 4)],
+        macs_by_class=[macs * (1 - spread), macs * (1 + spread)],
         macs_of_right=macs,
         macs_of_wrong=None,
         layers=list(shares),

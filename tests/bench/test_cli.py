@@ -19,6 +19,7 @@ ELSEWHERE = {
     "accuracy-against-work",
     "time-against-work",
     "execution-by-layer",
+    "work-by-image",
     "gates",
     "error-by-length",
 }

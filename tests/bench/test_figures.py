@@ -41,6 +41,20 @@ def test_only_networks_that_leave_something_out_are_shown_by_layer():
     assert not any("none" in name for name in shown)
 
 
+def test_the_spread_of_work_is_drawn_from_its_quantiles():
+    runs = [(str(each.cell.settings), each) for each in gated("digits")]
+    figure = work_figures.by_image(runs, {})
+    [axes] = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(
+        dict.fromkeys(n for n, _ in runs if "none" not in n)
+    )
+    medians = {round(float(x), 3) for line in axes.lines for x in line.get_xdata() if len(set(line.get_xdata())) == 1}
+    assert {20.0, 10.0} <= medians
+    assert len(axes.collections[0].get_offsets()) == 4  # two classes of two seeds
+    assert len(axes.collections[2].get_offsets()) == 0  # none was predicted wrong
+    assert work_figures.by_image([run for run in runs if "none" in run[0]], {}) is None
+
+
 def test_shares_of_gates_by_hand():
     assert work_figures.shares_of([1.0, 1.0, 0.5, 0.0, 0.99]) == {
         "always open": 0.4, "conditional": 0.4, "never open": 0.2,
