@@ -36,30 +36,45 @@ def test_class_goodness_by_a_loop():
             assert class_goodness(x, 3)[b, j].item() == pytest.approx(expected)
 
 
-def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
-    learner = make(learning_rate=0.1)
+def plain_loss(goodness, labels, name):
+    rows = range(len(labels))
+    own = goodness[rows, labels]
+    others = torch.stack([goodness[row, [j for j in range(3) if j != labels[row]]].mean() for row in rows])
+    pvn = ((1 + (2 - own).exp()).log().mean() + (1 + (others - 2).exp()).log().mean()) / 2
+    cross_entropy = -(goodness.softmax(1)[rows, labels]).log().mean()
+    return {"ce": cross_entropy, "pvn": pvn, "ce+pvn": 0.28 * cross_entropy + 0.72 * pvn}[name]
+
+
+@pytest.mark.parametrize("name", ["ce", "pvn", "ce+pvn"])
+def test_a_step_equals_plain_gradient_descent_on_every_local_loss(name):
+    learner = make(learning_rate=0.1, loss=name)
+    torch.nn.init.normal_(learner.head.weight, std=0.1, generator=torch.Generator().manual_seed(3))
     learner.begin_epoch(0)
     images, labels = batch()
-    weights = [(layer.conv.weight.detach().clone(), layer.conv.bias.detach().clone()) for layer in learner.layers]
+    parameters = [[p.detach().clone() for p in layer.parameters()] for layer in learner.layers]
+    head = [p.detach().clone().requires_grad_() for p in learner.head.parameters()]
     losses = learner.train_step(images, labels)
 
     x = images
-    for index, (weight, bias) in enumerate(weights):
-        weight.requires_grad_()
-        bias.requires_grad_()
+    for index, old in enumerate(parameters):
+        weight, bias, scale, shift = (p.requires_grad_() for p in old)
         y = torch.relu(F.conv2d(x, weight, bias, padding=1, groups=3 if index % 2 else 1))
         if index % 2:
             y = F.max_pool2d(y, 2)
         mean, variance = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), keepdim=True, unbiased=False)
-        out = (y - mean) / torch.sqrt(variance + 1e-4)
+        out = (y - mean) / torch.sqrt(variance + 1e-4) * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
         goodness = torch.stack([part.pow(2).mean((1, 2, 3)) for part in out.chunk(3, dim=1)], dim=1)
-        loss = F.cross_entropy(goodness, labels)
+        loss = plain_loss(goodness, labels, name)
         torch.testing.assert_close(losses[f"layer{index + 1}"], loss.detach())
-        grad_weight, grad_bias = torch.autograd.grad(loss, (weight, bias))
-        layer = learner.layers[index]
-        torch.testing.assert_close(layer.conv.weight, weight - 0.1 * grad_weight, rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(layer.conv.bias, bias - 0.1 * grad_bias, rtol=1e-4, atol=1e-6)
+        for new, first, gradient in zip(
+            learner.layers[index].parameters(), old, torch.autograd.grad(loss, old), strict=True
+        ):
+            torch.testing.assert_close(new, first - 0.1 * gradient, rtol=1e-4, atol=1e-6)
         x = out.detach()
+    loss = F.cross_entropy(x.flatten(1) @ head[0].T + head[1], labels)
+    torch.testing.assert_close(losses["softmax"], loss.detach())
+    for new, first, gradient in zip(learner.head.parameters(), head, torch.autograd.grad(loss, head), strict=True):
+        torch.testing.assert_close(new, first - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_plain_blocks_have_no_groups():

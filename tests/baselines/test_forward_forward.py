@@ -48,11 +48,24 @@ def test_normalised_rows_have_root_mean_square_one_and_zero_stays_zero():
 
 def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
     learner = make(learning_rate=0.1, peer_normalization=0.5, peer_momentum=0.9)
+    torch.nn.init.normal_(learner.read_out.weight, std=0.1, generator=torch.Generator().manual_seed(3))
     images, labels = batch()
+    read_out = learner.read_out.weight.detach().clone().requires_grad_()
     weights = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in learner.body.layers]
     generator = torch.Generator().manual_seed(7)
     learner._generator.set_state(generator.get_state())
     losses = learner.train_step(images, labels)
+
+    neutral = images.flatten(1).clone()
+    neutral[:, :3] = 1 / 3
+    features = []
+    for weight, bias in weights:
+        neutral = torch.relu(neutral / neutral.pow(2).mean(1, keepdim=True).sqrt() @ weight.T + bias)
+        features.append(neutral / neutral.pow(2).mean(1, keepdim=True).sqrt())
+    loss = F.cross_entropy(torch.cat(features[1:], 1) @ read_out.T, labels)
+    torch.testing.assert_close(losses["softmax"], loss.detach())
+    (gradient,) = torch.autograd.grad(loss, read_out)
+    torch.testing.assert_close(learner.read_out.weight, read_out - 0.1 * gradient)
 
     wrong = wrong_labels(labels, 3, torch.Generator().manual_seed(7))
     positive, negative = images.flatten(1).clone(), images.flatten(1).clone()

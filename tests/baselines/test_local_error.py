@@ -79,13 +79,27 @@ def test_a_step_equals_plain_gradient_descent_on_every_local_loss(signal):
         z = (z - mean) / (variance + 1e-5).sqrt() * scale.view(shape) + shift.view(shape)
         h = torch.where(z > 0, z, 0.01 * z if signal != "pred" else 0 * z)  # the authors' activations
         loss = local_loss(signal, error, h, labels)
-        gradients.append((loss.detach(), torch.autograd.grad(loss, parameters), old))
+        own = list(error.parameters())  # pred's read-out, sim's transform
+        by_parameter = torch.autograd.grad(loss, [*parameters, *own])
+        gradients.append((loss.detach(), by_parameter, [*old.values(), *(p.detach().clone() for p in own)]))
         x = F.max_pool2d(h, 2).detach() if index == 0 else h.detach()
+    last = [p.detach().clone().requires_grad_() for p in learner.network.classifier.parameters()]
+    loss = F.cross_entropy(x @ last[0].T + last[1], labels)
+    gradients.append((loss.detach(), torch.autograd.grad(loss, last), last))
+
     losses = learner.train_step(images, labels)
-    for index, (block, (loss, by_parameter, old)) in enumerate(zip(learner.network.blocks, gradients, strict=True)):
-        torch.testing.assert_close(losses[f"layer{index + 1}"].double(), loss)
-        for (name, new), gradient in zip(block.named_parameters(), by_parameter, strict=True):
-            torch.testing.assert_close(new, old[name] - 0.1 * gradient, rtol=1e-9, atol=1e-11)
+
+    parts = [
+        *(
+            [*block.parameters(), *error.parameters()]
+            for block, (_, error) in zip(learner.network.blocks, before, strict=True)
+        ),
+        [*learner.network.classifier.parameters()],
+    ]
+    for name, part, (loss, by_parameter, old) in zip(losses, parts, gradients, strict=True):
+        torch.testing.assert_close(losses[name].double(), loss)
+        for new, first, gradient in zip(part, old, by_parameter, strict=True):
+            torch.testing.assert_close(new, first - 0.1 * gradient, rtol=1e-9, atol=1e-11)
 
 
 def test_no_gradient_leaves_a_block_or_the_classifier():
