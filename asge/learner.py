@@ -244,3 +244,9 @@ class ASGE:
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG004
         """The published figures' network and settings are not known: all of ours are compared with them."""
         return [("ASGE", "headline")]
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:
+        """What lies between the convolutions, in words."""
+        trained = "trained gamma and beta" if settings.get("affine", True) else "no gamma and beta"
+        return f"ReLU, {settings.get('pooling', 'rms')} pooling, LayerNorm ({trained})"

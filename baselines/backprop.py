@@ -1,13 +1,15 @@
 """Backprop: one loss at the end of a network, one gradient through all of it.
 
 On ASGE's topology, the default, the network has ASGE's convolutions, pooling and LayerNorm, and the classifier of its
-strategy `last`: with equal plan and pooling nothing else differs than the loss and the gradient. Other networks are VGG
-with batch normalisation, and whatever timm and torchvision have.
+strategy `last`: with equal plan and pooling nothing else differs than the loss, the gradient, and LayerNorm's gamma and
+beta, which ASGE trains and this network has not. Other networks are VGG with batch normalisation, and whatever timm and
+torchvision have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -23,10 +25,12 @@ from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimi
 from asge.pooling import Pooling, replace_pools
 from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.library_models import library_model
-from baselines.stack import Hidden, Stack, Topology, is_vgg8b
+from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.start import take_over
 from baselines.vgg import Activation, Dropout, VGGBlock
 
+OF_A_STACK = ("topology", "plan", "hidden", "pooling", "activation", "dropout")
+"""Settings that say what a stack is made of."""
 LibraryPools = Literal["own", "soft", "rms", "max", "avg"]
 
 
@@ -37,7 +41,8 @@ class BackpropSettings:
     Attributes:
         model: "stack", made of the settings below, or "timm:NAME" or "torchvision:NAME", any of their models, see
             ``baselines.library_models``.
-        topology, plan, hidden, pooling, activation, dropout: of a stack, see ``baselines.stack``.
+        topology, plan, hidden, pooling, activation, dropout: of a stack, see ``baselines.stack``; set aside, to their
+            defaults, where the model is a library's.
         library_pools: what a library's model has instead of its own pools, see ``asge.pooling.replace_pools``.
         gating, gate_activation: gates of channels before convolutions, see ``asge.gating.make_gate``.
         gating_where: before every convolution, or before the first of each block: of a stack, the first on maps of each
@@ -67,6 +72,12 @@ class BackpropSettings:
     weight_decay: WeightDecay = 1e-4
     momentum: Momentum = 0.9
     schedule: ScheduleSetting = "one-cycle"
+
+    def __post_init__(self) -> None:
+        if self.model != "stack":
+            for each in fields(BackpropSettings):
+                if each.name in OF_A_STACK:
+                    object.__setattr__(self, each.name, each.default)
 
 
 def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.Generator) -> nn.Module:
@@ -102,10 +113,7 @@ def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.
 def _check(settings: BackpropSettings) -> None:
     """Refuse settings that would have no effect."""
     default = BackpropSettings()
-    if settings.model == "stack":
-        foreign = ["library_pools"]
-    else:
-        foreign = ["topology", "plan", "hidden", "pooling", "activation", "dropout"]
+    foreign = ["library_pools"] if settings.model == "stack" else []
     if settings.gating == "none":
         foreign += ["gating_where", "gate_epochs"]
     if not settings.gating.startswith("gct"):
@@ -230,3 +238,10 @@ class Backprop:
         if settings.get("model") == "timm:resnet18":
             return [("BP", "ResNet-18"), ("BP", "ResNet-18 augmented")]
         return [("BP", "VGG8b augmented")] if is_vgg8b(settings) else []
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:
+        """What lies between the convolutions, in words."""
+        if settings.get("model", "stack") != "stack":
+            return f"as in {settings['model']}"
+        return between(settings, settings.get("activation", "relu"))

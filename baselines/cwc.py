@@ -284,3 +284,8 @@ class CwC:
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The published figures are of CFSE blocks."""
         return [("CwC", "CFSE")] if settings.get("blocks") == "cfse" else []
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
+        """What lies between the convolutions, in words."""
+        return "ReLU, max pooling, BatchNorm"

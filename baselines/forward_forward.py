@@ -254,5 +254,11 @@ class ForwardForward:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Hinton's perceptron of four layers of 2000, the closest there is to any of ours; none of convolutions."""
+        """Hinton's own figure, of four layers of 2000 without jitter; none of convolutions."""
         return [] if settings.get("plan") else [("FF", "supervised 4x2000")]
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:
+        """What lies between the layers, in words."""
+        pooling = f"{settings.get('pooling')} pooling, " if settings.get("plan") else ""
+        return f"ReLU, {pooling}length normalisation"

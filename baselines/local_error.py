@@ -29,7 +29,7 @@ from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimi
 from asge.pooling import Pooling
 from asge.search import Range
 from asge.types import TaskShape, TrainingBudget
-from baselines.stack import Hidden, Stack, Topology, is_vgg8b
+from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.vgg import Activation, Dropout
 
 Signal = Literal["pred", "sim", "predsim"]
@@ -314,3 +314,10 @@ class LocalErrors:
         """Rows of the published table: VGG8b's."""
         row = f"local-error {settings.get('signal')}"
         return [(row, "VGG8b augmented"), (row, "VGG8b")] if is_vgg8b(settings) else []
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:
+        """What lies between the convolutions, in words."""
+        return between(
+            settings, settings.get("activation") or ("relu" if settings.get("signal") == "pred" else "leaky ReLU")
+        )

@@ -56,6 +56,15 @@ def is_vgg8b(settings: Mapping[str, Any]) -> bool:
     return all(settings.get(key, "stack" if key == "model" else None) == value for key, value in wanted.items())
 
 
+def between(settings: Mapping[str, Any], activation: str) -> str:
+    """What a stack has between its convolutions, in words, by settings as a record has them."""
+    pooling = f"{settings.get('pooling')} pooling"
+    if settings.get("topology") == "asge":
+        return f"ReLU, {pooling}, LayerNorm (no gamma and beta)"
+    dropout = f", dropout {settings.get('dropout')}" if settings.get("dropout") else ""
+    return f"BatchNorm, {'ReLU' if activation == 'relu' else activation}{dropout}, {pooling}"
+
+
 class Stack(nn.Module):
     """Blocks in a row, and a linear classifier that is zero at first.
 

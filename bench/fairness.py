@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench import methods
 from bench.rows import Row, labels
 
 CONVOLUTION_DIMENSIONS = 4
@@ -40,6 +41,7 @@ def lines(table: Sequence[Row]) -> list[Line]:
         return []
     compared: list[tuple[str, Callable[[Row], Any], Callable[[Any], str]]] = [
         ("kernels of convolutions", _kernels, _kernels_text),
+        ("between them", lambda row: methods.between(row.method, row.conditions), str),
         ("parameters", lambda row: row.parameters, _count),
         ("training MFLOP per image", lambda row: row.train_flops_per_image, lambda value: f"{value / 1e6:,.1f}"),
         ("epochs", lambda row: row.conditions["epochs"], str),

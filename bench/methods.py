@@ -124,7 +124,8 @@ class Method(Protocol):
 
     May also have ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv``
     that a cell with these settings, a mapping without those that are newer than the cell, is compared with; of
-    those for its task, the first.
+    those for its task, the first. And ``between(settings) -> str``: in words, what such a network has between its
+    convolutions (pooling, normalisation, activation), for the table of what was equal.
     """
 
     @property
@@ -162,6 +163,24 @@ def get(name: str) -> Method:
         if not hasattr(method, part):
             raise UserError(f"method {name!r} has no {part!r}; bench.methods.Method says what a method needs")
     return method
+
+
+def between(name: str, values: Mapping[str, Any]) -> str | None:
+    """What a method's network has between its convolutions, in words; None where it does not say.
+
+    Raises:
+        UserError: if the method's ``between`` fails.
+    """
+    try:
+        words = getattr(get(name), "between", None)
+    except UserError:  # of a method that is not installed here
+        return None
+    if words is None:
+        return None
+    try:
+        return str(words(values))
+    except Exception as error:  # a plug-in may fail in any way
+        raise UserError(f"between() of method {name!r} failed: {type(error).__name__}: {error}") from error
 
 
 def published_rows(name: str, values: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

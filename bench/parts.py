@@ -127,7 +127,8 @@ def check_resolutions(spec: CellSpec, made: Learner) -> None:
     channels, height, width = tasks.get_task(spec.task).shape
     for _, side in spec.resolutions or ():
         try:
-            made.predict(torch.zeros(1, channels, side, side), made.strategies[0])
+            for strategy in made.strategies:
+                made.predict(torch.zeros(1, channels, side, side), strategy)
         except (ValueError, RuntimeError):
             raise UserError(
                 f"{spec.method} with these settings takes images of {height} x {width} pixels only, "

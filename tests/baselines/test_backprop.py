@@ -49,6 +49,32 @@ def test_a_step_equals_plain_gradient_descent_through_all_layers():
         torch.testing.assert_close(new, old - 0.1 * gradient, rtol=1e-4, atol=1e-5)
 
 
+def test_a_step_of_the_vgg_topology_equals_plain_gradient_descent():
+    learner = make(learning_rate=0.1, topology="vgg", plan="6,M,8", hidden=(5,), pooling="max")
+    torch.nn.init.normal_(learner.network.classifier.weight, generator=torch.Generator().manual_seed(3))
+    learner.network.double()
+    images, labels = batch()
+    images = images.double()
+    parameters = [p.detach().clone().requires_grad_() for p in learner.network.parameters()]
+    loss = learner.train_step(images, labels)["loss"]
+
+    rest, x = iter(parameters), images
+    for index in range(3):
+        weight, bias, scale, shift = (next(rest) for _ in range(4))
+        z = F.conv2d(x, weight, bias, padding=1) if index < 2 else x.flatten(1) @ weight.T + bias
+        over, shape = ((0, 2, 3), (1, -1, 1, 1)) if index < 2 else ((0,), (1, -1))
+        mean, variance = z.mean(over, keepdim=True), z.var(over, keepdim=True, unbiased=False)
+        x = torch.relu((z - mean) / (variance + 1e-5).sqrt() * scale.view(shape) + shift.view(shape))
+        x = F.max_pool2d(x, 2) if index == 0 else x
+    weight, bias = rest
+    expected = F.cross_entropy(x @ weight.T + bias, labels)
+    torch.testing.assert_close(loss.double(), expected.detach())
+    for new, old, gradient in zip(
+        learner.network.parameters(), parameters, torch.autograd.grad(expected, parameters), strict=True
+    ):
+        torch.testing.assert_close(new, old - 0.1 * gradient, rtol=1e-8, atol=1e-10)
+
+
 def test_its_convolutions_are_those_of_asge_on_the_same_plan():
     ours = [unit.conv.weight.shape for unit in make().network.blocks]
     asge = ASGENetwork(TASK.shape, 4, plan="6,M,8,12", generator=torch.Generator().manual_seed(0))
@@ -141,16 +167,19 @@ def test_gates_alone_are_trained_at_first():
     ("settings", "message"),
     [
         ({"library_pools": "soft"}, "library_pools has no effect with model 'stack'"),
-        ({"model": "timm:resnet18", "plan": "6,8"}, "plan has no effect with model 'timm:resnet18'"),
         ({"gating_where": "block"}, "gating_where has no effect with model 'stack' and gating 'none'"),
         ({"gate_epochs": 1}, "gate_epochs has no effect"),
         ({"gating": "se", "gate_activation": "elu"}, "gate_activation has no effect .* gating 'se'"),
     ],
 )
 def test_settings_without_effect_are_refused(settings, message):
-    base = {} if "model" in settings else {"plan": "6,8"}
     with pytest.raises(ValueError, match=message):
-        build_network(TASK, BackpropSettings(**base | settings), torch.Generator())
+        build_network(TASK, BackpropSettings(**{"plan": "6,8"} | settings), torch.Generator())
+
+
+def test_a_librarys_model_sets_aside_what_a_stack_is_made_of():
+    given = BackpropSettings(model="timm:resnet18", plan="6,8", pooling="max", learning_rate=0.1)
+    assert given == BackpropSettings(model="timm:resnet18", learning_rate=0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A package of somebody else's, with a method and a task of its own, as an installed one would be found."""
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,6 @@ def write(folder):
     info = folder / "foreign-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n", encoding="utf-8")
-    name, value = re.search(r'^([\w-]+) = "(.+)"$', entry, flags=re.MULTILINE).groups()
+    [(name, value)] = tomllib.loads(entry)["project"]["entry-points"]["bench.methods"].items()
     points = f"[bench.methods]\n{name} = {value}\n[bench.tasks]\nstripes = stripes:STRIPES\n"
     (info / "entry_points.txt").write_text(points, encoding="utf-8")
