@@ -3,8 +3,8 @@
     L = CE + lambda reduce_l (t_l - mean over the batch of z_l)^2
 
 t_l is the target rate of block l; the paper sums over blocks, its authors' code takes the mean over all of them, those
-that always run included. Without gates (gating
-"none") the same class trains the ungated ResNet that the method is compared with.
+that always run included. Without gates (gating "none") the same class trains the ungated ResNet that the method is
+compared with.
 """
 
 from __future__ import annotations
