@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.search import Choice
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Examination, TaskShape, TrainingBudget
 
 BATCH_NORM_EPS = 1e-4
 POOL_EVERY = 2
@@ -206,20 +206,28 @@ class CwCLearner:
         if strategy not in self.strategies:
             raise ValueError(f"strategy must be one of {', '.join(self.strategies)}, got {strategy!r}")
         out = self._outputs(images)[-1]
-        if strategy == "goodness":
-            return self._class_logits(len(self.layers) - 1, out)
-        logits: Tensor = self.head(out.flatten(1))
-        return logits
+        return self._class_logits(len(self.layers) - 1, out) if strategy == "goodness" else self._softmax_logits(out)
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
         """G of every layer, (B, N) each; where a layer tells superclasses apart, a class has its superclass's."""
-        return [self._class_logits(index, out) for index, out in enumerate(self._outputs(images))]
+        return self._layers_logits(self._outputs(images))
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
         """Mean of x_l squared, over images, channels and space, of every layer."""
-        return [out.square().mean() for out in self._outputs(images)]
+        return _mean_squares(self._outputs(images))
+
+    @torch.no_grad()
+    def examine(self, images: Tensor) -> Examination:
+        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, from one pass."""
+        outputs = self._outputs(images)
+        layers = self._layers_logits(outputs)
+        return Examination(
+            strategies={"goodness": layers[-1], "softmax": self._softmax_logits(outputs[-1])},
+            layers=layers,
+            goodness=_mean_squares(outputs),
+        )
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without one, all of them."""
@@ -240,9 +248,16 @@ class CwCLearner:
     def _target(self, index: int, labels: Tensor) -> Tensor:
         return self._superclass[labels] if index < self._superclass_layers else labels
 
+    def _layers_logits(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        return [self._class_logits(index, out) for index, out in enumerate(outputs)]
+
     def _class_logits(self, index: int, out: Tensor) -> Tensor:
         goodness = class_goodness(out, self._groups[index])
         return goodness[:, self._superclass] if index < self._superclass_layers else goodness
+
+    def _softmax_logits(self, out: Tensor) -> Tensor:
+        logits: Tensor = self.head(out.flatten(1))
+        return logits
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         x, outputs = images.contiguous(memory_format=torch.channels_last), []
@@ -251,6 +266,10 @@ class CwCLearner:
             x = layer(x)
             outputs.append(x)
         return outputs
+
+
+def _mean_squares(outputs: Sequence[Tensor]) -> list[Tensor]:
+    return [out.square().mean() for out in outputs]
 
 
 def _epochs(start: float, end: float, epochs: int) -> range:

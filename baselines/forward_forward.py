@@ -13,7 +13,7 @@ first N values of the image, or a stack of convolutions, with the label in N mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling
 from asge.search import Range
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Examination, TaskShape, TrainingBudget
 from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
 ELEMENTS = 2**26
@@ -79,6 +79,11 @@ def hard_labels(labels: Tensor, logits: Tensor, generator: torch.Generator) -> T
     chances = logits.softmax(1).nan_to_num(1.0).clamp_min(torch.finfo(logits.dtype).tiny)
     others = chances.scatter(1, labels[:, None], 0.0)
     return torch.multinomial(others.cpu(), 1, generator=generator)[:, 0].to(labels.device)
+
+
+def _summed(layers: Sequence[Tensor]) -> Tensor:
+    """The goodness of all but the first layer, (B, N) of each -> (B, N)."""
+    return torch.stack(layers[1:]).sum(0)
 
 
 class ForwardForwardLearner:
@@ -160,7 +165,7 @@ class ForwardForwardLearner:
         ``softmax``: one pass with the neutral label, a linear layer on the normalised activities.
         """
         if strategy == "goodness":
-            return torch.stack(self.layer_logits(images)[1:]).sum(0)
+            return _summed(self.layer_logits(images))
         if strategy == "softmax":
             return self._softmax_logits(images)
         raise ValueError(f"strategy must be one of {', '.join(self.strategies)}, got {strategy!r}")
@@ -176,6 +181,16 @@ class ForwardForwardLearner:
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
         """Mean G^l per unit, under the neutral label: h^2 over images and units, of every layer."""
         return [h.square().mean() for h in self._activities(self.body.labelled(images, self._neutral(images.device)))]
+
+    @torch.no_grad()
+    def examine(self, images: Tensor) -> Examination:
+        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, with one pass under all labels."""
+        layers = self.layer_logits(images)
+        return Examination(
+            strategies={"goodness": _summed(layers), "softmax": self._softmax_logits(images)},
+            layers=layers,
+            goodness=self.layer_goodness(images),
+        )
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without one, all of them."""

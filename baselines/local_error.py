@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling
 from asge.search import Range
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Examination, TaskShape, TrainingBudget
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.vgg import Activation, Dropout
 
@@ -278,10 +278,24 @@ class PredictingLearner(LocalErrorLearner):
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
         """Every block's own logits, (B, N) each."""
+        return self._pass(images)[0]
+
+    @torch.no_grad()
+    def examine(self, images: Tensor) -> Examination:
+        """What ``predict`` and ``layer_logits`` give, from one pass."""
+        layers, last = self._pass(images)
+        return Examination(strategies={"logits": self.network.classify(last)}, layers=layers, goodness=[])
+
+    def _pass(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Every block's own logits, and the last h."""
         self._modules.eval()
         read_outs = [error.pred for error in self.errors if error.pred is not None]
+        layers = []
         activations = self.network.activations(images.contiguous(memory_format=torch.channels_last))
-        return [pred.logits(h) for pred, h in zip(read_outs, activations, strict=True)]
+        for read_out, h in zip(read_outs, activations, strict=True):
+            layers.append(read_out.logits(h))
+            last = h
+        return layers, last
 
 
 def _with_activation(settings: LocalErrorSettings) -> Any:

@@ -1,5 +1,6 @@
 """The checks that every registered method has to pass, whoever wrote it."""
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -154,6 +155,51 @@ def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(varia
         assert all(value.dim() == 0 and value >= 0 for value in goodness)
     for strategy, logits in outputs(watched).items():
         assert torch.equal(logits, outputs(blind)[strategy])
+
+
+def mutual(variant):
+    """Trained tensors in groups that change one another's updates: where gradients flow to and fro, one group."""
+
+    def updated(changed=None):
+        learner, _ = build(variant)
+        tensors = list(learner.parameters())
+        if changed is not None:
+            noise = torch.Generator().manual_seed(changed)
+            tensors[changed].data += 0.05 * torch.randn(tensors[changed].shape, generator=noise).to(tensors[0].device)
+        before = [tensor.detach().clone() for tensor in tensors]
+        learner.begin_epoch(0)
+        for images, labels in itertools.islice(batches(0, learner), 2):
+            learner.train_step(images, labels)
+        return [after.detach() - start for after, start in zip(tensors, before, strict=True)]
+
+    plain = updated()
+    reaches = []
+    for changed in range(len(plain)):
+        others = updated(changed)
+        reaches.append({i for i, (a, b) in enumerate(zip(plain, others, strict=True)) if not torch.equal(a, b)})
+    groups = []
+    for index, reached in enumerate(reaches):
+        group = {index} | {other for other in reached if index in reaches[other]}
+        apart = [known for known in groups if not known & group]
+        groups = [*apart, group.union(*(known for known in groups if known & group))]
+    return groups
+
+
+def test_no_gradient_crosses_from_one_layer_to_the_layers_before(variant):
+    learner, _ = build(variant)
+    if not isinstance(learner, Observable):
+        return
+    if variant[1].get("negatives") == "hard":
+        pytest.skip("hard negatives are labels that the whole network predicts: no gradient, but a way back")
+    calls = []
+    learner.on_layer = lambda: calls.append(None)
+    learner.begin_epoch(0)
+    learner.train_step(*next(batches(0, learner)))
+    assert len(mutual(variant)) >= len(calls) > 1
+
+
+def test_gradients_that_cross_layers_are_found_where_there_are_some():
+    assert len(mutual(("backprop", {"plan": "8,M,16"}, torch.device("cpu")))) == 1
 
 
 def test_what_layers_have_to_show_are_lists_of_numbers_and_showing_changes_nothing(variant):
