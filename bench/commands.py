@@ -42,7 +42,7 @@ def run_suite(
     """
     suite = suites.load(name)
     if not unequal_budgets:
-        suites.check_budgets(suite, overrides.methods or tuple(suite.methods))
+        suites.check_budgets(suite, overrides)
     stored = measured.load(suite.name)
     cells = suites.cells(suite, device=devices.checked(device), threads=threads_of(suite, threads), overrides=overrides)
     rehearse(cells, data_dir)

@@ -95,7 +95,7 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             start=start,
             resolutions=suite.resolutions,
             packing=packing,
-            tuning=_tuned(suite, method),
+            tuning=_spent(suite, overrides, method),
         )
         for task in task_names
         for seed in range(overrides.first_seed, overrides.first_seed + seeds)
@@ -105,22 +105,23 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     return with_starts(made)
 
 
-def _tuned(suite: Suite, method: str) -> Tuned | None:
-    """What was spent on a method's settings."""
+def _spent(suite: Suite, overrides: Overrides, method: str) -> Tuned | None:
+    """What was spent on a method's settings; None also for settings of a study that the command line has changed."""
     found = suite.tuning.get(method)
-    if found is None:
+    if found is None or overrides.settings.get(method):
         return None
     return Tuned(study=found.study, trials=found.trials, epochs=found.epochs, seconds=found.seconds)
 
 
-def check_budgets(suite: Suite, methods: Sequence[str]) -> None:
-    """Refuse to compare methods on which unequal efforts were spent.
+def check_budgets(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> None:
+    """Refuse to compare methods on which unequal efforts were spent; what the command line changes is not tuned.
 
     Raises:
         UserError: if some of the methods are tuned and one is not, or the epochs or seconds that were spent on tuning
             two of them differ by more than a tenth.
     """
-    tuned = {method: suite.tuning[method] for method in methods if method in suite.tuning}
+    methods = overrides.methods or tuple(suite.methods)
+    tuned = {method: spent for method in methods if (spent := _spent(suite, overrides, method)) is not None}
     if not tuned or len(methods) < 2:
         return
     advice = "--unequal-budgets compares them all the same"

@@ -282,10 +282,19 @@ def test_what_was_spent_on_tuning_is_in_the_cells_and_no_part_of_what_they_are(t
 def test_unequal_budgets_are_refused(tmp_path, tables, message):
     suite = tuned(tmp_path, *tables)
     with pytest.raises(UserError, match=message):
-        suites.check_budgets(suite, ["asge", "ff"])
-    suites.check_budgets(suite, ["asge"])
+        suites.check_budgets(suite)
+    suites.check_budgets(suite, suites.Overrides(methods=("asge",)))
 
 
 def test_equal_budgets_compare(tmp_path):
     tables = [{"method": "asge", "trials": 20, "seconds": 105}, {"method": "ff", "trials": 20, "seconds": 100}]
-    suites.check_budgets(tuned(tmp_path, *tables), ["asge", "ff"])
+    suites.check_budgets(tuned(tmp_path, *tables))
+
+
+def test_settings_that_the_command_line_changes_are_not_tuned(tmp_path):
+    tables = [{"method": "asge", "trials": 20, "seconds": 100}, {"method": "ff", "trials": 20, "seconds": 100}]
+    suite, changed = tuned(tmp_path, *tables), suites.Overrides(settings={"asge": {"alpha": 0.5}})
+    with_it = suites.cells(suite, device="cpu", threads=1, overrides=changed)
+    assert {cell.method: cell.tuning is not None for cell in with_it} == {"asge": False, "ff": True}
+    with pytest.raises(UserError, match="ff is tuned and asge is not"):
+        suites.check_budgets(suite, changed)
