@@ -13,7 +13,7 @@ first N values of the image, or a stack of convolutions, with the label in N mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -81,7 +81,7 @@ def hard_labels(labels: Tensor, logits: Tensor, generator: torch.Generator) -> T
     return torch.multinomial(others.cpu(), 1, generator=generator)[:, 0].to(labels.device)
 
 
-def _summed(layers: Sequence[Tensor]) -> Tensor:
+def _summed(layers: list[Tensor]) -> Tensor:
     """The goodness of all but the first layer, (B, N) of each -> (B, N)."""
     return torch.stack(layers[1:]).sum(0)
 

@@ -121,7 +121,7 @@ def check_budgets(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> None:
             two of them differ by more than a tenth.
     """
     methods = overrides.methods or tuple(suite.methods)
-    tuned = {method: spent for method in methods if (spent := _spent(suite, overrides, method)) is not None}
+    tuned = {method: found for method in methods if (found := _spent(suite, overrides, method)) is not None}
     if not tuned or len(methods) < 2:
         return
     advice = "--unequal-budgets compares them all the same"
