@@ -58,7 +58,7 @@ class PerLayer(Protocol):
 
 @runtime_checkable
 class Observable(Learner, Protocol):
-    """A learner that says where the layers' parts of a step end.
+    """A learner that says where the layers' parts of a step end; its layers learn apart: no gradient crosses them.
 
     Attributes:
         on_layer: None, or what ``train_step`` calls at the end of each layer's part, first layer to last.
