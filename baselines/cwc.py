@@ -28,6 +28,7 @@ from asge.search import Choice
 from asge.types import Examination, TaskShape, TrainingBudget
 
 BATCH_NORM_EPS = 1e-4
+BATCH_NORM_MOMENTUM = 0.1
 POOL_EVERY = 2
 PVN_MARGIN = 2.0
 PVN_SHARE = 0.72
@@ -78,15 +79,77 @@ class CwCLayer(nn.Module):
         self.conv.bias = nn.Parameter(torch.zeros(out_channels))
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu", generator=generator)
         self.pool = pool
-        self.norm = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
+        self.norm = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W'), half the size if the layer pools."""
+        out: Tensor = self.norm(self._rectified(x))
+        return out
+
+    def compete(self, x: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """``out = self(x)`` in training and ``class_goodness(out, classes)``, whose gradient is a line in z.
+
+        With z what BatchNorm reads, S = sum of z and Q = sum of z^2 over the P pixels of an image's channel:
+
+            out = a z + b,   a = gamma / sqrt(var + eps),   b = beta - a mean       mean and var by S and Q of the batch
+            sum of out^2 = a^2 Q + 2 a b S + P b^2
+
+        G depends on z by S and Q alone, so that dG/dz = dG/dS + 2 z dG/dQ: one pass over z instead of those of
+        BatchNorm's and of the squares' gradients.
+
+        Args:
+            x: what the layer reads, (B, C, H, W).
+            classes: N.
+
+        Returns:
+            out, (B, C', H', W'), and G, (B, N).
+        """
+        z = self._rectified(x)
+        batch, channels, height, width = z.shape
+        pixels, norm = height * width, self.norm
+        sums, squares = _Sums.apply(z)
+        mean = sums.sum(0) / (batch * pixels)
+        variance = (squares.sum(0) / (batch * pixels) - mean.square()).clamp(min=0)
+        a = norm.weight * (variance + norm.eps).rsqrt()
+        b = norm.bias - a * mean
+        energy = a.square() * squares + 2 * a * b * sums + pixels * b.square()
+        goodness = energy.reshape(batch, classes, -1).sum(2) / (channels // classes * pixels)
+        self._remember(mean.detach(), variance.detach(), batch * pixels)
+        return torch.addcmul(_by_channel(b).to(z.dtype), _by_channel(a).to(z.dtype), z), goodness
+
+    def _rectified(self, x: Tensor) -> Tensor:
         y = self.conv(x)
         if self.pool:  # before the ReLU, with which it commutes: a quarter of the values to rectify, back and forth
             y = F.max_pool2d(y, 2)
-        out: Tensor = self.norm(F.relu(y, inplace=True))
-        return out
+        return F.relu(y, inplace=True)
+
+    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """BatchNorm's running statistics, of `count` values per channel."""
+        statistics = dict(self.norm.named_buffers())
+        statistics["running_mean"].lerp_(mean, BATCH_NORM_MOMENTUM)
+        statistics["running_var"].lerp_(variance * (count / max(count - 1, 1)), BATCH_NORM_MOMENTUM)
+        statistics["num_batches_tracked"].add_(1)
+
+
+class _Sums(torch.autograd.Function):
+    """Sums over space of z and of z^2, (B, C, H, W) -> twice (B, C), in float32 at least."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(z)
+        dtype = torch.promote_types(z.dtype, torch.float32)
+        return z.sum((2, 3), dtype=dtype), z.to(dtype).square().sum((2, 3))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        by_sum, by_squares = (_by_channel(gradient).to(z.dtype) for gradient in gradients)
+        return torch.addcmul(by_sum, by_squares, z, value=2)
+
+
+def _by_channel(x: Tensor) -> Tensor:
+    """(..., C) -> (..., C, 1, 1)."""
+    return x[..., None, None]
 
 
 def class_goodness(x: Tensor, classes: int) -> Tensor:
@@ -180,8 +243,8 @@ class CwCLearner:
         for index, layer in enumerate(self.layers):
             layer.train(self._trains[index])
             if self._trains[index]:
-                out = layer(x)
-                loss = goodness_loss(class_goodness(out, self._groups[index]), self._target(index, labels), self._loss)
+                out, goodness = layer.compete(x, self._groups[index])
+                loss = goodness_loss(goodness, self._target(index, labels), self._loss)
                 loss.backward()
                 losses[f"layer{index + 1}"] = loss.detach()
                 x = out.detach()

@@ -1,3 +1,4 @@
+import copy
 import math
 from types import SimpleNamespace
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.cwc import CwCLearner, CwCSettings, class_goodness, goodness_loss
+from baselines.cwc import CwCLayer, CwCLearner, CwCSettings, class_goodness, goodness_loss
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=3)
 
@@ -75,6 +76,51 @@ def test_a_step_equals_plain_gradient_descent_on_every_local_loss(name):
     torch.testing.assert_close(losses["softmax"], loss.detach())
     for new, first, gradient in zip(learner.head.parameters(), head, torch.autograd.grad(loss, head), strict=True):
         torch.testing.assert_close(new, first - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+def double_layers():
+    """A layer and its copy, in float64, with gamma, beta and running statistics that are not those of the start."""
+    generator = torch.Generator().manual_seed(5)
+    layer = CwCLayer(4, 6, groups=2, pool=True, generator=generator).double()
+    with torch.no_grad():
+        for values in (layer.norm.weight, layer.norm.bias, layer.norm.running_mean):
+            values.copy_(torch.randn(6, generator=generator))
+    return layer.to(memory_format=torch.channels_last), copy.deepcopy(layer)
+
+
+def test_what_a_layer_competes_with_equals_batch_norm_and_the_squares_of_its_output():
+    fast, simple = double_layers()
+    generator = torch.Generator().manual_seed(6)
+    x, weights = torch.randn(5, 4, 6, 6, generator=generator).double(), torch.randn(5, 3, generator=generator).double()
+    out, goodness = fast.compete(x.contiguous(memory_format=torch.channels_last), 3)
+    expected = simple(x)
+    (goodness * weights).sum().backward()
+    (class_goodness(expected, 3) * weights).sum().backward()
+    torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(goodness, class_goodness(expected, 3), rtol=1e-10, atol=1e-10)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    for (name, one), other in zip(fast.named_parameters(), simple.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-10, msg=name)
+    for (name, one), other in zip(fast.named_buffers(), simple.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_the_sums_of_half_precision_are_kept_in_float32():
+    layer = CwCLayer(1, 3, groups=1, pool=False, generator=torch.Generator().manual_seed(0))
+    images = batch()[0]
+    _, exact = layer.compete(images, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, goodness = layer.compete(images, 3)
+    assert (out.dtype, goodness.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(goodness, exact, rtol=2e-2, atol=0.0)
+
+
+def test_a_channel_with_one_value_trains():
+    learner = make(channels=(3,) * 6, train_until=(1.0,) * 6)  # images of 8 x 8 end as one pixel
+    learner.begin_epoch(0)
+    losses = learner.train_step(*batch(1))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert all(torch.isfinite(p).all() for p in learner.parameters())
 
 
 def test_plain_blocks_have_no_groups():
