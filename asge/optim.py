@@ -74,17 +74,17 @@ class ScheduledOptimiser:
 
     Its updates work parameter by parameter: one instance over the parameters of many blocks is the same as one per
     block. A parameter without a gradient is left alone. Parameters may come in groups, as PyTorch's optimisers take
-    them, with a weight decay of their own.
+    them, with a weight decay or a learning rate ("lr") of their own; the schedule is one for all.
     """
 
     def __init__(
         self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], settings: OptimiserSettings, total_steps: int
     ) -> None:
         self._schedule: ScheduleName = settings.schedule
-        self._peak = settings.learning_rate
         self._total = max(1, total_steps)
         self._step = 0
         self._optimiser = _make(list(parameters), settings)
+        self._peaks: list[float] = [group["lr"] for group in self._optimiser.param_groups]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -92,9 +92,9 @@ class ScheduledOptimiser:
 
     def step(self) -> None:
         """One update with the gradients at hand, at the schedule's present rate."""
-        rate = self._peak * schedule_factor(self._schedule, min(1.0, self._step / self._total))
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        factor = schedule_factor(self._schedule, min(1.0, self._step / self._total))
+        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
         self._optimiser.step()
         self._step += 1
 

@@ -51,6 +51,7 @@ class CwCSettings:
             windows of FashionMNIST, 10, 15, 19 and 23 of 23 epochs, by default.
         train_from: the share before which each layer is frozen, one per layer; none for all from the start.
         head_from: the share before which the linear layer of `softmax` does not train.
+        head_learning_rate: of that linear layer, which reads every pixel of every channel; null for `learning_rate`.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
 
@@ -61,6 +62,7 @@ class CwCSettings:
     train_until: tuple[Annotated[float, Gt(0), Le(1)], ...] = (10 / 23, 15 / 23, 19 / 23, 1.0)
     train_from: tuple[Annotated[float, Ge(0), Lt(1)], ...] = ()
     head_from: Annotated[float, Ge(0), Lt(1)] = 0.0
+    head_learning_rate: Annotated[float, Gt(0)] | None = None
     optimiser: OptimiserSetting = "adam"
     learning_rate: LearningRate = 1e-2
     weight_decay: WeightDecay = 0.0
@@ -222,9 +224,12 @@ class CwCLearner:
         self._trains = [True] * depth
         self._head_trains = True
         self.on_layer: Callable[[], None] | None = None
-        self._optimiser = ScheduledOptimiser(
-            self._modules.parameters(), settings, total_steps=budget.epochs * budget.steps_per_epoch
-        )
+        head_rate = settings.head_learning_rate or settings.learning_rate
+        rates: list[dict[str, Any]] = [
+            {"params": list(nn.ModuleList(self.layers).parameters())},
+            {"params": list(self.head.parameters()), "lr": head_rate},
+        ]
+        self._optimiser = ScheduledOptimiser(rates, settings, total_steps=budget.epochs * budget.steps_per_epoch)
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze the layers whose training window is over or yet to come (epochs count from 0)."""

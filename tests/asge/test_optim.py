@@ -84,6 +84,19 @@ def test_a_group_may_have_a_weight_decay_of_its_own():
     assert math.isclose(two.item(), 1 - 0.1, rel_tol=1e-6)
 
 
+def test_a_group_may_have_a_learning_rate_of_its_own_under_the_one_schedule():
+    one, two = (torch.tensor([1.0], requires_grad=True) for _ in range(2))
+    groups = [{"params": [one]}, {"params": [two], "lr": 0.01}]
+    optimiser = ScheduledOptimiser(groups, _settings(schedule="flat-linear"), total_steps=4)
+    for _ in range(4):
+        optimiser.zero_grad()
+        (one + two).sum().backward()
+        optimiser.step()
+    shares = 1 + 1 + 1 + 0.5
+    assert math.isclose(one.item(), 1 - 0.1 * shares, rel_tol=1e-6)
+    assert math.isclose(two.item(), 1 - 0.01 * shares, rel_tol=1e-6)
+
+
 def test_one_optimiser_over_two_blocks_equals_one_each():
     def losses(weights):
         return (weights[0].square().sum() + weights[0].sum(), (weights[1] - 3).square().sum())

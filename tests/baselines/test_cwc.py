@@ -123,6 +123,18 @@ def test_a_channel_with_one_value_trains():
     assert all(torch.isfinite(p).all() for p in learner.parameters())
 
 
+def test_the_head_may_have_a_learning_rate_of_its_own():
+    moved = {}
+    for rate in (None, 0.1, 0.01):
+        learner = make(learning_rate=0.1, head_learning_rate=rate)
+        learner.begin_epoch(0)
+        learner.train_step(*batch())
+        moved[rate] = learner.head.weight.clone(), learner.layers[0].conv.weight.clone()
+    assert all(torch.equal(*pair) for pair in zip(moved[None], moved[0.1], strict=True))
+    torch.testing.assert_close(moved[0.01][0], 0.1 * moved[0.1][0])  # the head is zero at first
+    assert torch.equal(moved[0.01][1], moved[0.1][1])
+
+
 def test_plain_blocks_have_no_groups():
     assert [layer.conv.groups for layer in make(blocks="plain").layers] == [1, 1, 1, 1]
     assert [layer.conv.groups for layer in make(blocks="cfse").layers] == [1, 3, 1, 3]

@@ -127,7 +127,7 @@ DEFECTS = (
         "learning-rate",
         "learning rate three times as high",
         ALL,
-        (Edit("asge/optim.py", "self._peak = settings.learning_rate", "self._peak = 3 * settings.learning_rate"),),
+        (Edit("asge/optim.py", '["lr"] = peak * factor', '["lr"] = 3 * peak * factor'),),
     ),
     Defect(
         "relu",
