@@ -36,7 +36,7 @@ GATE_STATUS = "BENCH_GATE_STATUS"
 """Where the session `gate` leaves its status: nox itself ends with 1, whatever went wrong."""
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """What is timed runs as every cell does, see bench/execution/local.py."""
-TWO_FILES_AT_A_TIME = ("--numprocesses", "2", "--dist", "loadfile")
+TWO_FILES_AT_A_TIME = ("--numprocesses", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """For each of two processes: more threads than cores wait for one another."""
 OLDEST_NOX = (2024, 10, 9)

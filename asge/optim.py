@@ -74,7 +74,7 @@ class ScheduledOptimiser:
 
     Its updates work parameter by parameter: one instance over the parameters of many blocks is the same as one per
     block. A parameter without a gradient is left alone. Parameters may come in groups, as PyTorch's optimisers take
-    them, with a weight decay or a learning rate ("lr") of their own; the schedule is one for all.
+    them, with a weight decay and a peak learning rate ("lr") of their own; the schedule is one for all.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.search import Choice
-from asge.types import Examination, TaskShape, TrainingBudget
+from asge.types import Examination, Neutral, TaskShape, TrainingBudget
 
 BATCH_NORM_EPS = 1e-4
 BATCH_NORM_MOMENTUM = 0.1
@@ -62,7 +62,7 @@ class CwCSettings:
     train_until: tuple[Annotated[float, Gt(0), Le(1)], ...] = (10 / 23, 15 / 23, 19 / 23, 1.0)
     train_from: tuple[Annotated[float, Ge(0), Lt(1)], ...] = ()
     head_from: Annotated[float, Ge(0), Lt(1)] = 0.0
-    head_learning_rate: Annotated[float, Gt(0)] | None = None
+    head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral] = None
     optimiser: OptimiserSetting = "adam"
     learning_rate: LearningRate = 1e-2
     weight_decay: WeightDecay = 0.0
@@ -89,27 +89,28 @@ class CwCLayer(nn.Module):
         return out
 
     def compete(self, x: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        """``out = self(x)`` in training and ``class_goodness(out, classes)``, whose gradient is a line in z.
+        """``out = self(x)`` in training mode and ``class_goodness(out, classes)``, whose gradient is linear in z.
 
         With z what BatchNorm reads, S = sum of z and Q = sum of z^2 over the P pixels of an image's channel:
 
-            out = a z + b,   a = gamma / sqrt(var + eps),   b = beta - a mean       mean and var by S and Q of the batch
+            out = a z + b,   a = gamma / sqrt(var + eps),   b = beta - a mean       mean, var from the batch's S and Q
             sum of out^2 = a^2 Q + 2 a b S + P b^2
 
-        G depends on z by S and Q alone, so that dG/dz = dG/dS + 2 z dG/dQ: one pass over z instead of those of
-        BatchNorm's and of the squares' gradients.
+        G depends on z only through S and Q, so that dG/dz = dG/dS + 2 z dG/dQ: one pass over z instead of those of
+        BatchNorm's gradient and of the squares'. Equal but for rounding, which is that of S and Q: where a channel's
+        mean is so large that var < 1e-5 mean^2, float32 has few digits left of var.
 
         Args:
             x: what the layer reads, (B, C, H, W).
             classes: N.
 
         Returns:
-            out, (B, C', H', W'), and G, (B, N).
+            out, (B, C', H', W'), and G, (B, N). The running statistics have moved.
         """
         z = self._rectified(x)
         batch, channels, height, width = z.shape
         pixels, norm = height * width, self.norm
-        sums, squares = _Sums.apply(z)
+        sums, squares = (each.double() for each in _Sums.apply(z))
         mean = sums.sum(0) / (batch * pixels)
         variance = (squares.sum(0) / (batch * pixels) - mean.square()).clamp(min=0)
         a = norm.weight * (variance + norm.eps).rsqrt()
@@ -117,7 +118,9 @@ class CwCLayer(nn.Module):
         energy = a.square() * squares + 2 * a * b * sums + pixels * b.square()
         goodness = energy.reshape(batch, classes, -1).sum(2) / (channels // classes * pixels)
         self._remember(mean.detach(), variance.detach(), batch * pixels)
-        return torch.addcmul(_by_channel(b).to(z.dtype), _by_channel(a).to(z.dtype), z), goodness
+        dtype = torch.promote_types(z.dtype, torch.float32)
+        out = torch.addcmul(_by_channel(b).to(dtype), _by_channel(a).to(dtype), z.to(dtype)).to(z.dtype)
+        return out, goodness.to(dtype)
 
     def _rectified(self, x: Tensor) -> Tensor:
         y = self.conv(x)
@@ -127,14 +130,15 @@ class CwCLayer(nn.Module):
 
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """BatchNorm's running statistics, of `count` values per channel."""
-        statistics = dict(self.norm.named_buffers())
+        statistics = dict(self.norm.named_buffers())  # as attributes they might be None, for all that types know
+        mean, variance = mean.to(statistics["running_mean"]), variance.to(statistics["running_var"])
         statistics["running_mean"].lerp_(mean, BATCH_NORM_MOMENTUM)
         statistics["running_var"].lerp_(variance * (count / max(count - 1, 1)), BATCH_NORM_MOMENTUM)
         statistics["num_batches_tracked"].add_(1)
 
 
 class _Sums(torch.autograd.Function):
-    """Sums over space of z and of z^2, (B, C, H, W) -> twice (B, C), in float32 at least."""
+    """Sums over space of z and of z^2, (B, C, H, W) -> two of (B, C), in float32 at least."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,8 +149,8 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
-        by_sum, by_squares = (_by_channel(gradient).to(z.dtype) for gradient in gradients)
-        return torch.addcmul(by_sum, by_squares, z, value=2)
+        by_sum, by_squares = (_by_channel(gradient) for gradient in gradients)
+        return torch.addcmul(by_sum, by_squares, z.to(by_sum.dtype), value=2).to(z.dtype)
 
 
 def _by_channel(x: Tensor) -> Tensor:
@@ -226,7 +230,7 @@ class CwCLearner:
         self.on_layer: Callable[[], None] | None = None
         head_rate = settings.head_learning_rate or settings.learning_rate
         rates: list[dict[str, Any]] = [
-            {"params": list(nn.ModuleList(self.layers).parameters())},
+            {"params": list(self.parameters("goodness"))},
             {"params": list(self.head.parameters()), "lr": head_rate},
         ]
         self._optimiser = ScheduledOptimiser(rates, settings, total_steps=budget.epochs * budget.steps_per_epoch)
@@ -250,9 +254,10 @@ class CwCLearner:
             if self._trains[index]:
                 out, goodness = layer.compete(x, self._groups[index])
                 loss = goodness_loss(goodness, self._target(index, labels), self._loss)
+                x = out.detach()
+                del out  # with what its graph, which nothing runs backward, holds
                 loss.backward()
                 losses[f"layer{index + 1}"] = loss.detach()
-                x = out.detach()
             elif self._head_trains or any(self._trains[index:]):
                 with torch.no_grad():
                     x = layer(x)

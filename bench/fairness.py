@@ -92,7 +92,8 @@ def _optimiser(row: Row) -> str | None:
         return None
     momentum = f", momentum {row.conditions.get('momentum')}" if name == "sgd" else ""
     others = (row.conditions.get(key) for key in ("learning_rate", "weight_decay", "schedule"))
-    return "{} {}, decay {}, {}".format(name, *others) + momentum
+    head = row.conditions.get("head_learning_rate")
+    return "{} {}, decay {}, {}".format(name, *others) + momentum + (f", head {head}" if head is not None else "")
 
 
 def _count(value: float) -> str:

@@ -83,8 +83,10 @@ def within(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
             inside = value in dimension.values
             value = value if _plain(dimension) else json.dumps(value)
         else:
-            steps = 0.0 if dimension.step is None else (value - dimension.low) / dimension.step
-            inside = dimension.low <= value <= dimension.high and math.isclose(steps, round(steps), abs_tol=1e-9)
+            inside = value is not None and dimension.low <= value <= dimension.high
+            if inside and dimension.step is not None:
+                steps = (value - dimension.low) / dimension.step
+                inside = math.isclose(steps, round(steps), abs_tol=1e-9)
         if inside:
             found[key] = value
     return found

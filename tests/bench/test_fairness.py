@@ -53,6 +53,11 @@ def test_what_differs_is_said_and_nothing_else(what, changes):
     assert [line.what for line in found.values() if not line.equal and line.what != "tuning trials"] == [what]
 
 
+def test_a_classifier_with_a_rate_of_its_own_says_so():
+    settings = NETWORK | OPTIMISER | {"head_learning_rate": 3e-4}
+    assert lines(*pair(settings=settings))["optimiser"].values[1] == "adamw 0.01, decay 0.0, cosine, head 0.0003"
+
+
 def test_the_classifier_is_not_the_network():
     assert lines(*pair(weights=(*CONVOLUTIONS, (10, 784))))["kernels of convolutions"].equal
 

@@ -63,6 +63,8 @@ def test_a_neutral_setting_is_no_part_of_a_run_that_does_without_it():
     plain, gated = (settings.canonical("asge", values) for values in ({}, {"gating": "gct"}))
     assert set(plain) == set(settings.keys("asge")) - {"gating", "gating_where", "gate_activation"}
     assert plain == settings.canonical("asge", {"gating": "none", "gating_where": "every"})
+    assert "head_learning_rate" not in settings.canonical("cwc", {})
+    assert settings.canonical("cwc", {"head_learning_rate": 1e-3})["head_learning_rate"] == 1e-3
     assert gated == {**plain, "gating": "gct"}
     assert settings.filled("asge", plain) == settings.complete("asge", {})
     assert settings.filled("asge", gated) == settings.complete("asge", {"gating": "gct"})

@@ -51,6 +51,7 @@ SMALL = {
     "cwc": [
         {"channels": [10, 20], "train_until": [0.5, 1.0]},
         {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn"},
+        {"channels": [10, 20], "train_until": [1.0, 1.0], "head_learning_rate": 1e-3, "schedule": "cosine"},
     ],
 }
 """Settings that make a method small, and such as take another way through its code."""
@@ -247,6 +248,15 @@ def test_steps_on_one_batch_lower_its_losses(variant):
         assert last[key] < loss, key
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_same_seed_same_bits_other_seed_other_bits(variant):
     results = []
     for seed in (0, 0, 1):

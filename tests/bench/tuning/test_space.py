@@ -108,6 +108,7 @@ def test_which_settings_lie_in_a_space():
     inside = {"hidden": [30], "layers": 4, "alpha": 1.5, "scale": 1.0}
     assert space.within(found, {**inside, "other": 1}) == {**inside, "hidden": "[30]"}
     assert space.within(found, {"hidden": [40], "layers": 5, "alpha": 1.25, "scale": 0.2}) == {}
+    assert space.within(found, {"hidden": [40], "layers": 5, "alpha": None, "scale": None}) == {}
 
 
 def test_a_grid_by_hand():
