@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.cwc import CwCLayer, CwCLearner, CwCSettings, class_goodness, goodness_loss
+from baselines.cwc import CwCLearner, CwCSettings
+from baselines.cwc_layer import CwCLayer, class_goodness, goodness_loss
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=3)
 

@@ -135,7 +135,7 @@ DEFECTS = (
         ALL,
         (
             Edit("asge/block.py", "return F.relu(self.conv(x), inplace=True)", "return self.conv(x)"),
-            Edit("baselines/cwc.py", "return F.relu(y, inplace=True)", "return y"),
+            Edit("baselines/cwc_layer.py", "return F.relu(y, inplace=True)", "return y"),
             Edit(
                 "baselines/forward_forward_bodies.py",
                 "return F.relu(self.layers[index](normalize_length(x)))",
