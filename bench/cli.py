@@ -82,6 +82,9 @@ def run(
     data_dir: DataDirOption = None,
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
     force: Annotated[bool, typer.Option("--force", help="Run finished cells again.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what every cell has learned, in learned.pt of its folder.")
+    ] = False,
     stall: Annotated[
         float, typer.Option(min=1.0, help="Stop a cell that reports nothing for so many seconds.")
     ] = 1800.0,
@@ -118,6 +121,7 @@ def run(
         data_dir=data_dir,
         out=out,
         force=force,
+        keep=keep,
         stall=stall,
         plots=plots,
         form=form.value,

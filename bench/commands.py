@@ -30,6 +30,7 @@ def run_suite(
     data_dir: Path | None,
     out: Path,
     force: bool,
+    keep: bool,
     stall: float,
     plots: bool,
     form: report.Format,
@@ -50,7 +51,14 @@ def run_suite(
     console = Console(stderr=True)
     with progress.watcher(console, suite.name, len(cells)) as watcher:
         outcomes = local.run_cells(
-            cells, suite=suite.name, out=out, data_dir=data_dir, force=force, stall=stall, watcher=watcher
+            cells,
+            suite=suite.name,
+            out=out,
+            data_dir=data_dir,
+            force=force,
+            keep_learned=keep,
+            stall=stall,
+            watcher=watcher,
         )
     return _report(outcomes, out, suite, stored, plots, form, console)
 

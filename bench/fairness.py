@@ -90,10 +90,11 @@ def _optimiser(row: Row) -> str | None:
     name = row.conditions.get("optimiser")
     if name is None:
         return None
-    momentum = f", momentum {row.conditions.get('momentum')}" if name == "sgd" else ""
+    momentum = f", momentum {row.conditions.get('momentum')}" if name in ("sgd", "nesterov") else ""
     others = (row.conditions.get(key) for key in ("learning_rate", "weight_decay", "schedule"))
-    head = row.conditions.get("head_learning_rate")
-    return "{} {}, decay {}, {}".format(name, *others) + momentum + (f", head {head}" if head is not None else "")
+    own = {part: row.conditions.get(f"{part}_learning_rate") for part in ("head", "gate")}
+    parts = "".join(f", {part} {rate}" for part, rate in own.items() if rate is not None)
+    return "{} {}, decay {}, {}".format(name, *others) + momentum + parts
 
 
 def _count(value: float) -> str:

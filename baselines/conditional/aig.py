@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner
 from baselines.conditional.resnet import GatedResNet, Outcome, architecture
@@ -42,6 +42,7 @@ class AIGSettings:
         evaluation: how predictions decide: "argmax", without noise, or "sample", as training does.
         rate_weight, rate_reduction: lambda, and how the blocks' squares are reduced.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        gate_learning_rate: of the gates, null for `learning_rate`; in a trained network they have more to learn.
     """
 
     architecture: str = "cifar-20"
@@ -56,6 +57,7 @@ class AIGSettings:
     learning_rate: LearningRate = 0.1
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
+    gate_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral] = None
     schedule: ScheduleSetting = "steps"
 
 

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
-from asge.types import TaskShape, TrainingBudget
+from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner
 from baselines.conditional.resnet import GatedResNet, Outcome
@@ -45,6 +45,7 @@ class BASSettings:
         l0_weight: lambda at last; of FBS, all the time.
         l0_from, l0_until: shares of training between which lambda rises from 0.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; gates have no weight decay.
+        gate_learning_rate: of the gates, null for `learning_rate`; in a trained network they have more to learn.
     """
 
     architecture: str = "cifar-20"
@@ -61,6 +62,7 @@ class BASSettings:
     learning_rate: LearningRate = 0.1
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
+    gate_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral] = None
     schedule: ScheduleSetting = "late-steps"
 
 

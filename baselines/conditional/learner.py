@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -20,13 +20,21 @@ GateLosses = Callable[[Outcome, float], dict[str, Tensor]]
 """Weighted losses of the gates by name, from what a pass gave and the progress of training from 0 to 1."""
 
 
+class GatedSettings(OptimiserSettings, Protocol):
+    """The settings of a gated network's training."""
+
+    @property
+    def gate_learning_rate(self) -> float | None:
+        """Peak of the gates' learning rate; None for that of the network."""
+
+
 class ConditionalLearner:
     """A gated network in end-to-end training: cross-entropy, and what its method asks of the gates.
 
     Args:
         network: on the CPU.
         losses: of the gates.
-        settings: of the optimiser; gates have no weight decay.
+        settings: of the optimiser; gates have no weight decay, and may have a rate of their own.
         budget: epochs and steps.
         device: where to train.
     """
@@ -37,7 +45,7 @@ class ConditionalLearner:
         self,
         network: GatedResNet,
         losses: GateLosses,
-        settings: OptimiserSettings,
+        settings: GatedSettings,
         budget: TrainingBudget,
         device: torch.device,
     ) -> None:
@@ -52,6 +60,8 @@ class ConditionalLearner:
             for parameter in module.parameters()
         ]
         groups = groups_without_decay(network, of_gates, settings.weight_decay)
+        if of_gates and settings.gate_learning_rate is not None:
+            groups[-1]["lr"] = settings.gate_learning_rate
         self._optimiser = ScheduledOptimiser(groups, settings, self._steps)
 
     def begin_with(self, state: dict[str, Any]) -> None:

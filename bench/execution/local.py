@@ -70,6 +70,7 @@ def run_cells(
     data_dir: Path | None,
     watcher: Watcher,
     force: bool = False,
+    keep_learned: bool = False,
     current: Callable[[Record], bool] = lambda _: True,
     stall: float = STALL_SECONDS,
 ) -> list[Outcome]:
@@ -84,6 +85,7 @@ def run_cells(
         out: folder of runs.
         data_dir: where the data is; None for the usual places.
         force: run finished cells again.
+        keep_learned: let what every cell has learned stay in its folder; finished cells without it run again.
         current: finished records for which this is not true are measured again.
         stall: seconds without a sign of life after which a cell is stopped.
         watcher: is told what happens.
@@ -91,7 +93,7 @@ def run_cells(
     outcomes = []
     begun_with = {cell.begins_with.id for cell in cells if cell.begins_with is not None}
     for index, cell in enumerate(cells):
-        keep = cell.id in begun_with
+        keep = keep_learned or cell.id in begun_with
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
         record = None if force else _finished(cell, out)
         if keep and not (out / cell.id / records.LEARNED_FILE).is_file():

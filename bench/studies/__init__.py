@@ -5,6 +5,7 @@
     pooling_preservation   what is left of an image after a pool
     robustness             accuracy and work of gated networks on images that were changed to mislead them
     segmentation           gated PSPNets on Cityscapes;  cityscapes: its files
+    skipping               time of the predictions of trained networks beside what they execute
 
 A grid of trainings is a suite, see ``bench.suites``.
 """

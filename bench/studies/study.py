@@ -25,6 +25,7 @@ STUDIES = {
     "pooling-preservation": "bench.studies.pooling_preservation",
     "robustness": "bench.studies.robustness",
     "segmentation": "bench.studies.segmentation",
+    "skipping": "bench.studies.skipping",
 }
 """Module by name; each has a ``STUDY``."""
 FILE = "study.json"

@@ -53,9 +53,16 @@ def test_what_differs_is_said_and_nothing_else(what, changes):
     assert [line.what for line in found.values() if not line.equal and line.what != "tuning trials"] == [what]
 
 
-def test_a_classifier_with_a_rate_of_its_own_says_so():
-    settings = NETWORK | OPTIMISER | {"head_learning_rate": 3e-4}
-    assert lines(*pair(settings=settings))["optimiser"].values[1] == "adamw 0.01, decay 0.0, cosine, head 0.0003"
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"head_learning_rate": 3e-4}, "adamw 0.01, decay 0.0, cosine, head 0.0003"),
+        ({"gate_learning_rate": 0.2}, "adamw 0.01, decay 0.0, cosine, gate 0.2"),
+        ({"optimiser": "nesterov", "momentum": 0.8}, "nesterov 0.01, decay 0.0, cosine, momentum 0.8"),
+    ],
+)
+def test_a_rate_of_its_own_and_the_momentum_are_said(settings, text):
+    assert lines(*pair(settings=NETWORK | OPTIMISER | settings))["optimiser"].values[1] == text
 
 
 def test_the_classifier_is_not_the_network():

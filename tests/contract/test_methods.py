@@ -33,6 +33,7 @@ SMALL = {
     "conv-aig": [
         {"architecture": "cifar-8", "target": 0.2, "rate_weight": 10.0, "learning_rate": 0.05, "schedule": "constant"},
         {"architecture": "cifar-8", "width": 0.5, "gating": "none", "learning_rate": 0.02},
+        {"architecture": "cifar-8", "width": 0.5, "learning_rate": 0.02, "gate_learning_rate": 0.1},
     ],
     "bas": [
         {"architecture": "cifar-8", "shaping_until": 1.0, "l0_from": 0.0, "l0_until": 0.0, "learning_rate": 0.02},

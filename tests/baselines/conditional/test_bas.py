@@ -94,3 +94,15 @@ def test_gates_join_a_network_that_has_learned_without_them():
         ungated.begin_with(gated.state_dict())
     with pytest.raises(ValueError, match=r"it is another network: stem.weight is not the same in both"):
         build(width=2.0).begin_with(ungated.state_dict())
+
+
+def test_gates_may_have_a_rate_of_their_own():
+    rates = {"slow": (0.01, None), "fast": (0.2, None), "both": (0.01, 0.2)}
+    after = {}
+    for name, (rate, of_gates) in rates.items():
+        learner = build(learning_rate=rate, gate_learning_rate=of_gates, schedule="constant")
+        learner.train_step(*batch())
+        after[name] = dict(learner.network.named_parameters())
+    for name, value in after["both"].items():
+        assert torch.equal(value, after["fast" if "_gate." in name else "slow"][name]), name
+    assert any(not torch.equal(after["fast"][name], after["slow"][name]) for name in after["slow"] if "_gate." in name)

@@ -1,0 +1,253 @@
+"""What skipping saves in networks that have been trained: the time of their predictions beside what these execute.
+
+`bench run SUITE --keep` leaves in every cell's folder what it has learned. The networks of such a folder predict the
+same test images in turns, in one process; their times stand beside that of a network all of whose layers always run.
+That one takes part twice: the ratio of its two times is the noise of the others.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pandas as pd
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from bench import devices, parts, records, rows, training
+from bench.errors import UserError
+from bench.execution.local import KEEP_FREED_MEMORY
+from bench.measure import race
+from bench.methods import Learner
+from bench.options import DEFAULT_RUNS
+from bench.records import Record
+from bench.studies.study import Findings, Request, Study
+
+if TYPE_CHECKING:  # drawing takes a second to import
+    from matplotlib.figure import Figure
+
+COLUMNS = ("network", "seed", "MMAC per image", "MACs x whole", "time x whole", "± time", "ms per image", "accuracy %")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be chosen.
+
+    Attributes:
+        runs: folder of runs whose cells have kept what they learned.
+        batch_size: images that are predicted at a time.
+        threads: CPU threads; 0 for as many as there are.
+        rounds: how often each network takes its turn.
+        device: cpu, cuda or cuda:N.
+    """
+
+    runs: str = str(DEFAULT_RUNS)
+    batch_size: Annotated[int, Ge(1)] = parts.EVALUATION_BATCH
+    threads: Annotated[int, Ge(0)] = 0
+    rounds: Annotated[int, Ge(2)] = race.ROUNDS
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A cell that has kept what it learned.
+
+    Attributes:
+        name: what tells it from the others.
+        folder: of the cell.
+    """
+
+    name: str
+    record: Record
+    folder: Path
+
+    @property
+    def macs(self) -> float:
+        """Per test image, on average."""
+        return 0.0 if self.record.work is None else self.record.work.macs
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether all layers run for every image."""
+    return record.work is not None and all(share == 1 for share in record.work.layers)
+
+
+def measure(request: Request) -> Findings:
+    """Time and executed work of every network in the folder."""
+    chosen: Settings = request.settings
+    kept = find(Path(chosen.runs), request.task)
+    whole = min((one for one in kept if _is_whole(one.record)), key=lambda one: one.macs, default=None)
+    if whole is None:
+        raise UserError(
+            f"no network in {chosen.runs!r} runs whole for every image: the others' times have nothing to stand beside"
+        )
+    order = [whole, *(one for one in kept if one is not whole)]
+    there = whole.record.strategies[0].samples
+    if request.samples > there:
+        raise UserError(f"--samples {request.samples} is more than the {there} test images there are")
+    device = torch.device(devices.checked(chosen.device, "device"))
+    run, used = _in_a_process_of_its_own(partial(_race, order, request, device))
+    lines: list[list[str | int | float]] = []
+    for index, one in enumerate(order):
+        ratio, spread = run.ratio(0, index)
+        accuracy = one.record.strategies[0].accuracy
+        ms = 1e3 / (run.rate(index) * request.samples)
+        shares = [round(one.macs / 1e6, 3), round(one.macs / order[0].macs, 3), round(ratio, 3), round(spread, 3)]
+        lines.append([one.name, one.record.cell.seed, *shares, round(ms, 3), round(accuracy, 2)])
+    same, spread = run.ratio(0, -1)
+    first = f"{order[0].name}, seed {order[0].record.cell.seed}"
+    notes = [
+        f"{request.samples} test images, {chosen.batch_size} at a time; {used} threads of {device}",
+        f"time x whole: beside {first}, in {chosen.rounds} rounds by turns; ± is the interquartile range",
+        f"{first}, beside itself: {same:.3f} ± {spread:.3f}",
+        "MACs: mean over all test images, gates included",
+        *(["the machine was busy: times are noisy"] if run.noisy else []),
+    ]
+    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    frame["family"] = [_family(one.record) for one in order]
+    title = f"{order[0].record.cell.task}, batches of {chosen.batch_size}"
+    return Findings(order[0].record.cell.task, COLUMNS, lines, notes, {"skipping": partial(_chart, frame, title)})
+
+
+def find(runs: Path, task: str | None) -> list[Kept]:
+    """The cells below a folder of runs that have kept what they learned, of one task.
+
+    A cell that others began with is among them only where no other runs whole.
+
+    Raises:
+        UserError: if there are none, or of several tasks where none is named.
+    """
+    found = [
+        record
+        for record in records.read_all(runs).records
+        if record.status == "ok"
+        and record.work is not None
+        and (runs / record.id / records.LEARNED_FILE).is_file()
+        and task in (None, record.cell.task)
+    ]
+    if not found:
+        raise UserError(
+            f"no cell in {str(runs)!r} has work that depends on the image and has kept what it learned; "
+            "`bench run SUITE --keep` makes such"
+        )
+    tasks = {record.cell.task for record in found}
+    if len(tasks) > 1:
+        raise UserError(f"{str(runs)!r} holds several tasks ({', '.join(sorted(tasks))}): name one with --task")
+    starts = {record.cell.begins_with.id for record in found if record.cell.begins_with is not None}
+    others = [record for record in found if record.id not in starts]
+    shown = others if any(map(_is_whole, others)) else found
+    shown.sort(key=lambda record: (rows.order(record.cell.method, rows.conditions_of(record.cell)), record.cell.seed))
+    names = rows.labels([(record.cell.method, rows.conditions_of(record.cell)) for record in shown])
+    return [Kept(name, record, runs / record.id) for name, record in zip(names, shown, strict=True)]
+
+
+def restored(kept: Kept, device: torch.device) -> Learner:
+    """A learner as its cell has left it.
+
+    Raises:
+        UserError: if the file is damaged, or of other code.
+    """
+    spec, epoch = kept.record.cell, kept.record.epochs[0]
+    learner, _ = parts.learner(spec.model_copy(update={"device": str(device)}), -(-epoch.images // spec.batch_size))
+    file = kept.folder / records.LEARNED_FILE
+    state = training.load_state(file, device)
+    try:
+        learner.load_state_dict(state["learner"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} does not hold what this version of {spec.method} learns ({reason})") from error
+    return learner
+
+
+@torch.no_grad()
+def _race(kept: Sequence[Kept], request: Request, device: torch.device) -> tuple[race.Race, int]:
+    """The race of all, the first of them once more at the end, and the threads that it had."""
+    chosen: Settings = request.settings
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    spec = kept[0].record.cell.model_copy(update={"device": str(device)})
+    with parts.data(spec, request.data_dir) as data:
+        batches = _first(data.test.epoch(0), request.samples).split(chosen.batch_size)
+    learners = [restored(one, device) for one in [*kept, kept[0]]]
+    steps = [partial(_predict, learner, batches) for learner in learners]
+    for step in steps:
+        step()
+    return race.run(steps, device, chosen.rounds), torch.get_num_threads()
+
+
+def _first(batches: Iterator[tuple[Tensor, Tensor]], samples: int) -> Tensor:
+    taken: list[Tensor] = []
+    for images, _ in batches:
+        taken.append(images.clone())  # a loader may fill the same memory again
+        if sum(map(len, taken)) >= samples:
+            break
+    return torch.cat(taken)[:samples]
+
+
+def _predict(learner: Learner, batches: Sequence[Tensor]) -> None:
+    for batch in batches:
+        learner.predict(batch, learner.strategies[0])
+
+
+def _in_a_process_of_its_own(work: Callable[[], Any]) -> Any:
+    """What a function gives in a process that keeps freed memory, as that of every cell does."""
+    with (
+        _environment(KEEP_FREED_MEMORY),
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        try:
+            return pool.submit(work).result()
+        except BrokenProcessPool:
+            raise UserError("the process that measures was killed, by the system perhaps, for want of memory") from None
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _family(record: Record) -> str:
+    return f"{record.cell.method} {record.cell.settings.get('gating', '')}".strip()
+
+
+def _chart(frame: pd.DataFrame, title: str) -> Figure:
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="gray", linewidth=1, linestyle="--", label="time = MACs")
+    sns.scatterplot(
+        frame, x="MACs x whole", y="time x whole", hue="family", style="family", palette="colorblind", s=60, ax=axes
+    )
+    axes.errorbar(frame["MACs x whole"], frame["time x whole"], frame["± time"] / 2, fmt="none", ecolor="gray")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set(title=f"What skipping saves: {title}")
+    axes.legend()
+    return figure
+
+
+STUDY = Study(
+    "What skipping saves in trained networks: time of predictions beside their work, from `bench run --keep`",
+    measure,
+    Settings,
+    samples=1000,
+)
