@@ -30,8 +30,8 @@ LAYER_NORM_EPS = 1e-5
 class ConvUnit(nn.Module):
     """Convolution, ReLU, pooling, LayerNorm: what ASGE and backprop on ASGE's topology share.
 
-    LayerNorm runs over the channels of every pixel; its gamma and beta are the constants 1 and 0 here, since in ASGE no
-    gradient of their own block reaches them.
+    LayerNorm runs over the channels of every pixel. Its gamma and beta belong to the unit that reads it, since in ASGE
+    no gradient reaches the block that it ends; without them they are the constants 1 and 0.
 
     Args:
         in_channels, out_channels: of the 3x3 convolution (padding 1).
@@ -39,6 +39,7 @@ class ConvUnit(nn.Module):
         stride: of the convolution.
         pooling: kind of pooling, see ``asge.pooling.pool2d``.
         gate: of the input's channels, before the convolution, see ``asge.gating``; None for none.
+        affine: gamma and beta of the LayerNorm that the input comes from.
         generator: draws the convolution's first weights.
     """
 
@@ -51,9 +52,12 @@ class ConvUnit(nn.Module):
         stride: int = 1,
         pooling: Pooling = "rms",
         gate: nn.Module | None = None,
+        affine: bool = False,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.gamma = nn.Parameter(torch.ones(in_channels, 1, 1)) if affine else None
+        self.beta = nn.Parameter(torch.zeros(in_channels, 1, 1)) if affine else None
         self.gate = gate
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
         self.conv.bias = nn.Parameter(torch.zeros(out_channels))
@@ -63,10 +67,21 @@ class ConvUnit(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """Y = ReLU(Conv(X)): (B, C, H, W) -> (B, C', H, W)."""
-        return self.convolve(x if self.gate is None else self.gate(x))
+        return self.convolve(self.prepare(x))
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What the convolution reads: X, rescaled and gated."""
+        x = self.rescale(x)
+        return x if self.gate is None else self.gate(x)
+
+    def rescale(self, x: Tensor) -> Tensor:
+        """X with gamma and beta of the LayerNorm that it comes from."""
+        if self.gamma is None or self.beta is None:
+            return x
+        return torch.addcmul(self.beta, x, self.gamma)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The same for X whose channels have passed the gate, if there is one."""
+        """The same as ``activate`` for what ``prepare`` gives."""
         return F.relu(self.conv(x), inplace=True)
 
     def propagate(self, y: Tensor) -> Tensor:
@@ -88,7 +103,7 @@ class ASGEBlock(nn.Module):
         patches: patches per side of the encoding.
         classes: N.
         pool, stride, pooling, gate: see ``ConvUnit``; a gate is trained by the block's own loss.
-        affine: gamma and beta of the LayerNorm before this block, which are trained by it, with its own loss.
+        affine: see ``ConvUnit``; gamma and beta are trained by the block's own loss too.
         reduction: "mean" or "sum" of squares in a patch.
         projection: "signs" (equally likely +1 and -1) or "gaussian", for the fixed W_l.
         scale: W_l is divided by sqrt(C * P * P) and multiplied by this: the temperature of the local softmax.
@@ -117,10 +132,15 @@ class ASGEBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.unit = ConvUnit(
-            in_channels, out_channels, pool, stride=stride, pooling=pooling, gate=gate, generator=generator
+            in_channels,
+            out_channels,
+            pool,
+            stride=stride,
+            pooling=pooling,
+            gate=gate,
+            affine=affine,
+            generator=generator,
         )
-        self.gamma = nn.Parameter(torch.ones(in_channels, 1, 1)) if affine else None
-        self.beta = nn.Parameter(torch.zeros(in_channels, 1, 1)) if affine else None
         self.patches = patches
         self.reduction: Reduction = reduction
         dimension = out_channels * patches * patches
@@ -134,18 +154,7 @@ class ASGEBlock(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """Y_l: (B, C, H, W) -> (B, C', H, W)."""
-        return self.unit.convolve(self.prepare(x))
-
-    def prepare(self, x: Tensor) -> Tensor:
-        """What the convolution reads: X_l, rescaled and gated."""
-        x = self.rescale(x)
-        return x if self.unit.gate is None else self.unit.gate(x)
-
-    def rescale(self, x: Tensor) -> Tensor:
-        """X_l with gamma and beta of the LayerNorm that it comes from."""
-        if self.gamma is None or self.beta is None:
-            return x
-        return torch.addcmul(self.beta, x, self.gamma)
+        return self.unit.activate(x)
 
     def propagate(self, y: Tensor) -> Tensor:
         """Branch 1, X_{l+1}: (B, C', H, W) -> (B, C', H', W')."""

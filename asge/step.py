@@ -83,7 +83,7 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -
         y = _activate(block, x)
     else:
         with torch.enable_grad():  # a gate may be any module; the convolution after it is not differentiated here
-            gated = block.prepare(x)
+            gated = block.unit.prepare(x)
         y = block.unit.convolve(gated.detach())
     features = pooled(y)
     next_input, g = _branches(block, y, propagate=propagate)
@@ -108,11 +108,11 @@ def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
     The second is the same for all images, but not for all pixels: there is no beta beyond the border. With V the sum
     over input channels of W beta, for each place in the kernel, it is the sum of V over the places within the map.
     """
-    if block.gamma is None or block.beta is None:
+    if block.unit.gamma is None or block.unit.beta is None:
         return block.activate(x)
     conv = block.unit.conv
-    z: Tensor = conv._conv_forward(x, conv.weight * block.gamma, None)  # noqa: SLF001 -- its own forward, other weights
-    v = (_by_input(conv.weight) @ block.beta.flatten()).view(conv.out_channels, -1)
+    z: Tensor = conv._conv_forward(x, conv.weight * block.unit.gamma, None)  # noqa: SLF001 -- its own forward, other weights
+    v = (_by_input(conv.weight) @ block.unit.beta.flatten()).view(conv.out_channels, -1)
     of_beta = (v @ _within(conv, x.shape[2:], z.shape[2:], v)).view(z.shape[1:])
     if conv.bias is not None:
         of_beta += conv.bias[:, None, None]
@@ -177,13 +177,13 @@ def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
     """
     conv = block.unit.conv
     _, by_weight, by_bias = _convolution_backward(conv, x, gradient, of_input=False)
-    if block.gamma is not None and block.beta is not None:
+    if block.unit.gamma is not None and block.unit.beta is not None:
         by_weight = by_weight.to(conv.weight).contiguous(memory_format=torch.channels_last)
         weight, from_x = _by_input(conv.weight), _by_input(by_weight)  # (C' k k, C)
         inside = _sums_inside(gradient, conv, x.shape[2:]).flatten()
-        _assign(block.gamma, inside.new_ones(len(weight)) @ (weight * from_x))
-        _assign(block.beta, inside @ weight)
-        from_x.mul_(block.gamma.flatten()).addr_(inside, block.beta.flatten())
+        _assign(block.unit.gamma, inside.new_ones(len(weight)) @ (weight * from_x))
+        _assign(block.unit.beta, inside @ weight)
+        from_x.mul_(block.unit.gamma.flatten()).addr_(inside, block.unit.beta.flatten())
     _assign(conv.weight, by_weight)
     _assign(conv.bias, by_bias)
 

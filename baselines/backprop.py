@@ -1,9 +1,8 @@
 """Backprop: one loss at the end of a network, one gradient through all of it.
 
 On ASGE's topology, the default, the network has ASGE's convolutions, pooling and LayerNorm, and the classifier of its
-strategy `last`: with equal plan and pooling nothing else differs than the loss, the gradient, and LayerNorm's gamma and
-beta, which ASGE trains and this network has not. Other networks are VGG with batch normalisation, and whatever timm and
-torchvision have.
+strategy `last`: with equal plan, pooling and `affine` nothing else differs than the loss and the gradient. Other
+networks are VGG with batch normalisation, and whatever timm and torchvision have.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.start import take_over
 from baselines.vgg import Activation, Dropout, VGGBlock
 
-OF_A_STACK = ("topology", "plan", "hidden", "pooling", "activation", "dropout")
+OF_A_STACK = ("topology", "plan", "hidden", "pooling", "activation", "dropout", "affine")
 """Settings that say what a stack is made of."""
 LibraryPools = Literal["own", "soft", "rms", "max", "avg"]
 
@@ -41,8 +40,8 @@ class BackpropSettings:
     Attributes:
         model: "stack", made of the settings below, or "timm:NAME" or "torchvision:NAME", any of their models, see
             ``baselines.library_models``.
-        topology, plan, hidden, pooling, activation, dropout: of a stack, see ``baselines.stack``; set aside, to their
-            defaults, where the model is a library's.
+        topology, plan, hidden, pooling, activation, dropout, affine: of a stack, see ``baselines.stack``; set aside, to
+            their defaults, where the model is a library's.
         library_pools: what a library's model has instead of its own pools, see ``asge.pooling.replace_pools``.
         gating, gate_activation: gates of channels before convolutions, see ``asge.gating.make_gate``.
         gating_where: before every convolution, or before the first of each block: of a stack, the first on maps of each
@@ -61,6 +60,7 @@ class BackpropSettings:
     pooling: Pooling = "rms"
     activation: Activation = "relu"
     dropout: Dropout = 0.0
+    affine: Annotated[bool, Neutral] = False
     library_pools: Annotated[LibraryPools, Neutral] = "own"
     gating: Annotated[Gating, Neutral] = "none"
     gating_where: Annotated[Where, Neutral] = "every"

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling
 from asge.search import Range
-from asge.types import Examination, TaskShape, TrainingBudget
+from asge.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.vgg import Activation, Dropout
 
@@ -46,9 +46,9 @@ class LocalErrorSettings:
         signal: what a block learns from.
         similarity_weight: share of sim in predsim.
         read_out_size: pred averages over windows until at most so many values are left; 1024 for 28 x 28 images.
-        topology, plan, hidden, pooling, dropout: see ``baselines.stack``. The topology "asge" makes the network that of
-            ASGE; with pred each of its blocks has a read-out of averages that is trained, where ASGE has a fixed one of
-            the spatial goodness.
+        topology, plan, hidden, pooling, dropout, affine: see ``baselines.stack``. The topology "asge" makes the network
+            that of ASGE; with pred each of its blocks has a read-out of averages that is trained, where ASGE has a
+            fixed one of the spatial goodness.
         activation: of topology "vgg"; the authors' if it is not given, relu for pred, leaky-relu for sim and predsim.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
@@ -62,6 +62,7 @@ class LocalErrorSettings:
     pooling: Pooling = "max"
     activation: Activation | None = None
     dropout: Annotated[Dropout, Range(0, 0.3, step=0.1)] = 0.0
+    affine: Annotated[bool, Neutral] = False
     optimiser: OptimiserSetting = "adam"
     learning_rate: LearningRate = 5e-4
     weight_decay: WeightDecay = 0.0

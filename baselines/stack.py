@@ -33,7 +33,8 @@ class StackSettings(Protocol):
 
     topology: see above. plan: see ``asge.network.parse_plan``. hidden: widths of linear layers between convolutions and
     classifier. pooling: see ``asge.pooling.pool2d``. activation, dropout: see ``VGGBlock``. The topology "asge" has
-    neither hidden layers nor dropout, and its activation is ReLU.
+    neither hidden layers nor dropout, and its activation is ReLU. affine: gamma and beta of topology "asge", see
+    ``ConvUnit``.
     """
 
     @property
@@ -48,6 +49,8 @@ class StackSettings(Protocol):
     def activation(self) -> Activation: ...  # noqa: D102
     @property
     def dropout(self) -> float: ...  # noqa: D102
+    @property
+    def affine(self) -> bool: ...  # noqa: D102
 
 
 def is_vgg8b(settings: Mapping[str, Any]) -> bool:
@@ -60,7 +63,8 @@ def between(settings: Mapping[str, Any], activation: str) -> str:
     """What a stack has between its convolutions, in words, by settings as a record has them."""
     pooling = f"{settings.get('pooling')} pooling"
     if settings.get("topology") == "asge":
-        return f"ReLU, {pooling}, LayerNorm (no gamma and beta)"
+        trained = "trained gamma and beta" if settings.get("affine") else "no gamma and beta"
+        return f"ReLU, {pooling}, LayerNorm ({trained})"
     dropout = f", dropout {settings.get('dropout')}" if settings.get("dropout") else ""
     return f"BatchNorm, {'ReLU' if activation == 'relu' else activation}{dropout}, {pooling}"
 
@@ -100,11 +104,13 @@ class Stack(nn.Module):
             raise ValueError("topology 'asge' has neither hidden layers nor dropout: hidden must be [], dropout 0")
         if settings.topology == "asge" and settings.activation != "relu":
             raise ValueError(f"topology 'asge' has ReLU for its activation: it cannot be {settings.activation!r}")
+        if settings.topology == "vgg" and settings.affine:
+            raise ValueError("affine has no effect with topology 'vgg', whose BatchNorm has gamma and beta always")
         layers = parse_plan(settings.plan, shape)
         self._pooled = pooled
         self.blocks: list[Block] = [
-            _convolution(layer, settings, gate, generator)
-            for layer, gate in zip(layers, gates or [None] * len(layers), strict=True)
+            _convolution(layer, settings, gate, generator, first=index == 0)
+            for index, (layer, gate) in enumerate(zip(layers, gates or [None] * len(layers), strict=True))
         ]
         features = layers[-1].channels if pooled else math.prod(layers[-1].output)
         for units in settings.hidden:
@@ -140,7 +146,9 @@ class Stack(nn.Module):
         return self.classify(last)
 
 
-def _convolution(layer: Layer, settings: StackSettings, gate: nn.Module | None, generator: torch.Generator) -> Block:
+def _convolution(
+    layer: Layer, settings: StackSettings, gate: nn.Module | None, generator: torch.Generator, *, first: bool
+) -> Block:
     if settings.topology == "asge":
         return ConvUnit(
             layer.in_channels,
@@ -149,6 +157,7 @@ def _convolution(layer: Layer, settings: StackSettings, gate: nn.Module | None, 
             stride=layer.stride,
             pooling=settings.pooling,
             gate=gate,
+            affine=settings.affine and not first,
             generator=generator,
         )
     return VGGBlock(

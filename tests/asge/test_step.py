@@ -17,9 +17,9 @@ def block(**options):
     made = ASGEBlock(
         3, 5, classes=4, scale=2.0, **{"patches": 2} | options, generator=torch.Generator().manual_seed(0)
     ).double()
-    if made.gamma is not None:
-        torch.nn.init.normal_(made.gamma, generator=torch.Generator().manual_seed(1))
-        torch.nn.init.normal_(made.beta, generator=torch.Generator().manual_seed(2))
+    if made.unit.gamma is not None:
+        torch.nn.init.normal_(made.unit.gamma, generator=torch.Generator().manual_seed(1))
+        torch.nn.init.normal_(made.unit.beta, generator=torch.Generator().manual_seed(2))
     return made
 
 

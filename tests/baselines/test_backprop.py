@@ -26,8 +26,12 @@ def batch(size=16):
     return torch.randn(size, 1, 8, 8, generator=generator), torch.randint(4, (size,), generator=generator)
 
 
-def test_a_step_equals_plain_gradient_descent_through_all_layers():
-    learner = make(learning_rate=0.1)
+@pytest.mark.parametrize("affine", [False, True])
+def test_a_step_equals_plain_gradient_descent_through_all_layers(affine):
+    learner = make(learning_rate=0.1, affine=affine)
+    for unit in learner.network.blocks[1:] if affine else ():
+        torch.nn.init.normal_(unit.gamma, generator=torch.Generator().manual_seed(4))
+        torch.nn.init.normal_(unit.beta, generator=torch.Generator().manual_seed(5))
     torch.nn.init.normal_(learner.network.classifier.weight, generator=torch.Generator().manual_seed(3))
     images, labels = batch()
     parameters = [p.detach().clone().requires_grad_() for p in learner.network.parameters()]
@@ -38,6 +42,8 @@ def test_a_step_equals_plain_gradient_descent_through_all_layers():
     x = images
     for index in range(3):
         weight, bias = p[f"_blocks.{index}.conv.weight"], p[f"_blocks.{index}.conv.bias"]
+        if affine and index > 0:
+            x = x * p[f"_blocks.{index}.gamma"] + p[f"_blocks.{index}.beta"]
         y = torch.relu(F.conv2d(x, weight, bias, padding=1))
         x = (F.avg_pool2d(y**2, 2) + 1e-30).sqrt() if index == 0 else y
         x = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)

@@ -185,12 +185,16 @@ def test_only_blocks_with_a_read_out_predict():
     assert not hasattr(make(signal="sim"), "layer_logits")
 
 
-def test_asges_topology_is_asges_network():
-    learner = make(signal="pred", topology="asge", pooling="rms")
+@pytest.mark.parametrize("affine", [False, True])
+def test_asges_topology_is_asges_network(affine):
+    learner = make(signal="pred", topology="asge", pooling="rms", affine=affine)
     images, labels = batch()
-    learner.train_step(images, labels)
+    for _ in range(2):  # the read-outs are 0 at first, and so is what they teach
+        learner.train_step(images, labels)
+    assert [unit.gamma is not None for unit in learner.network.blocks] == [False, affine]
+    assert all(bool(unit.beta.any()) for unit in learner.network.blocks if unit.beta is not None)
     outputs = list(learner.network.activations(images))
-    network = ASGENetwork(TASK.shape, 3, plan="4,M,6", generator=torch.Generator())
+    network = ASGENetwork(TASK.shape, 3, plan="4,M,6", affine=affine, generator=torch.Generator())
     for block, ours in zip(network.blocks, learner.network.blocks, strict=True):
         block.unit.load_state_dict(ours.state_dict())
     for y, h in zip(network.activations(images), outputs, strict=True):
@@ -205,6 +209,8 @@ def test_topology_asge_refuses_what_it_has_not():
         make(topology="asge", dropout=0.1)
     with pytest.raises(ValueError, match="ReLU for its activation: it cannot be 'leaky-relu'"):
         make(topology="asge", activation="leaky-relu")
+    with pytest.raises(ValueError, match="affine has no effect with topology 'vgg'"):
+        make(affine=True)
 
 
 def test_a_batch_of_one_trains_its_hidden_layers_too():

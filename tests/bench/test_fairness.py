@@ -85,3 +85,10 @@ def test_it_stands_below_the_table():
     out = io.StringIO()
     report.render_rows(rows.make(Found(pair(epochs=3))), "markdown", Console(file=out))
     assert "| epochs | no | 2 | 3 |" in out.getvalue()
+
+
+def test_what_lies_between_is_equal_where_gamma_and_beta_are_trained_in_both():
+    trained = NETWORK | OPTIMISER | {"affine": True}
+    ours = lines(*pair(settings=trained))["between them"]
+    assert not ours.equal  # the first of the pair has none
+    assert ours.values[1] == "ReLU, rms pooling, LayerNorm (trained gamma and beta)"

@@ -20,13 +20,13 @@ SMALL = {
     ],
     "backprop": [
         {"plan": "8,M,16"},
-        {"plan": "8,M,16", "gating": "gct-l1", "gating_where": "block"},
+        {"plan": "8,M,16", "gating": "gct-l1", "gating_where": "block", "affine": True},
         {"plan": "8,M,16", "gating": "se"},
         {"topology": "vgg", "plan": "8,M,16", "hidden": [12], "dropout": 0.2, "accumulate": 2},
     ],
     "local-error": [
         {"plan": "8,M,16"},
-        {"signal": "pred", "topology": "asge", "plan": "8,M,16"},
+        {"signal": "pred", "topology": "asge", "plan": "8,M,16", "affine": True},
         {"signal": "sim", "plan": "8,M,16", "hidden": [12], "dropout": 0.2},
     ],
     "ff": [{"hidden": [32, 32]}, {"plan": "8,M,16", "negatives": "hard", "goodness": "mean", "learning_rate": 1e-2}],
