@@ -43,7 +43,7 @@ def run(
 
     A record that is there already is replaced when the new one exists; ``force`` starts from the first epoch. The
     state is kept where the cell failed for a reason from outside: another try goes on from it. With ``keep`` what was
-    learned stays in the folder, for cells that begin with it.
+    learned stays in the folder.
 
     Raises:
         UserError: if the data cannot be had, a file in the folder is damaged, another process runs this cell, or what

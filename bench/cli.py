@@ -83,7 +83,11 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
     force: Annotated[bool, typer.Option("--force", help="Run finished cells again.")] = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep what every cell has learned, in learned.pt of its folder.")
+        bool,
+        typer.Option(
+            "--keep",
+            help="Keep what cells learn, in learned.pt; finished ones without it run again.",
+        ),
     ] = False,
     stall: Annotated[
         float, typer.Option(min=1.0, help="Stop a cell that reports nothing for so many seconds.")

@@ -92,7 +92,8 @@ def _optimiser(row: Row) -> str | None:
         return None
     momentum = f", momentum {row.conditions.get('momentum')}" if name in ("sgd", "nesterov") else ""
     others = (row.conditions.get(key) for key in ("learning_rate", "weight_decay", "schedule"))
-    own = {part: row.conditions.get(f"{part}_learning_rate") for part in ("head", "gate")}
+    gated = row.conditions.get("gating") != "none"
+    own = {part: row.conditions.get(f"{part}_learning_rate") for part in ("head", *(["gate"] if gated else []))}
     parts = "".join(f", {part} {rate}" for part, rate in own.items() if rate is not None)
     return "{} {}, decay {}, {}".format(name, *others) + momentum + parts
 

@@ -96,8 +96,8 @@ def run_cells(
         keep = keep_learned or cell.id in begun_with
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
         record = None if force else _finished(cell, out)
-        if keep and not (out / cell.id / records.LEARNED_FILE).is_file():
-            record = None
+        if keep and record is not None and record.status == "ok":
+            record = record if (out / cell.id / records.LEARNED_FILE).is_file() else None
         if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
             again = force or record is not None

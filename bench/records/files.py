@@ -20,7 +20,7 @@ RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
 LOCK_FILE = ".lock"
 LEARNED_FILE = "learned.pt"
-"""The state after the last epoch of a cell that others begin with."""
+"""The state after the last epoch: of cells that others begin with, and of those that are told to keep it."""
 
 
 def write(path: Path, model: BaseModel) -> None:

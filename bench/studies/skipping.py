@@ -24,9 +24,11 @@ from annotated_types import Ge
 from torch import Tensor
 
 from bench import devices, parts, records, rows, training
+from bench.data import seeds
+from bench.data.loaders import Loader
 from bench.errors import UserError
 from bench.execution.local import KEEP_FREED_MEMORY
-from bench.measure import race
+from bench.measure import environment, race
 from bench.methods import Learner
 from bench.options import DEFAULT_RUNS
 from bench.records import Record
@@ -44,6 +46,7 @@ class Settings:
 
     Attributes:
         runs: folder of runs whose cells have kept what they learned.
+        suite: whose cells of them; may be left out where there is one.
         batch_size: images that are predicted at a time.
         threads: CPU threads; 0 for as many as there are.
         rounds: how often each network takes its turn.
@@ -51,6 +54,7 @@ class Settings:
     """
 
     runs: str = str(DEFAULT_RUNS)
+    suite: str = ""
     batch_size: Annotated[int, Ge(1)] = parts.EVALUATION_BATCH
     threads: Annotated[int, Ge(0)] = 0
     rounds: Annotated[int, Ge(2)] = race.ROUNDS
@@ -84,7 +88,7 @@ def _is_whole(record: Record) -> bool:
 def measure(request: Request) -> Findings:
     """Time and executed work of every network in the folder."""
     chosen: Settings = request.settings
-    kept = find(Path(chosen.runs), request.task)
+    kept = find(Path(chosen.runs), task=request.task, suite=chosen.suite)
     whole = min((one for one in kept if _is_whole(one.record)), key=lambda one: one.macs, default=None)
     if whole is None:
         raise UserError(
@@ -110,6 +114,7 @@ def measure(request: Request) -> Findings:
         f"time x whole: beside {first}, in {chosen.rounds} rounds by turns; ± is the interquartile range",
         f"{first}, beside itself: {same:.3f} ± {spread:.3f}",
         "MACs: mean over all test images, gates included",
+        *_other_code(order),
         *(["the machine was busy: times are noisy"] if run.noisy else []),
     ]
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
@@ -118,50 +123,62 @@ def measure(request: Request) -> Findings:
     return Findings(order[0].record.cell.task, COLUMNS, lines, notes, {"skipping": partial(_chart, frame, title)})
 
 
-def find(runs: Path, task: str | None) -> list[Kept]:
-    """The cells below a folder of runs that have kept what they learned, of one task.
+def find(runs: Path, *, task: str | None = None, suite: str = "") -> list[Kept]:
+    """The cells below a folder of runs that have kept what they learned, of one task and suite.
 
     A cell that others began with is among them only where no other runs whole.
 
     Raises:
-        UserError: if there are none, or of several tasks where none is named.
+        UserError: if there are none, or if there are several tasks or suites and none is named.
     """
-    found = [
+    finished = [
         record
         for record in records.read_all(runs).records
         if record.status == "ok"
         and record.work is not None
-        and (runs / record.id / records.LEARNED_FILE).is_file()
         and task in (None, record.cell.task)
+        and suite in ("", record.suite)
     ]
-    if not found:
+    starts = {record.cell.begins_with.id for record in finished if record.cell.begins_with is not None}
+    kept = [record for record in finished if (runs / record.id / records.LEARNED_FILE).is_file()]
+    others = [record for record in kept if record.id not in starts]
+    if not others:
         raise UserError(
             f"no cell in {str(runs)!r} has work that depends on the image and has kept what it learned; "
             "`bench run SUITE --keep` makes such"
         )
-    tasks = {record.cell.task for record in found}
-    if len(tasks) > 1:
-        raise UserError(f"{str(runs)!r} holds several tasks ({', '.join(sorted(tasks))}): name one with --task")
-    starts = {record.cell.begins_with.id for record in found if record.cell.begins_with is not None}
-    others = [record for record in found if record.id not in starts]
-    shown = others if any(map(_is_whole, others)) else found
+    for what, option, names in (
+        ("tasks", "--task NAME", {record.cell.task for record in others}),
+        ("suites", "--set suite=NAME", {record.suite for record in others}),
+    ):
+        if len(names) > 1:
+            raise UserError(f"{str(runs)!r} holds several {what} ({', '.join(sorted(names))}): choose by {option}")
+    shown = others if any(map(_is_whole, others)) else kept
     shown.sort(key=lambda record: (rows.order(record.cell.method, rows.conditions_of(record.cell)), record.cell.seed))
-    names = rows.labels([(record.cell.method, rows.conditions_of(record.cell)) for record in shown])
-    return [Kept(name, record, runs / record.id) for name, record in zip(names, shown, strict=True)]
+    labels = rows.labels([(record.cell.method, rows.conditions_of(record.cell)) for record in shown])
+    return [Kept(name, record, runs / record.id) for name, record in zip(labels, shown, strict=True)]
+
+
+def _other_code(kept: Sequence[Kept]) -> list[str]:
+    """A note if networks were trained by other code than that which is timed."""
+    here = environment.code().fingerprint
+    old = sum(one.record.code.fingerprint != here for one in kept)
+    return [f"{old} of {len(kept)} networks were trained by other code than is timed here"] if old else []
 
 
 def restored(kept: Kept, device: torch.device) -> Learner:
     """A learner as its cell has left it.
 
     Raises:
-        UserError: if the file is damaged, or of other code.
+        UserError: if the file is damaged, or not of this network.
     """
     spec, epoch = kept.record.cell, kept.record.epochs[0]
     learner, _ = parts.learner(spec.model_copy(update={"device": str(device)}), -(-epoch.images // spec.batch_size))
     file = kept.folder / records.LEARNED_FILE
-    state = training.load_state(file, device)
     try:
-        learner.load_state_dict(state["learner"])
+        learner.load_state_dict(training.load_state(file, device)["learner"])
+    except UserError:
+        raise UserError(f"{file} is damaged; delete it, and `bench run --keep` makes it again") from None
     except (KeyError, RuntimeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} does not hold what this version of {spec.method} learns ({reason})") from error
@@ -176,7 +193,7 @@ def _race(kept: Sequence[Kept], request: Request, device: torch.device) -> tuple
         torch.set_num_threads(chosen.threads)
     spec = kept[0].record.cell.model_copy(update={"device": str(device)})
     with parts.data(spec, request.data_dir) as data:
-        batches = _first(data.test.epoch(0), request.samples).split(chosen.batch_size)
+        batches = _drawn(data.test, request.samples, request.seed).split(chosen.batch_size)
     learners = [restored(one, device) for one in [*kept, kept[0]]]
     steps = [partial(_predict, learner, batches) for learner in learners]
     for step in steps:
@@ -184,13 +201,16 @@ def _race(kept: Sequence[Kept], request: Request, device: torch.device) -> tuple
     return race.run(steps, device, chosen.rounds), torch.get_num_threads()
 
 
-def _first(batches: Iterator[tuple[Tensor, Tensor]], samples: int) -> Tensor:
-    taken: list[Tensor] = []
-    for images, _ in batches:
-        taken.append(images.clone())  # a loader may fill the same memory again
-        if sum(map(len, taken)) >= samples:
-            break
-    return torch.cat(taken)[:samples]
+def _drawn(loader: Loader, samples: int, seed: int) -> Tensor:
+    """So many images of all classes: where files are in folders, the first images are of the first classes."""
+    order = torch.randperm(loader.samples, generator=seeds.generator(seed, "skipping"))
+    wanted = torch.zeros(loader.samples, dtype=torch.bool)
+    wanted[order[:samples]] = True
+    taken, start = [], 0
+    for images, _ in loader.epoch(0):
+        taken.append(images[wanted[start : start + len(images)].to(images.device)])
+        start += len(images)
+    return torch.cat(taken)
 
 
 def _predict(learner: Learner, batches: Sequence[Tensor]) -> None:

@@ -57,7 +57,8 @@ def test_what_differs_is_said_and_nothing_else(what, changes):
     ("settings", "text"),
     [
         ({"head_learning_rate": 3e-4}, "adamw 0.01, decay 0.0, cosine, head 0.0003"),
-        ({"gate_learning_rate": 0.2}, "adamw 0.01, decay 0.0, cosine, gate 0.2"),
+        ({"gate_learning_rate": 0.2, "gating": "se"}, "adamw 0.01, decay 0.0, cosine, gate 0.2"),
+        ({"gate_learning_rate": 0.2, "gating": "none"}, "adamw 0.01, decay 0.0, cosine"),
         ({"optimiser": "nesterov", "momentum": 0.8}, "nesterov 0.01, decay 0.0, cosine, momentum 0.8"),
     ],
 )
@@ -88,7 +89,9 @@ def test_it_stands_below_the_table():
 
 
 def test_what_lies_between_is_equal_where_gamma_and_beta_are_trained_in_both():
-    trained = NETWORK | OPTIMISER | {"affine": True}
-    ours = lines(*pair(settings=trained))["between them"]
-    assert not ours.equal  # the first of the pair has none
-    assert ours.values[1] == "ReLU, rms pooling, LayerNorm (trained gamma and beta)"
+    trained = {"settings": NETWORK | OPTIMISER | {"affine": True}}
+    both = (record(**trained), record("backprop", accuracies={"logits": 91.0}, **trained))
+    found = lines(*both)["between them"]
+    assert found.equal
+    assert found.values == ("ReLU, rms pooling, LayerNorm (trained gamma and beta)",) * 2
+    assert not lines(*pair(**trained))["between them"].equal  # here only the second has them

@@ -1,12 +1,15 @@
+import shutil
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
+import torch
+from factories import record
 
 from bench import cell, records, studies, suites
 from bench.errors import UserError
 from bench.execution import local
 from bench.studies import skipping
-from tests.bench.factories import record
 
 TOML = """
 description = "Two gated networks and one without gates"
@@ -82,10 +85,10 @@ def test_every_network_beside_the_whole_one(kept, tmp_path):
 
 
 def test_networks_predict_as_their_cells_have_left_them(kept):
-    for one in skipping.find(kept, None):
+    for one in skipping.find(kept):
         spec = one.record.cell
         with skipping.parts.data(spec, None) as data:
-            learner = skipping.restored(one, skipping.torch.device("cpu"))
+            learner = skipping.restored(one, torch.device("cpu"))
             right = sum(
                 int((learner.predict(images, "logits").argmax(1) == labels).sum())
                 for images, labels in data.test.epoch(0)
@@ -103,6 +106,59 @@ def test_finished_cells_that_kept_nothing_run_again(kept, tmp_path):
     assert (kept / expanded[0].id / records.LEARNED_FILE).is_file()
 
 
+def test_images_are_of_all_places_and_each_once(kept):
+    spec = skipping.find(kept)[0].record.cell
+    with skipping.parts.data(spec, None) as data:
+        every = torch.cat([images for images, _ in data.test.epoch(0)])
+        drawn = skipping._drawn(data.test, 100, 0)
+        places = [int((every == image).flatten(1).all(1).nonzero()[0]) for image in drawn]
+        assert places == sorted(set(places))
+        assert places[-1] > 400
+        assert not torch.equal(drawn, skipping._drawn(data.test, 100, 1))
+        assert torch.equal(every, skipping._drawn(data.test, len(every), 0))
+
+
+def test_a_start_alone_is_nothing_to_compare(kept, tmp_path):
+    for spec in cells(tmp_path):
+        shutil.copytree(kept / spec.id, tmp_path / "runs" / spec.id)
+        if spec.start is not None:
+            (tmp_path / "runs" / spec.id / records.LEARNED_FILE).unlink()
+    with pytest.raises(UserError, match="has kept what it learned"):
+        skipping.find(tmp_path / "runs")
+
+
+def test_of_several_suites_one_is_chosen(kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "runs")
+    other = skipping.find(kept)[-1].record
+    path = tmp_path / "runs" / other.id / records.RECORD_FILE
+    records.write(path, other.model_copy(update={"suite": "others"}))
+    with pytest.raises(UserError, match=r"holds several suites \(gates, others\): choose by --set suite=NAME"):
+        skipping.find(tmp_path / "runs")
+    assert len(skipping.find(tmp_path / "runs", suite="gates")) == 2
+
+
+def test_networks_of_other_code_are_noted(kept):
+    found = skipping.find(kept)
+    assert skipping._other_code(found) == []
+    code = found[0].record.code.model_copy(update={"fingerprint": "other"})
+    old = skipping.Kept("old", found[0].record.model_copy(update={"code": code}), found[0].folder)
+    assert skipping._other_code([old, *found]) == ["1 of 4 networks were trained by other code than is timed here"]
+
+
+def test_a_cell_that_diverged_is_not_run_again_for_what_it_cannot_keep(kept, tmp_path):
+    [expanded] = cells(tmp_path)[1:2]
+    shutil.copytree(kept / expanded.id, tmp_path / "runs" / expanded.id, ignore=shutil.ignore_patterns("*.pt"))
+    path = tmp_path / "runs" / expanded.id / records.RECORD_FILE
+    diverged = records.read(path).model_copy(update={"status": "diverged"})
+    records.write(path, diverged)
+    [outcome] = local.run_cells(
+        [expanded], suite="gates", out=tmp_path / "runs", data_dir=None, watcher=SimpleNamespace(
+            cell_started=None, cell_event=None, cell_finished=lambda *_: None
+        ), keep_learned=True,
+    )  # fmt: skip
+    assert outcome.reused
+
+
 def test_what_is_missing_is_one_sentence(kept, tmp_path):
     with pytest.raises(UserError, match=r"folder of runs .* does not exist"):
         study(tmp_path / "nowhere", tmp_path)
@@ -115,12 +171,12 @@ def test_what_is_missing_is_one_sentence(kept, tmp_path):
 
 
 def test_a_damaged_file_is_named(kept, tmp_path):
-    one = skipping.find(kept, None)[0]
+    one = skipping.find(kept)[0]
     file = one.folder / records.LEARNED_FILE
     content = file.read_bytes()
     try:
         file.write_bytes(content[:-100])
-        with pytest.raises(UserError, match=r"learned.pt is damaged"):
+        with pytest.raises(UserError, match=r"learned.pt is damaged; delete it, and `bench run --keep` makes it again"):
             study(kept, tmp_path)
     finally:
         file.write_bytes(content)
@@ -133,7 +189,7 @@ def test_networks_that_all_skip_have_nothing_to_stand_beside(kept, tmp_path, mon
 
 
 def test_a_file_of_other_code_is_named(kept):
-    one = skipping.find(kept, None)[0]
+    one = skipping.find(kept)[0]
     other = record("bas", settings={"architecture": "cifar-14", "gating": "none"}, task="digits")
     with pytest.raises(UserError, match="does not hold what this version of bas learns"):
-        skipping.restored(skipping.Kept("other", other, one.folder), skipping.torch.device("cpu"))
+        skipping.restored(skipping.Kept("other", other, one.folder), torch.device("cpu"))
