@@ -36,6 +36,9 @@ GATE_STATUS = "BENCH_GATE_STATUS"
 """Where the session `gate` leaves its status: nox itself ends with 1, whatever went wrong."""
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """What is timed runs as every cell does, see bench/execution/local.py."""
+TWO_FILES_AT_A_TIME = ("--numprocesses", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""For each of two processes: more threads than cores wait for one another."""
 OLDEST_NOX = (2024, 10, 9)
 
 
@@ -107,8 +110,9 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments go to pytest."""
-    session.run(_python(session), "-m", "pytest", *session.posargs, external=True)
+    """Run the tests, two files at a time; arguments go to pytest instead, and then it is one at a time."""
+    arguments, env = (session.posargs, {}) if session.posargs else (TWO_FILES_AT_A_TIME, ONE_THREAD)
+    session.run(_python(session), "-m", "pytest", *arguments, env=env, external=True)
 
 
 @nox.session(default=False)

@@ -1,9 +1,18 @@
 """Helpers for tests of the real command line; the fixture `bench` runs it in a folder of its own."""
 
+import io
 import json
+import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from bench import cli
 
 SUITE = """
 tasks = ["digits"]
@@ -18,6 +27,50 @@ plan = "8,M,16"
 
 
 RUN = ("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json")
+
+
+def command_line(folder):
+    """Runs the command line in a folder, in which `mine.toml` is written."""
+    (folder / "mine.toml").write_text(SUITE)
+    environment = {
+        **os.environ,
+        "BENCH_CACHE": str(folder / "cache"),
+        "BENCH_REFERENCE": str(folder / "reference"),
+        "COLUMNS": "200",
+    }
+    environment.pop("BENCH_DATA", None)
+
+    def run(*arguments, **changes):
+        command = [sys.executable, "-m", "bench", *arguments]
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env={**environment, **changes},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+
+    def inside(*arguments):
+        """The same in this process, which has everything imported already."""
+        said, warned, here, threads = io.StringIO(), io.StringIO(), Path.cwd(), torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
+            for name in ("BENCH_CACHE", "BENCH_REFERENCE", "COLUMNS"):
+                patch.setenv(name, environment[name])
+            patch.delenv("BENCH_DATA", raising=False)
+            os.chdir(folder)
+            try:
+                status = cli.main(list(arguments))
+            finally:
+                os.chdir(here)
+                torch.set_num_threads(threads)
+        return SimpleNamespace(returncode=status, stdout=said.getvalue(), stderr=warned.getvalue())
+
+    run.folder = folder
+    run.environment = environment
+    run.inside = inside
+    return run
 
 
 def run_mine(bench, *arguments):

@@ -25,7 +25,7 @@ def keep_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def betons(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache of FFCV files for all tests: writing one takes seconds."""
+    """One cache of FFCV files for all tests of a process: writing one takes seconds."""
     return tmp_path_factory.mktemp("cache")
 
 
