@@ -89,6 +89,12 @@ class ConvUnit(nn.Module):
         return normalize(pool2d(y, self.pool, self.pooling) if self.pool > 1 else y)
 
 
+def between_units(pooling: object, *, affine: bool) -> str:
+    """What lies between the convolutions of such units, in words."""
+    trained = "trained gamma and beta" if affine else "no gamma and beta"
+    return f"ReLU, {pooling} pooling, LayerNorm ({trained})"
+
+
 def normalize(pooled: Tensor) -> Tensor:
     """LayerNorm over the channels of every pixel, (B, C, H, W)."""
     by_pixel = pooled.permute(0, 2, 3, 1)

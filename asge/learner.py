@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge import strategies
-from asge.block import Projection
+from asge.block import Projection, between_units
 from asge.gating import Gate, Gating, Where, gammas
 from asge.goodness import Reduction, Rule
 from asge.network import ASGENetwork
@@ -248,5 +248,4 @@ class ASGE:
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
         """What lies between the convolutions, in words."""
-        trained = "trained gamma and beta" if settings.get("affine", True) else "no gamma and beta"
-        return f"ReLU, {settings.get('pooling', 'rms')} pooling, LayerNorm ({trained})"
+        return between_units(settings.get("pooling", "rms"), affine=settings.get("affine", True))

@@ -108,11 +108,11 @@ def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
     The second is the same for all images, but not for all pixels: there is no beta beyond the border. With V the sum
     over input channels of W beta, for each place in the kernel, it is the sum of V over the places within the map.
     """
-    if block.unit.gamma is None or block.unit.beta is None:
+    unit, conv = block.unit, block.unit.conv
+    if unit.gamma is None or unit.beta is None:
         return block.activate(x)
-    conv = block.unit.conv
-    z: Tensor = conv._conv_forward(x, conv.weight * block.unit.gamma, None)  # noqa: SLF001 -- its own forward, other weights
-    v = (_by_input(conv.weight) @ block.unit.beta.flatten()).view(conv.out_channels, -1)
+    z: Tensor = conv._conv_forward(x, conv.weight * unit.gamma, None)  # noqa: SLF001 -- its own forward, other weights
+    v = (_by_input(conv.weight) @ unit.beta.flatten()).view(conv.out_channels, -1)
     of_beta = (v @ _within(conv, x.shape[2:], z.shape[2:], v)).view(z.shape[1:])
     if conv.bias is not None:
         of_beta += conv.bias[:, None, None]
@@ -175,15 +175,15 @@ def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
 
     where dL/dW(X) is the weight gradient with X for input, and the dot sums over output channels and kernel.
     """
-    conv = block.unit.conv
+    unit, conv = block.unit, block.unit.conv
     _, by_weight, by_bias = _convolution_backward(conv, x, gradient, of_input=False)
-    if block.unit.gamma is not None and block.unit.beta is not None:
+    if unit.gamma is not None and unit.beta is not None:
         by_weight = by_weight.to(conv.weight).contiguous(memory_format=torch.channels_last)
         weight, from_x = _by_input(conv.weight), _by_input(by_weight)  # (C' k k, C)
         inside = _sums_inside(gradient, conv, x.shape[2:]).flatten()
-        _assign(block.unit.gamma, inside.new_ones(len(weight)) @ (weight * from_x))
-        _assign(block.unit.beta, inside @ weight)
-        from_x.mul_(block.unit.gamma.flatten()).addr_(inside, block.unit.beta.flatten())
+        _assign(unit.gamma, inside.new_ones(len(weight)) @ (weight * from_x))
+        _assign(unit.beta, inside @ weight)
+        from_x.mul_(unit.gamma.flatten()).addr_(inside, unit.beta.flatten())
     _assign(conv.weight, by_weight)
     _assign(conv.bias, by_bias)
 

@@ -17,7 +17,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from asge.block import ConvUnit
+from asge.block import ConvUnit, between_units
 from asge.network import Layer, parse_plan
 from asge.pooling import Pooling
 from asge.strategies import pooled as average
@@ -61,12 +61,10 @@ def is_vgg8b(settings: Mapping[str, Any]) -> bool:
 
 def between(settings: Mapping[str, Any], activation: str) -> str:
     """What a stack has between its convolutions, in words, by settings as a record has them."""
-    pooling = f"{settings.get('pooling')} pooling"
     if settings.get("topology") == "asge":
-        trained = "trained gamma and beta" if settings.get("affine") else "no gamma and beta"
-        return f"ReLU, {pooling}, LayerNorm ({trained})"
+        return between_units(settings.get("pooling"), affine=bool(settings.get("affine")))
     dropout = f", dropout {settings.get('dropout')}" if settings.get("dropout") else ""
-    return f"BatchNorm, {'ReLU' if activation == 'relu' else activation}{dropout}, {pooling}"
+    return f"BatchNorm, {'ReLU' if activation == 'relu' else activation}{dropout}, {settings.get('pooling')} pooling"
 
 
 class Stack(nn.Module):

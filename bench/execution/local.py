@@ -96,8 +96,9 @@ def run_cells(
         keep = keep_learned or cell.id in begun_with
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
         record = None if force else _finished(cell, out)
-        if keep and record is not None and record.status == "ok":
-            record = record if (out / cell.id / records.LEARNED_FILE).is_file() else None
+        kept = (out / cell.id / records.LEARNED_FILE).is_file()
+        if keep and not kept and record is not None and record.status == "ok":
+            record = None
         if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
             again = force or record is not None

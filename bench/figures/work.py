@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from bench.figures.drawing import Runs, title
 from bench.records import Record, WorkRecord
 from bench.report import half_width
+from bench.rows import family
 
 OPEN = "open"
 """What learners call the share of images for which a gate is open, see ``bench.methods.Inspectable``."""
@@ -25,22 +26,22 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     points = _by_name(runs)
     if len(points) < 2:
         return None
-    families = sorted({_family(records[0]) for records in points.values()})
+    families = sorted({family(records[0].cell) for records in points.values()})
     palette = dict(zip(families, sns.color_palette("colorblind", len(families)), strict=True))
     figure, axes = plt.subplots(figsize=(8, 5))
     labelled = set()
     for name, records in points.items():
-        family = _family(records[0])
+        of = family(records[0].cell)
         macs = [_work(record).macs / 1e6 for record in records]
         accuracies = [record.strategies[0].accuracy for record in records]
         x, y = fmean(macs), fmean(accuracies)
-        axes.plot(macs, accuracies, ".", color=palette[family], alpha=0.4)
+        axes.plot(macs, accuracies, ".", color=palette[of], alpha=0.4)
         axes.errorbar(
             x, y, xerr=half_width(macs), yerr=half_width(accuracies), fmt="D", markersize=5, capsize=3,
-            color=palette[family], label=family if family not in labelled else None,
+            color=palette[of], label=of if of not in labelled else None,
         )  # fmt: skip
-        axes.annotate(_difference(name, family, points), (x, y), (4, 4), textcoords="offset points", fontsize=8)
-        labelled.add(family)
+        axes.annotate(_difference(name, of, points), (x, y), (4, 4), textcoords="offset points", fontsize=8)
+        labelled.add(of)
     axes.set(xlabel="million multiply-accumulates per test image, gates included", ylabel="test accuracy (%)")
     axes.set_title(title(runs, "Accuracy against executed work"))
     axes.legend()
@@ -54,7 +55,7 @@ def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
             {
                 "million multiply-accumulates per test image": record.work.macs / 1e6,
                 "ms per image": 1e3 / record.strategies[0].images_per_second,
-                "method": _family(record),
+                "method": family(record.cell),
             }
             for _, record in runs
             if record.work is not None
@@ -180,12 +181,7 @@ def _work(record: Record) -> WorkRecord:
     return record.work
 
 
-def _family(record: Record) -> str:
-    """Method and kind of gates."""
-    return " ".join([record.cell.method, str(record.cell.settings.get("gating", ""))]).strip()
-
-
-def _difference(name: str, family: str, points: dict[str, list[Record]]) -> str:
+def _difference(name: str, of: str, points: dict[str, list[Record]]) -> str:
     """What tells a name from the others of its family."""
-    others = [other.split() for other, records in points.items() if _family(records[0]) == family]
+    others = [other.split() for other, records in points.items() if family(records[0].cell) == of]
     return " ".join(part for part in name.split() if not all(part in other for other in others))

@@ -118,7 +118,7 @@ def measure(request: Request) -> Findings:
         *(["the machine was busy: times are noisy"] if run.noisy else []),
     ]
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
-    frame["family"] = [_family(one.record) for one in order]
+    frame["family"] = [rows.family(one.record.cell) for one in order]
     title = f"{order[0].record.cell.task}, batches of {chosen.batch_size}"
     return Findings(order[0].record.cell.task, COLUMNS, lines, notes, {"skipping": partial(_chart, frame, title)})
 
@@ -242,10 +242,6 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[key]
             else:
                 os.environ[key] = value
-
-
-def _family(record: Record) -> str:
-    return f"{record.cell.method} {record.cell.settings.get('gating', '')}".strip()
 
 
 def _chart(frame: pd.DataFrame, title: str) -> Figure:

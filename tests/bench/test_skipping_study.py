@@ -1,6 +1,5 @@
 import shutil
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -151,11 +150,7 @@ def test_a_cell_that_diverged_is_not_run_again_for_what_it_cannot_keep(kept, tmp
     path = tmp_path / "runs" / expanded.id / records.RECORD_FILE
     diverged = records.read(path).model_copy(update={"status": "diverged"})
     records.write(path, diverged)
-    [outcome] = local.run_cells(
-        [expanded], suite="gates", out=tmp_path / "runs", data_dir=None, watcher=SimpleNamespace(
-            cell_started=None, cell_event=None, cell_finished=lambda *_: None
-        ), keep_learned=True,
-    )  # fmt: skip
+    [outcome] = run([expanded], tmp_path / "runs", keep_learned=True)
     assert outcome.reused
 
 
