@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib
 from collections.abc import Callable, Mapping
@@ -137,8 +138,13 @@ def run(
         raise UserError(f"--samples must be at least 2, got {request.samples}")
     study = get(name)
     request = replace(request, settings=validated(study.Settings, name, options or {}))
-    out.mkdir(parents=True, exist_ok=True)
-    found = study.measure(request)
+    out.mkdir(parents=True, exist_ok=True)  # before the work, which may take hours
+    try:
+        found = study.measure(request)
+    except BaseException:
+        with contextlib.suppress(OSError):  # a folder that holds something stays
+            out.rmdir()
+        raise
     record = StudyRecord(
         study=name,
         task=found.task,
