@@ -25,7 +25,7 @@ from asge.pooling import Pooling, replace_pools
 from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.library_models import library_model
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
-from baselines.start import take_over
+from baselines.start import take_over, weights_of
 from baselines.vgg import Activation, Dropout, VGGBlock
 
 OF_A_STACK = ("topology", "plan", "hidden", "pooling", "activation", "dropout", "affine")
@@ -165,7 +165,7 @@ class BackpropLearner:
             ValueError: if it is not a network like this one.
         """
         of_gates = tuple(f"{name}." for name in _gates(self.network))
-        weights = state["network"]
+        weights = weights_of(state)
         gated = bool(of_gates) and any(name.startswith(of_gates) for name in weights)
 
         def old_name(name: str) -> str:
@@ -237,7 +237,7 @@ class Backprop:
         """Rows of the published table that such a network is compared with."""
         if settings.get("model") == "timm:resnet18":
             return [("BP", "ResNet-18"), ("BP", "ResNet-18 augmented")]
-        return [("BP", "VGG8b augmented")] if is_vgg8b(settings) else []
+        return [("BP", "VGG8b augmented"), ("BP", "VGG8b")] if is_vgg8b(settings) else []
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:

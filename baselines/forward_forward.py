@@ -269,8 +269,11 @@ class ForwardForward:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Hinton's own figure, of four layers of 2000 without jitter; none of convolutions."""
-        return [] if settings.get("plan") else [("FF", "supervised 4x2000")]
+        """A public implementation's figure of three layers of 1000, else Hinton's own; none of convolutions."""
+        if settings.get("plan"):
+            return []
+        small = list(settings.get("hidden", ())) == [1000] * 3
+        return [("FF", "3x1000 public implementation" if small else "supervised 4x2000")]
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from torch import Tensor, nn
+
+
+def weights_of(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The weights in the ``state_dict`` of a learner that trains one network end to end.
+
+    Raises:
+        ValueError: if it is of another learner.
+    """
+    weights = state.get("network")
+    if not weights:
+        raise ValueError("it is the state of a learner without a 'network'")
+    return cast("Mapping[str, Tensor]", weights)
 
 
 def take_over(

@@ -51,6 +51,8 @@ def lines(table: Sequence[Row]) -> list[Line]:
         ("optimiser", _optimiser, str),
         ("tuning trials", lambda row: row.conditions.get("tuning_trials"), str),
     ]
+    if any(rows[0].conditions.get("start") for rows in groups):
+        compared.append(("begun with", lambda row: row.conditions.get("start") or "nothing", str))
     found = [_line(what, [value(rows[0]) for rows in groups], show) for what, value, show in compared]
     return [*found, _data_order(groups)]
 

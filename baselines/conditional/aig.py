@@ -21,7 +21,7 @@ from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting
 from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner
-from baselines.conditional.resnet import GatedResNet, Outcome, architecture
+from baselines.conditional.resnet import GatedResNet, Outcome, architecture, between_convolutions
 
 Rate = Annotated[float, Gt(0), Le(1)]
 Width = Annotated[float, Gt(0), Le(16)]
@@ -39,7 +39,8 @@ class AIGSettings:
         target: rate at which each block shall run; one with target 1 always does. On ResNet-50 the authors' own
             targets hold for some blocks.
         block_targets: the rate of every block by itself instead, one per block; none for ``target``.
-        evaluation: how predictions decide: "argmax", without noise, or "sample", as training does.
+        evaluation: how predictions decide: "argmax", without noise, or "sample", as training does, but with the same
+            noise every time for the first image of a batch, for the second, and so on.
         rate_weight, rate_reduction: lambda, and how the blocks' squares are reduced.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
         gate_learning_rate: of the gates, null for `learning_rate`; in a trained network they have more to learn.
@@ -89,8 +90,9 @@ def build(
         generator=generator,
     )
     gates = [block.block_gate for block in network.blocks if block.block_gate is not None]
-    for gate in gates:
-        gate.always_samples = settings.evaluation == "sample"
+    if settings.evaluation == "sample":
+        for place, gate in enumerate(gates):
+            gate.evaluation_seed = place
     wanted = torch.tensor(rates, device=device)
 
     def losses(outcome: Outcome, _progress: float) -> dict[str, Tensor]:
@@ -111,7 +113,14 @@ class ConvNetAIG:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """One rerun of the authors' code is known, of a ResNet-110 at 0.7."""
-        rerun = {"architecture": "cifar-110", "width": 1.0, "gating": "blocks", "target": 0.7}
+        """Reruns of the authors' code are known of two networks, at 0.7."""
+        rerun = {"width": 1.0, "gating": "blocks", "target": 0.7}
         same = all(settings.get(key) == value for key, value in rerun.items()) and not settings.get("block_targets")
-        return [("ConvNet-AIG", "ResNet-110 t=0.7 user rerun")] if same else []
+        known = {"cifar-110": "ResNet-110 t=0.7 user rerun", "imagenet-50": "ResNet-50 t=0.7 user rerun"}
+        variant = known.get(str(settings.get("architecture")))
+        return [("ConvNet-AIG", variant)] if same and variant else []
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:
+        """What lies between the convolutions, in words."""
+        return between_convolutions(settings.get("gating"))

@@ -14,7 +14,8 @@ Without gates (gating "none") the same class trains the ungated ResNet that both
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -25,7 +26,7 @@ from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting
 from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner
-from baselines.conditional.resnet import GatedResNet, Outcome
+from baselines.conditional.resnet import GatedResNet, Outcome, between_convolutions
 
 Share = Annotated[float, Ge(0), Le(1)]
 Weight = Annotated[float, Ge(0)]
@@ -102,3 +103,19 @@ class BAS:
     Settings: ClassVar[type[BASSettings]] = BASSettings
     strategies: ClassVar[tuple[str, ...]] = ConditionalLearner.strategies
     build = staticmethod(build)
+
+    @staticmethod
+    def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The gated networks of the paper run at about the work of a ResNet-18, which it has as baseline."""
+        known = {
+            ("imagenet-50", "channels"): ("BAS", "ResNet-50 at about ResNet-18 compute"),
+            ("imagenet-34", "channels"): ("BAS", "ResNet-34 at about ResNet-18 compute"),
+            ("imagenet-18", "none"): ("BP", "ResNet-18 (BAS baseline)"),
+        }
+        row = known.get((str(settings.get("architecture")), str(settings.get("gating"))))
+        return [row] if row and settings.get("width") == 1 else []
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:
+        """What lies between the convolutions, in words."""
+        return between_convolutions(settings.get("gating"))

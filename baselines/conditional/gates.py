@@ -40,7 +40,7 @@ class BlockGate(nn.Module):
         generator: draws the first weights, and later the noise.
 
     Attributes:
-        always_samples: whether it decides with noise in evaluation mode too; false at first.
+        evaluation_seed: None, or what draws noise in evaluation mode too: the same one in every pass.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class BlockGate(nn.Module):
     ) -> None:
         super().__init__()
         self.tau = tau
-        self.always_samples = False
+        self.evaluation_seed: int | None = None
         self._generator = generator
         self.body = _body(channels, hidden, generator)
         self.head = nn.Linear(hidden, 2)
@@ -63,9 +63,12 @@ class BlockGate(nn.Module):
     def forward(self, x: Tensor, means: Tensor | None = None) -> Tensor:
         """z, 0 or 1, for each image, from what ``logits`` takes: (B,). A gradient passes in training mode only."""
         logits = self.logits(x, means)
-        if not self.training and not self.always_samples:
-            return (logits[:, 1] > logits[:, 0]).to(logits.dtype)
-        noisy = logits + _gumbel(logits, self._generator)
+        generator = self._generator
+        if not self.training:
+            if self.evaluation_seed is None:
+                return (logits[:, 1] > logits[:, 0]).to(logits.dtype)
+            generator = torch.Generator().manual_seed(self.evaluation_seed)
+        noisy = logits + _gumbel(logits, generator)
         soft = (noisy / self.tau).softmax(1)[:, 1]
         return _straight_through((noisy[:, 1] > noisy[:, 0]).to(soft.dtype), soft)
 

@@ -14,7 +14,7 @@ from asge.optim import OptimiserSettings, ScheduledOptimiser
 from asge.types import TrainingBudget
 from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 from baselines.conditional.resnet import GatedResNet, Outcome
-from baselines.start import take_over
+from baselines.start import take_over, weights_of
 
 GateLosses = Callable[[Outcome, float], dict[str, Tensor]]
 """Weighted losses of the gates by name, from what a pass gave and the progress of training from 0 to 1."""
@@ -70,7 +70,7 @@ class ConditionalLearner:
         Raises:
             ValueError: if it is not a network like this one.
         """
-        take_over(self.network, state["network"], lambda name: "_gate." in name)
+        take_over(self.network, weights_of(state), lambda name: "_gate." in name)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedules count steps."""

@@ -15,7 +15,7 @@ Shapes: B images, C channels, H x W pixels, L blocks, N classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -25,7 +25,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge import strategies
-from asge.block import ASGEBlock
+from asge.block import ASGEBlock, between_units
 from asge.gating import groups_without_decay
 from asge.learner import Classifiers
 from asge.network import ASGENetwork
@@ -260,3 +260,8 @@ class GatedASGE:
     Settings: ClassVar[type[GatedASGESettings]] = GatedASGESettings
     strategies: ClassVar[tuple[str, ...]] = strategies.STRATEGIES
     build: ClassVar[type[GatedASGELearner]] = GatedASGELearner
+
+    @staticmethod
+    def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
+        """What lies between the convolutions, in words."""
+        return f"{between_units('rms', affine=False)}, gates on channels"

@@ -63,6 +63,16 @@ def architecture(name: str, width: float = 1.0) -> Architecture:
     raise ValueError(f"architecture must be cifar-DEPTH with depth 6n + 2, or imagenet- and {depths}; got {name!r}")
 
 
+def between_convolutions(gating: object) -> str:
+    """What lies between the convolutions of such a ResNet, in words."""
+    gates = {
+        "blocks": ", gates on blocks",
+        "channels": ", gates on channels",
+        "saliency": ", the most salient channels",
+    }
+    return f"BatchNorm, ReLU, shortcuts{gates.get(str(gating), '')}"
+
+
 @dataclass
 class Outcome:
     """What a pass gives.

@@ -1,13 +1,17 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 
 from baselines.backprop import BackpropSettings
 from baselines.stack import Stack
 from baselines.vgg import VGGBlock
+from bench import methods, settings
 
 
 def vgg(plan, hidden=(), dropout=0.0, shape=(3, 32, 32)):
-    settings = BackpropSettings(topology="vgg", plan=plan, hidden=hidden, pooling="max", dropout=dropout)
-    return Stack(shape, 10, settings, generator=torch.Generator().manual_seed(0))
+    made = BackpropSettings(topology="vgg", plan=plan, hidden=hidden, pooling="max", dropout=dropout)
+    return Stack(shape, 10, made, generator=torch.Generator().manual_seed(0))
 
 
 def test_vgg8b_and_vgg11b_have_the_published_layers():
@@ -23,6 +27,24 @@ def test_vgg8b_and_vgg11b_have_the_published_layers():
     convolutions = 9 * (3 * 128 + 128 * 256 + 256 * 256 + 256 * 512 + 2 * 512 * 512)
     biases_and_norms = 3 * (128 + 256 + 256 + 512 + 512 + 512 + 1024)
     assert sum(p.numel() for p in vgg8b.parameters()) == convolutions + 2048 * 1024 + biases_and_norms + 10250
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [("local-error", {"signal": "pred"}), ("local-error", {"signal": "predsim"}), ("backprop", {"topology": "vgg"})],
+)
+def test_vgg8b_takes_steps_that_reach_every_weight(method, changes):
+    made = settings.make(method, {"plan": "vgg8", "hidden": [1024], "pooling": "max", **changes})
+    task, budget = SimpleNamespace(shape=(3, 32, 32), classes=10), SimpleNamespace(epochs=1, steps_per_epoch=8)
+    learner = methods.get(method).build(task, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
+    weights = [parameter for parameter in learner.parameters() if parameter.dim() > 1]
+    before = [weight.detach().clone() for weight in weights]
+    learner.begin_epoch(0)
+    for _ in range(2):  # read-outs are zero at first, and hand nothing back
+        losses = learner.train_step(torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3]))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert not any(torch.equal(start, weight) for start, weight in zip(before, weights, strict=True))
+    assert learner.predict(torch.randn(2, 3, 32, 32), "logits").shape == (2, 10)
 
 
 def test_logits_are_what_plain_modules_give():

@@ -4,8 +4,8 @@ import pytest
 from factories import record
 from rich.console import Console
 
-from bench import fairness, report, rows
-from bench.records import Found
+from bench import fairness, methods, report, rows, settings
+from bench.records import Found, Start
 
 CONVOLUTIONS = ((8, 1, 3, 3), (16, 8, 3, 3))
 NETWORK = {"topology": "asge", "pooling": "rms", "affine": False}
@@ -64,6 +64,18 @@ def test_what_differs_is_said_and_nothing_else(what, changes):
 )
 def test_a_rate_of_its_own_and_the_momentum_are_said(settings, text):
     assert lines(*pair(settings=NETWORK | OPTIMISER | settings))["optimiser"].values[1] == text
+
+
+def test_what_training_began_with_is_said_where_there_is_something():
+    assert "begun with" not in lines(*pair())
+    found = lines(*pair(start=Start(method="bas", settings={}, epochs=15)))["begun with"]
+    assert found.values == ("nothing", "bas of 15 epochs")
+    assert not found.equal
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_every_method_says_what_lies_between_its_convolutions(method):
+    assert methods.between(method, settings.canonical(method, {}))
 
 
 def test_the_classifier_is_not_the_network():

@@ -8,7 +8,7 @@ import torch
 
 from bench import methods, settings
 from bench.measure.determinism import deterministic
-from bench.methods import Examinable, Goodness, Inspectable, Observable, PerLayer
+from bench.methods import Beginner, Conditional, Examinable, Goodness, Inspectable, Observable, PerLayer
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
 EPOCHS, STEPS = 2, 4
@@ -34,6 +34,7 @@ SMALL = {
         {"architecture": "cifar-8", "target": 0.2, "rate_weight": 10.0, "learning_rate": 0.05, "schedule": "constant"},
         {"architecture": "cifar-8", "width": 0.5, "gating": "none", "learning_rate": 0.02},
         {"architecture": "cifar-8", "width": 0.5, "learning_rate": 0.02, "gate_learning_rate": 0.1},
+        {"architecture": "cifar-8", "width": 0.5, "learning_rate": 0.02, "evaluation": "sample"},
     ],
     "bas": [
         {"architecture": "cifar-8", "shaping_until": 1.0, "l0_from": 0.0, "l0_until": 0.0, "learning_rate": 0.02},
@@ -89,9 +90,13 @@ def train(learner, epochs):
         learner.finish(batches(9, learner))
 
 
-def outputs(learner):
+def outputs_of(learner, strategy):
     images, _ = next(batches(5, learner))
-    return {strategy: learner.predict(images, strategy) for strategy in learner.strategies}
+    return learner.predict(images, strategy)
+
+
+def outputs(learner):
+    return {strategy: outputs_of(learner, strategy) for strategy in learner.strategies}
 
 
 def describe(variant):
@@ -332,6 +337,52 @@ def test_the_callers_batch_is_not_changed(variant):
         learner.predict(images, strategy)
     assert torch.equal(images, kept)
     assert torch.equal(outputs_before, kept)
+
+
+def test_work_that_depends_on_the_image_is_of_each_image(variant):
+    learner, _ = build(variant)
+    if not isinstance(learner, Conditional):
+        return
+    train(learner, [0])
+    images, _ = next(batches(0, learner))
+    macs, layers = learner.executed_macs(images), learner.executed_layers(images)
+    assert macs.shape == (16,)
+    assert layers.dim() == 2
+    assert len(layers) == 16
+    assert not macs.requires_grad
+    assert not layers.requires_grad
+    assert (macs > 0).all()
+    assert ((layers >= 0) & (layers <= 1)).all()
+    torch.testing.assert_close(macs[:5], learner.executed_macs(images[:5]))  # whatever else is in the batch
+    torch.testing.assert_close(layers[:5], learner.executed_layers(images[:5]))
+
+
+def test_beginning_takes_over_what_was_learned(variant):
+    taught, fresh = build(variant)[0], build(variant, seed=3)[0]
+    if not isinstance(fresh, Beginner):
+        return
+    train(taught, [0])
+    fresh.begin_with(taught.state_dict())
+    for a, b in zip(taught.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="it is ") as refused:
+        fresh.begin_with({"something": {}})
+    assert "\n" not in str(refused.value)
+
+
+def test_a_strategy_reads_no_tensor_but_those_that_it_names(variant):
+    learner, _ = build(variant)
+    train(learner, [0])
+    expected = outputs(learner)
+    for strategy in learner.strategies:
+        named = {id(tensor) for tensor in learner.parameters(strategy)}
+        others = [tensor for tensor in learner.parameters() if id(tensor) not in named]
+        kept = [tensor.detach().clone() for tensor in others]
+        for tensor in others:
+            tensor.data.fill_(torch.nan)
+        assert torch.equal(outputs_of(learner, strategy), expected[strategy]), strategy
+        for tensor, values in zip(others, kept, strict=True):
+            tensor.data.copy_(values)
 
 
 def test_every_strategy_counts_its_parameters(variant):

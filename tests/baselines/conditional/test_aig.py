@@ -64,15 +64,20 @@ def test_targets_block_by_block_and_the_mean_is_over_all_blocks():
 def test_predictions_sample_only_where_they_are_told_to():
     images, _ = batch()
     certain, drawn = build(), build(evaluation="sample")
-    assert torch.equal(certain.executed_layers(images), certain.executed_layers(images))
-    rates = torch.stack([drawn.executed_layers(images) for _ in range(200)]).mean()
-    assert rates.item() == pytest.approx(0.87, abs=0.02)  # the probability at first; argmax would run all
+    assert certain.executed_layers(images).mean() == 1
+    many = images.repeat(200, 1, 1, 1)
+    executed = drawn.executed_layers(many)
+    assert executed.mean().item() == pytest.approx(0.87, abs=0.02)  # the probability at first
+    assert torch.equal(executed, drawn.executed_layers(many))  # so that work and accuracy are of the same draw
+    assert not torch.equal(executed[:, 0], executed[:, 1])
 
 
-def test_the_published_rerun_is_of_one_network():
+def test_the_published_reruns_are_of_two_networks():
     rerun = {"architecture": "cifar-110", "width": 1.0, "gating": "blocks", "target": 0.7, "block_targets": []}
     assert aig.ConvNetAIG.published(rerun) == [("ConvNet-AIG", "ResNet-110 t=0.7 user rerun")]
     assert aig.ConvNetAIG.published(rerun | {"architecture": "cifar-20"}) == []
+    of_50 = aig.ConvNetAIG.published(rerun | {"architecture": "imagenet-50"})
+    assert of_50 == [("ConvNet-AIG", "ResNet-50 t=0.7 user rerun")]
     assert aig.ConvNetAIG.published(rerun | {"block_targets": [1.0]}) == []
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 
@@ -87,10 +88,87 @@ def test_published_work_of_the_networks_without_gates(depth, gmacs):
     assert macs.item() / 1e9 == pytest.approx(gmacs, abs=0.0006)
 
 
-def test_without_gates_it_is_torchvisions_resnet():
-    ours, theirs = GatedResNet("imagenet-50", 1000, generator=torch.Generator()), torchvision.models.resnet50()
-    shapes = sorted(tuple(parameter.shape) for parameter in ours.parameters())
-    assert shapes == sorted(tuple(parameter.shape) for parameter in theirs.parameters())
+def weights_from_torchvision(ours, theirs):
+    """Copy every weight and statistic, by what it belongs to."""
+
+    def copy(to, source):
+        to.load_state_dict(source.state_dict())
+
+    copy(ours.stem, theirs.conv1)
+    copy(ours.stem_norm, theirs.bn1)
+    copy(ours.classifier, theirs.fc)
+    of_theirs = [*theirs.layer1, *theirs.layer2, *theirs.layer3, *theirs.layer4]
+    for block, other in zip(ours.blocks, of_theirs, strict=True):
+        for place, (conv, norm) in enumerate(zip(block.convolutions, block.norms, strict=True), start=1):
+            copy(conv, getattr(other, f"conv{place}"))
+            copy(norm, getattr(other, f"bn{place}"))
+        assert (block.shortcut is None) == (other.downsample is None)
+        if block.shortcut is not None:
+            copy(block.shortcut, other.downsample)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_without_gates_it_is_torchvisions_resnet(depth, training):
+    torch.manual_seed(0)
+    theirs = getattr(torchvision.models, f"resnet{depth}")(num_classes=10).double().train(training)
+    ours = GatedResNet(f"imagenet-{depth}", 10, generator=torch.Generator()).double().train(training)
+    assert len(list(ours.parameters())) == len(list(theirs.parameters()))
+    weights_from_torchvision(ours, theirs)
+    x = images(4, 64).double()
+    expected = theirs(x)
+    logits = ours(x).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
+    gradients = [
+        torch.autograd.grad(out.square().sum(), net.conv1.weight if net is theirs else net.stem.weight)[0]
+        for out, net in ((expected, theirs), (logits, ours))
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-8)
+
+
+def batch_norm(x, norm):
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+
+def plain_block(block, x, gate):
+    """A basic block with a stride of 1 and no projection, written out; ``gate`` is (B,) or (B, C)."""
+    first, second = (conv.weight for conv in block.convolutions)
+    inner = F.relu(batch_norm(F.conv2d(x, first, padding=1), block.norms[0]))
+    if gate.dim() == 2:
+        inner = inner * gate[:, :, None, None]
+    residual = batch_norm(F.conv2d(inner, second, padding=1), block.norms[1])
+    if gate.dim() == 1:
+        residual = residual * gate[:, None, None, None]
+    return F.relu(x + residual)
+
+
+def plain_gate(gate, x, kind):
+    """What a gate decides without noise, written out."""
+    if kind == "saliency":
+        s = F.relu(F.linear(x.abs().mean((2, 3)), gate.head.weight, gate.head.bias))
+        least = s.sort(1, descending=True).values[:, gate.keep - 1 : gate.keep]
+        return s * (s >= least)
+    linear, norm, _ = gate.body
+    logits = F.linear(
+        F.relu(batch_norm(F.linear(x.mean((2, 3)), linear.weight), norm)), gate.head.weight, gate.head.bias
+    )
+    return (logits[:, 1] > logits[:, 0]).double() if kind == "blocks" else (logits > 0).double()
+
+
+@pytest.mark.parametrize("gating", ["blocks", "channels", "saliency"])
+def test_gated_blocks_are_those_written_down(gating):
+    network = make("cifar-20", gating=gating, keep=0.3).double().eval()
+    x = F.relu(batch_norm(F.conv2d(images().double(), network.stem.weight, padding=1), network.stem_norm))
+    opened = []
+    for block in network.blocks[:3]:
+        gate = plain_gate(block.block_gate or block.channel_gate, x, gating)
+        opened.append((gate > 0).double().reshape(len(x), -1).mean(1))
+        x = plain_block(block, x, gate)
+    assert 0 < torch.stack(opened).mean() < 1
+    network.blocks = network.blocks[:3]
+    found, outcome = network.features(images().double())
+    torch.testing.assert_close(found, x, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(outcome.executed, torch.stack(opened, dim=1))
 
 
 @pytest.mark.parametrize("gating", ["none", "blocks", "channels", "saliency"])

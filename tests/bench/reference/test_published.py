@@ -10,6 +10,7 @@ def test_published_accuracies_by_method_and_task():
     assert accuracy("asge", "fashion-mnist") == 93.41
     assert accuracy("cwc", "cifar100") == 51.23
     assert accuracy("ff", "mnist") == 98.64
+    assert accuracy("ff", "mnist", hidden=[1000, 1000, 1000]) == 98.55
 
 
 def test_where_nothing_comparable_is_published():
@@ -26,7 +27,14 @@ def test_a_published_figure_is_of_a_network():
     assert accuracy("backprop", "cifar10", model="timm:resnet18") == 94.03
     assert accuracy("local-error", "mnist", signal="pred", **vgg8b) == 99.60
     assert accuracy("local-error", "cifar10", signal="predsim", **vgg8b) == 94.42
+    assert accuracy("local-error", "cifar10", signal="sim", **vgg8b) == 92.84
+    assert accuracy("backprop", "mnist", **vgg8b) == 99.74
     assert accuracy("local-error", "cifar10", signal="pred") is None
     assert accuracy("backprop", "cifar10", **vgg8b | {"pooling": "rms"}) is None
     assert accuracy("cwc", "mnist", blocks="plain") is None
     assert accuracy("ff", "mnist", plan="small") is None
+    assert accuracy("bas", "imagenet", architecture="imagenet-50") == 74.60
+    assert accuracy("bas", "imagenet", architecture="imagenet-18", gating="none") == 69.76
+    assert accuracy("bas", "imagenet", architecture="imagenet-50", width=2.0) is None
+    assert accuracy("bas", "cifar10") is None
+    assert accuracy("conv-aig", "imagenet", architecture="imagenet-50") == 75.39
