@@ -169,11 +169,30 @@ def family(cell: CellSpec) -> str:
     return " ".join([cell.method, str(cell.settings.get("gating", ""))]).strip()
 
 
-def labels(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
-    """A name for each run, given its method and conditions: the method, with what differs between its runs."""
+def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -> list[str]:
+    """A name for each run, given its method and conditions: the method, with what differs between its runs.
+
+    Args:
+        runs: method and conditions of each.
+        brief: only as much of what differs as it takes to tell the method's runs apart.
+    """
     names = []
     for method, conditions in runs:
         same = [others for name, others in runs if name == method]
         differing = [key for key, value in conditions.items() if any(other.get(key) != value for other in same)]
-        names.append(" ".join([method, *(f"{key}={conditions[key]}" for key in differing)]))
+        told = _enough(differing, same) if brief else differing
+        names.append(" ".join([method, *(f"{key}={conditions[key]}" for key in told)]))
     return names
+
+
+def _enough(keys: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The first keys that tell as many runs apart as all of them do."""
+
+    def kinds(of: Sequence[str]) -> int:
+        return len({repr([run.get(key) for key in of]) for run in runs})
+
+    told: list[str] = []
+    for key in keys:
+        if kinds([*told, key]) > kinds(told):
+            told.append(key)
+    return told

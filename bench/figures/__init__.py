@@ -51,7 +51,8 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
     paths = []
     for task in sorted({record.cell.task for record in done}):
         of_task = [record for record in done if record.cell.task == task]
-        names = labels([(record.cell.method, conditions_of(record.cell)) for record in of_task])
+        runs = [(record.cell.method, conditions_of(record.cell)) for record in of_task]
+        names = labels(runs, brief=True)
         named = list(zip(names, of_task, strict=True))
         colors = dict(zip(sorted(set(names)), sns.color_palette("colorblind", len(set(names))), strict=True))
         for name, draw in FIGURES.items():

@@ -79,6 +79,7 @@ def by_layer(runs: Runs, colors: dict[str, Any]) -> Figure | None:
         ax=axes,
     )
     axes.set(xlabel="layer", ylabel="validation accuracy of the layer (%)", title=title(runs, "Accuracy by depth"))
+    sns.move_legend(axes, "upper center", bbox_to_anchor=(0.5, -0.14), title=None, frameon=False)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     return figure
 

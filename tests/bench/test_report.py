@@ -191,3 +191,27 @@ def test_accuracies_alone_are_a_line_per_setting_in_their_order():
         text = render(form)
         assert "cwc seed 0: diverged" in text
     assert "\n\n**fashion-mnist" in render("markdown")
+
+
+def test_names_hold_what_differs_and_brief_ones_only_what_tells_apart():
+    runs = [
+        ("asge", {"plan": "small", "epochs": 3}),
+        ("bas", {"gating": "none", "keep": 0.5, "l0": 1.0, "epochs": 3}),
+        ("bas", {"gating": "none", "keep": 0.5, "l0": 1.0, "epochs": 3}),
+        ("bas", {"gating": "channels", "keep": 0.5, "l0": 1.0, "epochs": 5}),
+        ("bas", {"gating": "channels", "keep": 0.5, "l0": 3.0, "epochs": 5}),
+    ]
+    assert rows.labels(runs) == [
+        "asge",
+        "bas gating=none l0=1.0 epochs=3",
+        "bas gating=none l0=1.0 epochs=3",
+        "bas gating=channels l0=1.0 epochs=5",
+        "bas gating=channels l0=3.0 epochs=5",
+    ]
+    assert rows.labels(runs, brief=True) == [
+        "asge",
+        "bas gating=none l0=1.0",
+        "bas gating=none l0=1.0",
+        "bas gating=channels l0=1.0",
+        "bas gating=channels l0=3.0",
+    ]
