@@ -26,20 +26,33 @@ def of_executed(
     """
     if len(executed) == len(x):
         return add_and_rectify(through, block.residual(x)), None
-    inputs = x.index_select(0, executed)
-    if block.shortcut is not None:
-        if len(executed) > 0:
-            through = through.index_add_(0, executed, block.residual(inputs))
-        return through.relu_(), None
     if len(executed) == 0:
-        return x, means
-    outputs = add_and_rectify(inputs, block.residual(inputs))
-    if torch.is_grad_enabled():
-        return x.index_copy(0, executed, outputs), None
+        return (x, means) if block.shortcut is None else (through.relu_(), None)
+    inputs = _chosen(x, executed)
+    residual = block.residual(inputs)
+    if block.shortcut is not None:
+        outputs = add_and_rectify(_chosen(through, executed), residual)
+        return _replaced(through.relu_(), executed, outputs), None
+    outputs = add_and_rectify(inputs, residual)
     # Images that skip the block cost nothing: x is a ReLU's output, and nobody needs it any more; their means stay.
-    if means is not None:
+    if means is not None and not torch.is_grad_enabled():
         means.index_copy_(0, executed, outputs.mean((2, 3)))
-    return x.index_copy_(0, executed, outputs), means
+        return _replaced(x, executed, outputs), means
+    return _replaced(x, executed, outputs), None
+
+
+def _chosen(maps: Tensor, numbers: Tensor) -> Tensor:
+    """The maps of these images. As rows of pixels: PyTorch's index_select would not leave them channels_last."""
+    return maps.permute(0, 2, 3, 1).index_select(0, numbers).permute(0, 3, 1, 2)
+
+
+def _replaced(maps: Tensor, numbers: Tensor, by: Tensor) -> Tensor:
+    """Maps with those of these images replaced, written over where no gradient is wanted."""
+    pixels, new = maps.permute(0, 2, 3, 1), by.permute(0, 2, 3, 1)
+    if torch.is_grad_enabled():
+        return pixels.index_copy(0, numbers, new).permute(0, 3, 1, 2)
+    pixels.index_copy_(0, numbers, new)
+    return maps
 
 
 def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Tensor:

@@ -55,6 +55,14 @@ def test_a_dilated_network_keeps_maps_an_eighth_of_the_image(gating):
     assert sides == {1, 2, 4}
 
 
+def test_maps_of_skipped_blocks_stay_as_convolutions_want_them():
+    network = make(gating="blocks").to(memory_format=torch.channels_last).eval()
+    with torch.no_grad():
+        maps, outcome = network.features(images().contiguous(memory_format=torch.channels_last))
+    assert 0 < outcome.executed.mean() < 1
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_batch_that_executes_everything():
     network = make(gating="blocks").eval()
     for module in network.modules():
