@@ -35,10 +35,11 @@ def of_executed(
         return _replaced(through.relu_(), executed, outputs), None
     outputs = add_and_rectify(inputs, residual)
     # Images that skip the block cost nothing: x is a ReLU's output, and nobody needs it any more; their means stay.
-    if means is not None and not torch.is_grad_enabled():
+    if torch.is_grad_enabled():
+        means = None
+    elif means is not None:
         means.index_copy_(0, executed, outputs.mean((2, 3)))
-        return _replaced(x, executed, outputs), means
-    return _replaced(x, executed, outputs), None
+    return _replaced(x, executed, outputs), means
 
 
 def _chosen(maps: Tensor, numbers: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ def test_targets_block_by_block_and_the_mean_is_over_all_blocks():
 def test_predictions_sample_only_where_they_are_told_to():
     images, _ = batch()
     certain, drawn = build(), build(evaluation="sample")
+    assert torch.equal(certain.executed_layers(images), certain.executed_layers(images))
     assert certain.executed_layers(images).mean() == 1
     many = images.repeat(200, 1, 1, 1)
     executed = drawn.executed_layers(many)
