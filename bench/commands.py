@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import devices, methods, parts, progress, report, rows, suites
-from bench.data import sources, splits, tasks
+from bench.data import loaders, sources, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
 from bench.execution.local import Outcome
-from bench.measure import environment
+from bench.measure import environment, noise
 from bench.records import CellSpec, Found, Record
 from bench.reference import check as checking
 from bench.reference import measured
@@ -79,10 +79,12 @@ def threads_of(suite: suites.Suite, asked: int | None) -> int:
 
 
 def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
-    """Find out what can be known to fail before anything runs: settings that do not fit a task, and data files."""
+    """Find out what can be known to fail before anything runs: numbers, settings that do not fit a task, data files."""
     most = 16 * (os.cpu_count() or 1)
     if cells[0].threads > most:
         raise UserError(f"--threads {cells[0].threads} is more than this machine can use; valid are 1 to {most}")
+    noise.tries()
+    loaders.workers_wanted()
     for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():
         for built in filter(None, (spec, parts.yardstick(spec))):
             learner, _ = parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)

@@ -49,6 +49,7 @@ def lines(table: Sequence[Row]) -> list[Line]:
         ("batch size", lambda row: row.conditions["batch_size"], str),
         ("augmentation", lambda row: row.conditions["augmentation"], lambda value: ", ".join(value) or "none"),
         ("optimiser", _optimiser, str),
+        ("timed on", lambda row: row.machine, str),
         ("tuning trials", lambda row: row.conditions.get("tuning_trials"), str),
     ]
     if any(rows[0].conditions.get("start") for rows in groups):

@@ -199,12 +199,22 @@ def _notes(table: Sequence[Row]) -> list[str]:
     noisy = sorted({f"{row.method} seed {row.seed}" for row in table if row.noisy})
     if noisy:
         notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")
+    by_machine = {machine: _runs(table, machine) for machine in sorted({row.machine for row in table if row.machine})}
+    if len(by_machine) > 1:
+        ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in by_machine.items())
+        notes.append(f"times do not compare between machines: {ran}")
     seen = set()
     for row in table:
         if row.error and row.cell not in seen:
             seen.add(row.cell)
             notes.append(f"{row.method} seed {row.seed}: {row.status}: {row.error}")
     return notes
+
+
+def _runs(table: Sequence[Row], machine: str) -> list[str]:
+    """The runs that were timed on a machine."""
+    names = labels([(row.method, row.conditions) for row in table], brief=True)
+    return sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.machine == machine})
 
 
 def render_check(checks: Sequence[Check], form: Format, console: Console) -> None:

@@ -22,6 +22,7 @@ class Row:
         verdict: against the measured reference; empty where the row was not checked.
         weights: shapes of the kernels and matrices that it predicts with; None in records that do not say.
         inputs: digests of what the learner was given, see ``bench.records.Record``.
+        machine: processor or GPU, and threads, that its times are of; empty where it has none.
         executed_macs: multiply-accumulate operations of a prediction, mean over test images; None where it is fixed.
         conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
     """
@@ -48,6 +49,7 @@ class Row:
     train_seconds: float | None = None
     loader: str = ""
     noisy: bool | None = None
+    machine: str = ""
     error: str = ""
     cell: str = ""
     verdict: str = ""
@@ -111,9 +113,15 @@ def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,
         noisy=training.noisy or strategy.noisy,
+        machine=_machine(record),
         weights=strategy.weights,
         inputs=record.inputs,
     )
+
+
+def _machine(record: Record) -> str:
+    here = record.environment
+    return f"{here.gpu or here.cpu}, {here.threads} thread{'s' if here.threads > 1 else ''}"
 
 
 def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:

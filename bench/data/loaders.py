@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from bench import variables
 from bench.data.batches import Preparation
 from bench.data.encoded import Encoded
 from bench.data.errors import LoaderError
@@ -117,12 +117,7 @@ def workers_wanted() -> int | None:
     Raises:
         UserError: if the environment variable is not a number from 1.
     """
-    text = os.environ.get(WORKERS)
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{WORKERS} is {text!r}, but must be a number from 1")
-    return int(text)
+    return variables.count(WORKERS)
 
 
 def make_loader(

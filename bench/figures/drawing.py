@@ -33,5 +33,5 @@ def title(runs: Runs, text: str) -> str:
     cells = [record.cell for _, record in runs]
     epochs = sorted({cell.epochs for cell in cells})
     seeds = len({cell.seed for cell in cells})
-    lengths = " or ".join(str(number) for number in epochs)
+    lengths = " or ".join(str(n) for n in epochs) if len(epochs) <= 2 else f"{min(epochs)} to {max(epochs)}"
     return f"{text}: {cells[0].task}, {lengths} epochs, {seeds} seed{'s' if seeds > 1 else ''}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from bench import variables
 from bench.records import Noise
 
 PRESSURE_LIMIT = 20.0
@@ -15,8 +16,9 @@ PRESSURE_LIMIT = 20.0
 STEAL_LIMIT = 5.0
 """Per cent of processor time taken by other machines on the same host, above which it is marked as noisy."""
 
-TRIES = 3
-"""How often at most a segment is measured for the sake of a quiet one."""
+TRIES = "BENCH_TRIES"
+"""Names the environment variable that says how often at most a segment is measured for the sake of a quiet one."""
+DEFAULT_TRIES = 3
 T = TypeVar("T")
 
 _PRESSURE = Path("/proc/pressure/cpu")
@@ -47,10 +49,20 @@ class NoiseMeter:
         return Noise(cpu_pressure=pressure, steal=steal, noisy=noisy)
 
 
-def quietest(segment: Callable[[], T], tries: int = TRIES) -> tuple[T, Noise]:
-    """Run a segment until it was not disturbed, ``tries`` times at most; the least disturbed result, with its noise."""
+def tries() -> int:
+    """How often at most a segment is measured.
+
+    Raises:
+        UserError: if the environment variable is not a number from 1.
+    """
+    return variables.count(TRIES) or DEFAULT_TRIES
+
+
+def quietest(segment: Callable[[], T]) -> tuple[T, Noise]:
+    """Run a segment until it was not disturbed, ``tries()`` times at most; the least disturbed result and its noise."""
+    most = tries()
     runs: list[tuple[T, Noise]] = []
-    while len(runs) < tries and not (runs and not runs[-1][1].noisy):
+    while len(runs) < most and not (runs and not runs[-1][1].noisy):
         meter = NoiseMeter()
         result = segment()
         runs.append((result, meter.read()))

@@ -52,6 +52,7 @@ def record(
     inputs=None,
     work=None,
     values=None,
+    cpu="c",
     **changes,
 ):
     spec = cell(method, seed, **changes)
@@ -121,7 +122,7 @@ def record(
             numpy="2",
             ffcv=None,
             platform="p",
-            cpu="c",
+            cpu=cpu,
             gpu=None,
             cores=2,
             threads=2,

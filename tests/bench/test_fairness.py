@@ -46,6 +46,7 @@ def test_equal_runs_are_equal_in_everything():
         ("between them", {"settings": OPTIMISER | NETWORK | {"pooling": "max"}}),
         ("data and its order", {"inputs": {"train": "other", "test": "b"}}),
         ("data and its order", {"seed": 1}),
+        ("timed on", {"cpu": "another"}),
     ],
 )
 def test_what_differs_is_said_and_nothing_else(what, changes):

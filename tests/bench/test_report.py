@@ -86,6 +86,13 @@ def test_the_loader_is_named():
     assert "loader: ffcv" in render("rich", [record(loader="ffcv")])
 
 
+def test_runs_of_several_machines_are_named_and_those_of_one_are_not():
+    note = "times do not compare between machines: asge seed 0 on c, 2 threads; backprop seed 0 on fast, 2 threads"
+    both = [record(), record("backprop", accuracies={"logits": 91.0}, cpu="fast")]
+    assert note in render("markdown", both)
+    assert "between machines" not in render("markdown", [record(), record(seed=1)])
+
+
 def test_a_table_that_is_piped_is_not_folded():
     lines = render("rich", [record()]).splitlines()
     assert any("asge" in line and "90.00" in line and "93.41" in line and "ok" in line for line in lines)

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bench.errors import UserError
 from bench.measure import clock, environment, layers, noise
 from bench.measure.energy import ProcessorEnergy
 from bench.records import Noise
@@ -30,6 +31,7 @@ def reading(pressure):
 
 
 def test_a_quiet_run_is_kept_before_a_noisy_one_with_less_of_one_disturbance(monkeypatch):
+    monkeypatch.delenv("BENCH_TRIES", raising=False)
     readings = iter([Noise(cpu_pressure=21.0, steal=0.0, noisy=True), Noise(cpu_pressure=18.0, steal=4.9, noisy=False)])
     monkeypatch.setattr(noise.NoiseMeter, "read", lambda self: next(readings))
     assert not noise.quietest(lambda: None)[1].noisy
@@ -39,11 +41,23 @@ def test_a_quiet_run_is_kept_before_a_noisy_one_with_less_of_one_disturbance(mon
     ("pressures", "expected", "runs"), [([5.0], 0, 1), ([50.0, 10.0], 1, 2), ([90.0, 40.0, 60.0, 1.0], 1, 3)]
 )
 def test_a_disturbed_segment_is_repeated_and_the_quietest_kept(monkeypatch, pressures, expected, runs):
+    monkeypatch.delenv("BENCH_TRIES", raising=False)
     readings, segments = iter(pressures), iter(range(9))
     monkeypatch.setattr(noise.NoiseMeter, "read", lambda self: reading(next(readings)))
     result, found = noise.quietest(lambda: next(segments))
     assert (result, found.cpu_pressure) == (expected, pressures[expected])
     assert next(segments) == runs
+
+
+def test_how_often_is_for_the_user_to_say(monkeypatch):
+    monkeypatch.setattr(noise.NoiseMeter, "read", lambda self: reading(90.0))
+    segments = iter(range(9))
+    monkeypatch.setenv("BENCH_TRIES", "1")
+    assert noise.quietest(lambda: next(segments))[0] == 0
+    assert next(segments) == 1
+    monkeypatch.setenv("BENCH_TRIES", "none")
+    with pytest.raises(UserError, match="BENCH_TRIES is 'none', but must be a number from 1"):
+        noise.quietest(lambda: None)
 
 
 def test_environment_says_what_decides_speed_and_last_bits():
