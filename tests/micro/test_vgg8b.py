@@ -34,7 +34,7 @@ def test_a_step_of_vgg8b(benchmark, capfd):
         return lambda: learner.train_step(images, labels)
 
     steps = [step(*chosen) for chosen in LEARNERS.values()]
-    run = benchmark.pedantic(race.run, (steps, CPU), {"rounds": 5}, rounds=1)
+    run = benchmark.pedantic(race.run, (steps, CPU), {"rounds": 2}, rounds=1)
     table = Table("step", "images/s", "time x backprop", "GFLOP per image", title=f"VGG8b, {BATCH} x 3 x 32 x 32")
     for index, name in enumerate(LEARNERS):
         ratio, spread = run.ratio(0, index)
