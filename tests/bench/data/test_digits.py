@@ -12,8 +12,12 @@ def test_all_samples_are_there_once() -> None:
     assert arrays.train_images.shape == (1297, 1, 8, 8)
     assert arrays.test_images.shape == (500, 1, 8, 8)
     found = torch.cat([arrays.train_images, arrays.test_images]).flatten(1).numpy()
-    expected = np.floor(load_digits().data * 255 / 16 + 0.5).astype(np.uint8)
-    assert sorted(map(bytes, found)) == sorted(map(bytes, expected))
+    labels = torch.cat([arrays.train_labels, arrays.test_labels]).tolist()
+    bunch = load_digits()
+    expected = np.floor(bunch.data * 255 / 16 + 0.5).astype(np.uint8)
+    assert sorted(zip(map(bytes, found), labels, strict=True)) == sorted(
+        zip(map(bytes, expected), bunch.target.tolist(), strict=True)
+    )
     assert found.max() == 255
 
 
