@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 if sys.version_info < (3, 11):  # noqa: UP036 -- this file runs before anything has looked at requires-python
     sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]} at {sys.executable}")
@@ -126,15 +126,19 @@ def gate(session: nox.Session) -> None:
     run = [*command, "run", "--suite", suite, "--out", runs]
     status = subprocess.run([str(part) for part in run], check=False).returncode
     if status not in (0, 3):  # 3, a cell failed: the check says so too, beside what it has to say of the others
-        os.environ[GATE_STATUS] = str(status)
-        session.error(f"bench run ended with exit status {status}")
+        _end(session, "bench run", status)
     check = [*command, "check", suite, "--runs", runs, "--junit", out / "junit.xml", "--format", "markdown"]
     with table.open("w") as file:
         status = subprocess.run([str(part) for part in check], stdout=file, check=False).returncode
     print(table.read_text(), flush=True)
     if status:
-        os.environ[GATE_STATUS] = str(status)
-        session.error(f"bench check ended with exit status {status}")
+        _end(session, "bench check", status)
+
+
+def _end(session: nox.Session, command: str, status: int) -> NoReturn:
+    """Fail with a command's own exit status, of which nox would make a 1."""
+    os.environ[GATE_STATUS] = str(status)
+    session.error(f"{command} ended with exit status {status}")
 
 
 @nox.session

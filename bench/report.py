@@ -199,9 +199,8 @@ def _notes(table: Sequence[Row]) -> list[str]:
     noisy = sorted({f"{row.method} seed {row.seed}" for row in table if row.noisy})
     if noisy:
         notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")
-    by_machine = {machine: _runs(table, machine) for machine in sorted({row.machine for row in table if row.machine})}
-    if len(by_machine) > 1:
-        ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in by_machine.items())
+    if len({row.machine for row in table if row.machine}) > 1:
+        ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in _by_machine(table))
         notes.append(f"times do not compare between machines: {ran}")
     seen = set()
     for row in table:
@@ -211,10 +210,14 @@ def _notes(table: Sequence[Row]) -> list[str]:
     return notes
 
 
-def _runs(table: Sequence[Row], machine: str) -> list[str]:
-    """The runs that were timed on a machine."""
+def _by_machine(table: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Each machine that runs were timed on, with their names."""
     names = labels([(row.method, row.conditions) for row in table], brief=True)
-    return sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.machine == machine})
+    runs: dict[str, set[str]] = {}
+    for row, name in zip(table, names, strict=True):
+        if row.machine:
+            runs.setdefault(row.machine, set()).add(f"{name} seed {row.seed}")
+    return [(machine, sorted(runs[machine])) for machine in sorted(runs)]
 
 
 def render_check(checks: Sequence[Check], form: Format, console: Console) -> None:
