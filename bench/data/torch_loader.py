@@ -7,6 +7,7 @@ ends up with the pixels that the other loaders give it.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -261,16 +262,18 @@ class TorchLoader:
 def _end(iterator: Any) -> None:
     """End an epoch's workers now, not whenever the garbage collector comes round, and wait until they are gone.
 
-    Where one of them has been killed, PyTorch's handler of that signal raises wherever this process is: once more then.
+    They are killed, and PyTorch's event that asks workers to end is left alone: a worker that was killed while it
+    looked at the event holds its lock for ever, and whoever sets it would wait for ever. Where a worker has been
+    killed, PyTorch's handler of that signal raises wherever this process is: once more then.
     """
+    iterator._workers_done_event = threading.Event()  # noqa: SLF001
     ended = False
     while not ended:
         with contextlib.suppress(RuntimeError):
-            iterator._shutdown_workers()  # noqa: SLF001
             for worker in iterator._workers:  # noqa: SLF001
-                if worker.is_alive():
-                    worker.kill()
-                    worker.join()
+                worker.kill()
+                worker.join()
+            iterator._shutdown_workers()  # noqa: SLF001
             ended = True
 
 

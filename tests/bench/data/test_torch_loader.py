@@ -1,3 +1,4 @@
+import inspect
 import multiprocessing
 import os
 import signal
@@ -30,6 +31,22 @@ def test_a_killed_worker_is_an_error_and_leaves_no_process(colours: Task, colour
         os.kill(child.pid, signal.SIGKILL)
     with pytest.raises(LoaderError, match=r"a worker of loader 'torch' died( at .*)?: DataLoader worker"):
         list(epoch)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_dies_with_a_lock_held_holds_nothing_up(colours: Task, colour_split: Split) -> None:
+    epoch = _loader(colours, colour_split, workers=2).epoch(0)
+    next(epoch)
+    event = inspect.getgeneratorlocals(epoch)["iterator"]._workers_done_event
+
+    def die() -> None:
+        event._cond.acquire()
+        os._exit(1)
+
+    looking = multiprocessing.get_context("fork").Process(target=die)
+    looking.start()
+    looking.join()
+    epoch.close()
     assert multiprocessing.active_children() == []
 
 
