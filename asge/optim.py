@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, get_args
 
 import torch
@@ -75,37 +76,56 @@ class ScheduledOptimiser:
     Its updates work parameter by parameter: one instance over the parameters of many blocks is the same as one per
     block. A parameter without a gradient is left alone. Parameters may come in groups, as PyTorch's optimisers take
     them, with a weight decay and a peak learning rate ("lr") of their own; the schedule is one for all.
+
+    Raises:
+        ValueError: for an optimiser that does not exist.
     """
 
     def __init__(
         self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], settings: OptimiserSettings, total_steps: int
     ) -> None:
+        if settings.optimiser not in get_args(OptimiserName):
+            valid = ", ".join(get_args(OptimiserName))
+            raise ValueError(f"optimiser must be one of {valid}, got {settings.optimiser!r}")
         self._schedule: ScheduleName = settings.schedule
         self._total = max(1, total_steps)
         self._step = 0
-        self._optimiser = _make(list(parameters), settings)
-        self._peaks: list[float] = [group["lr"] for group in self._optimiser.param_groups]
+        self._parameters: list[Any] = list(parameters)
+        self._settings = settings
+
+    @cached_property
+    def _made(self) -> tuple[torch.optim.Optimizer, list[float]]:
+        """The optimiser, and its groups' peak rates; made when first needed, as PyTorch's first imports its compiler.
+
+        That takes seconds, which a process that only looks at a learner does not pay.
+        """
+        optimiser = _make(self._parameters, self._settings)
+        return optimiser, [group["lr"] for group in optimiser.param_groups]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        self._optimiser.zero_grad(set_to_none=True)
+        optimiser, _ = self._made
+        optimiser.zero_grad(set_to_none=True)
 
     def step(self) -> None:
         """One update with the gradients at hand, at the schedule's present rate."""
+        optimiser, peaks = self._made
         factor = schedule_factor(self._schedule, min(1.0, self._step / self._total))
-        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
-        self._optimiser.step()
+        optimiser.step()
         self._step += 1
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's state and the number of steps done."""
-        return {"step": self._step, "optimiser": self._optimiser.state_dict()}
+        optimiser, _ = self._made
+        return {"step": self._step, "optimiser": optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
+        optimiser, _ = self._made
         self._step = state["step"]
-        self._optimiser.load_state_dict(state["optimiser"])
+        optimiser.load_state_dict(state["optimiser"])
 
 
 def _make(parameters: list[Any], settings: OptimiserSettings) -> torch.optim.Optimizer:
@@ -114,9 +134,7 @@ def _make(parameters: list[Any], settings: OptimiserSettings) -> torch.optim.Opt
         return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
     if settings.optimiser == "adam":
         return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
-    if settings.optimiser in ("sgd", "nesterov"):
-        nesterov = settings.optimiser == "nesterov"
-        return torch.optim.SGD(
-            parameters, rate, momentum=settings.momentum, weight_decay=decay, nesterov=nesterov, fused=True
-        )
-    raise ValueError(f"optimiser must be one of adamw, adam, sgd, nesterov, got {settings.optimiser!r}")
+    nesterov = settings.optimiser == "nesterov"
+    return torch.optim.SGD(
+        parameters, rate, momentum=settings.momentum, weight_decay=decay, nesterov=nesterov, fused=True
+    )

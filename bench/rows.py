@@ -184,13 +184,21 @@ def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -
         runs: method and conditions of each.
         brief: only as much of what differs as it takes to tell the method's runs apart.
     """
-    names = []
-    for method, conditions in runs:
-        same = [others for name, others in runs if name == method]
-        differing = [key for key, value in conditions.items() if any(other.get(key) != value for other in same)]
-        told = _enough(differing, same) if brief else differing
-        names.append(" ".join([method, *(f"{key}={conditions[key]}" for key in told)]))
-    return names
+    told = {}
+    for method in {method for method, _ in runs}:
+        same = [conditions for name, conditions in runs if name == method]
+        differing = _differing(same)
+        told[method] = _enough(differing, same) if brief else differing
+    return [
+        " ".join([method, *(f"{key}={conditions[key]}" for key in told[method] if key in conditions)])
+        for method, conditions in runs
+    ]
+
+
+def _differing(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys whose values are not the same in all runs, in the order in which runs name them."""
+    keys = dict.fromkeys(key for run in runs for key in run)
+    return [key for key in keys if any(run.get(key) != runs[0].get(key) for run in runs)]
 
 
 def _enough(keys: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -97,6 +97,24 @@ def test_a_group_may_have_a_learning_rate_of_its_own_under_the_one_schedule():
     assert math.isclose(two.item(), 1 - 0.01 * shares, rel_tol=1e-6)
 
 
+def test_a_fresh_one_that_loads_the_state_goes_on_at_the_same_rates():
+    def stepped(weight, optimiser, steps):
+        for _ in range(steps):
+            optimiser.zero_grad()
+            weight.square().sum().backward()
+            optimiser.step()
+
+    settings = _settings(schedule="flat-linear", momentum=0.9)
+    straight, stopped = (torch.tensor([1.0], requires_grad=True) for _ in range(2))
+    stepped(straight, ScheduledOptimiser([straight], settings, total_steps=4), 4)
+    before = ScheduledOptimiser([stopped], settings, total_steps=4)
+    stepped(stopped, before, 3)
+    after = ScheduledOptimiser([stopped], settings, total_steps=4)
+    after.load_state_dict(before.state_dict())
+    stepped(stopped, after, 1)
+    assert torch.equal(straight, stopped)
+
+
 def test_one_optimiser_over_two_blocks_equals_one_each():
     def losses(weights):
         return (weights[0].square().sum() + weights[0].sum(), (weights[1] - 3).square().sum())

@@ -50,7 +50,7 @@ def test_the_example_is_short():
 def test_the_contract_tests_find_and_pass_both(site):
     done = run(
         site, "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_methods.py",
-        "tests/contract/test_tasks.py", "-k", "random-features or stripes",
+        "tests/contract/test_layers.py", "tests/contract/test_tasks.py", "-k", "random-features or stripes",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.rsplit(" passed", 1)[0].split()[-1]) >= 14

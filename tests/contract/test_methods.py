@@ -1,113 +1,11 @@
 """The checks that every registered method has to pass, whoever wrote it."""
 
-import itertools
-from types import SimpleNamespace
-
 import pytest
 import torch
+from variants import EPOCHS, batches, build, outputs, outputs_of, train
 
-from bench import methods, settings
-from bench.measure.determinism import deterministic
-from bench.methods import Beginner, Conditional, Examinable, Goodness, Inspectable, Observable, PerLayer
-
-TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
-EPOCHS, STEPS = 2, 4
-SMALL = {
-    "asge": [
-        {"plan": "8,M,16"},
-        {"plan": "8,M,16", "gating": "gct"},
-        {"plan": "8s,16", "affine": True, "classifier_epochs": 1, "optimiser": "sgd", "learning_rate": 0.1},
-    ],
-    "backprop": [
-        {"plan": "8,M,16"},
-        {"plan": "8,M,16", "gating": "gct-l1", "gating_where": "block", "affine": True},
-        {"plan": "8,M,16", "gating": "se"},
-        {"topology": "vgg", "plan": "8,M,16", "hidden": [12], "dropout": 0.2, "accumulate": 2},
-    ],
-    "local-error": [
-        {"plan": "8,M,16"},
-        {"signal": "pred", "topology": "asge", "plan": "8,M,16", "affine": True},
-        {"signal": "sim", "plan": "8,M,16", "hidden": [12], "dropout": 0.2},
-    ],
-    "ff": [{"hidden": [32, 32]}, {"plan": "8,M,16", "negatives": "hard", "goodness": "mean", "learning_rate": 1e-2}],
-    "conv-aig": [
-        {"architecture": "cifar-8", "target": 0.2, "rate_weight": 10.0, "learning_rate": 0.05, "schedule": "constant"},
-        {"architecture": "cifar-8", "width": 0.5, "gating": "none", "learning_rate": 0.02},
-        {"architecture": "cifar-8", "width": 0.5, "learning_rate": 0.02, "gate_learning_rate": 0.1},
-        {"architecture": "cifar-8", "width": 0.5, "learning_rate": 0.02, "evaluation": "sample"},
-    ],
-    "bas": [
-        {"architecture": "cifar-8", "shaping_until": 1.0, "l0_from": 0.0, "l0_until": 0.0, "learning_rate": 0.02},
-        {"architecture": "cifar-8", "gating": "saliency", "learning_rate": 0.02},
-    ],
-    "asge-gated": [
-        {
-            "plan": "8,M,16",
-            "shaping_until": 1.0,
-            "l0_from": 0.0,
-            "l0_until": 0.0,
-            "l0_weight": 1.0,
-            "learning_rate": 0.01,
-        }
-    ],
-    "cwc": [
-        {"channels": [10, 20], "train_until": [0.5, 1.0]},
-        {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn"},
-        {"channels": [10, 20], "train_until": [1.0, 1.0], "head_learning_rate": 1e-3, "schedule": "cosine"},
-    ],
-}
-"""Settings that make a method small, and such as take another way through its code."""
-DEVICES = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
-VARIANTS = [
-    (name, values, device) for device in DEVICES for name in methods.names() for values in SMALL.get(name, [{}])
-]
-
-
-def build(variant, seed=0):
-    name, values, device = variant
-    generator = torch.Generator().manual_seed(seed)
-    budget = SimpleNamespace(epochs=EPOCHS, steps_per_epoch=STEPS)
-    made = settings.make(name, values)
-    return methods.get(name).build(TASK, made, budget, device, generator), generator
-
-
-def batches(epoch, learner, size=16):
-    """The same images whatever the device, on the learner's."""
-    device = next(iter(learner.parameters())).device
-    generator = torch.Generator().manual_seed(100 + epoch)
-    for step in range(STEPS):
-        count = size if step < STEPS - 1 else 5
-        labels = torch.randint(10, (count,), generator=generator)
-        images = torch.randn(count, 1, 8, 8, generator=generator) + labels.view(-1, 1, 1, 1) / 5
-        yield images.to(device), labels.to(device)
-
-
-def train(learner, epochs):
-    for epoch in epochs:
-        learner.begin_epoch(epoch)
-        for images, labels in batches(epoch, learner):
-            learner.train_step(images, labels)
-        learner.finish(batches(9, learner))
-
-
-def outputs_of(learner, strategy):
-    images, _ = next(batches(5, learner))
-    return learner.predict(images, strategy)
-
-
-def outputs(learner):
-    return {strategy: outputs_of(learner, strategy) for strategy in learner.strategies}
-
-
-def describe(variant):
-    name, values, device = variant
-    return "-".join([name, *map(str, values.values()), *(["cuda"] if device.type == "cuda" else [])])
-
-
-@pytest.fixture(params=VARIANTS, ids=describe)
-def variant(request):
-    with deterministic(request.param[2]):
-        yield request.param
+from bench import methods
+from bench.methods import Beginner, Conditional, Examinable, Goodness, PerLayer
 
 
 def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(variant):
@@ -118,15 +16,6 @@ def test_strategies_are_declared_by_the_method_and_give_logits_without_gradient(
         assert logits.shape == (16, 10)
         assert logits.dtype == torch.float32
         assert not logits.requires_grad
-
-
-def test_layers_predict_if_they_say_so(variant):
-    learner, _ = build(variant)
-    if isinstance(learner, PerLayer):
-        images, _ = next(batches(0, learner))
-        for logits in learner.layer_logits(images):
-            assert logits.shape == (16, 10)
-            assert not logits.requires_grad
 
 
 def test_one_pass_shows_what_single_calls_do_to_the_bit(variant):
@@ -142,103 +31,6 @@ def test_one_pass_shows_what_single_calls_do_to_the_bit(variant):
     single += learner.layer_goodness(images) if isinstance(learner, Goodness) else []
     shown = [*seen.strategies.values(), *seen.layers, *seen.goodness]
     assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(shown, single, strict=True))
-
-
-def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(variant):
-    watched, blind = build(variant)[0], build(variant)[0]
-    if not isinstance(watched, Observable):
-        return
-    calls = []
-    watched.on_layer = lambda: calls.append(None)
-    images, labels = next(batches(0, watched))
-    for learner in (watched, blind):
-        learner.begin_epoch(0)
-        learner.train_step(images, labels)
-    if isinstance(watched, PerLayer):
-        assert len(calls) == len(watched.layer_logits(images))
-    if isinstance(watched, Goodness):
-        goodness = watched.layer_goodness(images)
-        assert len(goodness) == len(calls)
-        assert all(value.dim() == 0 and value >= 0 for value in goodness)
-    for strategy, logits in outputs(watched).items():
-        assert torch.equal(logits, outputs(blind)[strategy])
-
-
-def updates(variant, changed=None):
-    """What two steps change each trained tensor by, after a little noise on the one of index ``changed``."""
-    learner, _ = build(variant)
-    tensors = list(learner.parameters())
-    if changed is not None:
-        noise = torch.Generator().manual_seed(changed)
-        tensors[changed].data += 0.05 * torch.randn(tensors[changed].shape, generator=noise).to(tensors[changed].device)
-    before = [tensor.detach().clone() for tensor in tensors]
-    learner.begin_epoch(0)
-    for images, labels in itertools.islice(batches(0, learner), 2):
-        learner.train_step(images, labels)
-    return [after.detach() - start for after, start in zip(tensors, before, strict=True)]
-
-
-def reached(variant):
-    """For each trained tensor, the indices of those whose updates depend on it."""
-    plain = updates(variant)
-    return [
-        {i for i, (a, b) in enumerate(zip(plain, updates(variant, changed), strict=True)) if not torch.equal(a, b)}
-        for changed in range(len(plain))
-    ]
-
-
-def layer_of_each(learner):
-    """The layer in whose part of a step each trained tensor changes first or gets a gradient; last if in none."""
-    tensors = list(learner.parameters())
-    noise = torch.Generator().manual_seed(0)
-    for tensor in tensors:  # behind weights that begin with zeros there would be no gradient
-        tensor.data += 0.05 * torch.randn(tensor.shape, generator=noise).to(tensor.device)
-    before = [tensor.detach().clone() for tensor in tensors]
-    layers, ended = {}, 0
-
-    def end_of_layer():
-        nonlocal ended
-        for index, (tensor, start) in enumerate(zip(tensors, before, strict=True)):
-            if (tensor.grad is not None and tensor.grad.any()) or not torch.equal(tensor, start):
-                layers.setdefault(index, ended)
-        ended += 1
-
-    learner.on_layer = end_of_layer
-    learner.begin_epoch(0)
-    learner.train_step(*next(batches(0, learner)))
-    return [layers.get(index, ended) for index in range(len(tensors))], ended
-
-
-def test_no_gradient_crosses_from_one_layer_to_the_layers_before(variant):
-    learner, _ = build(variant)
-    if not isinstance(learner, Observable):
-        return
-    if variant[1].get("negatives") == "hard":
-        pytest.skip("hard negatives are labels that the whole network predicts: no gradient, but a way back")
-    layers, count = layer_of_each(learner)
-    assert set(range(count)) <= set(layers)
-    for layer, others in zip(layers, reached(variant), strict=True):
-        assert all(layers[other] >= layer for other in others)
-
-
-def test_gradients_that_cross_layers_are_found_where_there_are_some():
-    found = reached(("backprop", {"plan": "8,M,16"}, torch.device("cpu")))
-    assert 0 in found[-1]
-
-
-def test_what_layers_have_to_show_are_lists_of_numbers_and_showing_changes_nothing(variant):
-    shown, blind = build(variant)[0], build(variant)[0]
-    if not isinstance(shown, Inspectable):
-        return
-    for learner in (shown, blind):
-        train(learner, [0])
-    for of_layers in shown.layer_values(batches(9, shown)).values():
-        assert of_layers
-        assert all(values.dim() == 1 and torch.isfinite(values).all() for values in of_layers)
-    for learner in (shown, blind):
-        train(learner, [1])
-    for strategy, logits in outputs(shown).items():
-        assert torch.equal(logits, outputs(blind)[strategy])
 
 
 def test_steps_on_one_batch_lower_its_losses(variant):
