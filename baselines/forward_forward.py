@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling
 from asge.search import Range
-from asge.types import Examination, TaskShape, TrainingBudget
+from asge.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
 ELEMENTS = 2**26
@@ -48,6 +48,7 @@ class ForwardForwardSettings:
         label_value: value of the hot label in the image; the others are 0. The neutral label is label_value / N.
         peer_normalization: weight of the loss that keeps every unit's mean activity near the layer's mean.
         peer_momentum: of the running mean activity.
+        head_learning_rate: of the linear layer behind the softmax prediction; null for ``learning_rate``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
     """
 
@@ -60,6 +61,7 @@ class ForwardForwardSettings:
     negatives: Literal["uniform", "hard"] = "uniform"
     peer_normalization: Annotated[float, Ge(0), Range(1e-3, 1, log=True)] = 0.03
     peer_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral] = None
     optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 1e-3
     weight_decay: WeightDecay = 3e-4
@@ -115,11 +117,12 @@ class ForwardForwardLearner:
         self.read_out.to(device)
         self.on_layer: Callable[[], None] | None = None
         self._mean_activity = [torch.full((units,), 0.5, device=device) for units in self.body.unit_counts]
-        self._optimiser = ScheduledOptimiser(
-            [*self.body.parameters(), *self.read_out.parameters()],
-            settings,
-            total_steps=budget.epochs * budget.steps_per_epoch,
-        )
+        head_rate = settings.head_learning_rate or settings.learning_rate
+        rates: list[dict[str, Any]] = [
+            {"params": list(self.body.parameters())},
+            {"params": list(self.read_out.parameters()), "lr": head_rate},
+        ]
+        self._optimiser = ScheduledOptimiser(rates, settings, total_steps=budget.epochs * budget.steps_per_epoch)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedule counts steps."""

@@ -137,6 +137,17 @@ def test_read_out_learns_from_the_cross_entropy_of_the_softmax_prediction():
     torch.testing.assert_close(loss, F.cross_entropy(torch.zeros(12, 3), labels))
 
 
+def test_the_read_out_may_have_a_learning_rate_of_its_own():
+    moved = {}
+    for rate in (None, 0.1, 0.01):
+        learner = make(learning_rate=0.1, head_learning_rate=rate)
+        learner.train_step(*batch())
+        moved[rate] = learner.read_out.weight.clone(), learner.body.layers[0].weight.clone()
+    assert all(torch.equal(*pair) for pair in zip(moved[None], moved[0.1], strict=True))
+    torch.testing.assert_close(moved[0.01][0], 0.1 * moved[0.1][0])  # the read-out is zero at first
+    assert torch.equal(moved[0.01][1], moved[0.1][1])
+
+
 def test_hard_negatives_are_drawn_as_the_model_errs_and_never_have_the_true_label():
     logits = torch.tensor([[2.0, 1.0, 0.0], [-1e4, 0.0, -1e4]]).repeat_interleave(3000, 0)
     labels = torch.tensor([0, 1]).repeat_interleave(3000)
