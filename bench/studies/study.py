@@ -138,12 +138,14 @@ def run(
         raise UserError(f"--samples must be at least 2, got {request.samples}")
     study = get(name)
     request = replace(request, settings=validated(study.Settings, name, options or {}))
+    fresh = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)  # before the work, which may take hours
     try:
         found = study.measure(request)
     except BaseException:
         with contextlib.suppress(OSError):  # a folder that holds something stays
-            out.rmdir()
+            for folder in fresh:
+                folder.rmdir()
         raise
     record = StudyRecord(
         study=name,

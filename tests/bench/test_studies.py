@@ -71,10 +71,9 @@ def test_similarity_of_what_is_the_same():
     ],
 )
 def test_bad_requests_are_one_sentence(name, task, samples, message, tmp_path):
-    out = tmp_path / "out"
     with pytest.raises(UserError, match=message):
-        studies.run(name, studies.Request(task, samples, 0, None), out)
-    assert not out.exists()
+        studies.run(name, studies.Request(task, samples, 0, None), tmp_path / "studies" / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_more_samples_than_there_are(pictures, tmp_path):
