@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -92,6 +93,7 @@ def train(
     """
     history.inputs = {"train": train_loader.digest, "validation": validation_loader.digest}
     _resume(learner, generator, history, folder, device)
+    import_module("torch._dynamo")  # as PyTorch's first optimiser would, in the midst of what is measured
     meters = Meters(device)
     first = len(history.epochs)
     watched: Learner | None = None
