@@ -78,7 +78,7 @@ class ScheduledOptimiser:
     them, with a weight decay and a peak learning rate ("lr") of their own; the schedule is one for all.
 
     Raises:
-        ValueError: for an optimiser that does not exist.
+        ValueError: for an optimiser that does not exist, or nesterov without momentum.
     """
 
     def __init__(
@@ -87,6 +87,8 @@ class ScheduledOptimiser:
         if settings.optimiser not in get_args(OptimiserName):
             valid = ", ".join(get_args(OptimiserName))
             raise ValueError(f"optimiser must be one of {valid}, got {settings.optimiser!r}")
+        if settings.optimiser == "nesterov" and settings.momentum == 0:
+            raise ValueError("optimiser nesterov needs a momentum above 0, got 0")
         self._schedule: ScheduleName = settings.schedule
         self._total = max(1, total_steps)
         self._step = 0
@@ -95,9 +97,10 @@ class ScheduledOptimiser:
 
     @cached_property
     def _made(self) -> tuple[torch.optim.Optimizer, list[float]]:
-        """The optimiser, and its groups' peak rates; made when first needed, as PyTorch's first imports its compiler.
+        """The optimiser, and its groups' peak rates; made when it is first needed.
 
-        That takes seconds, which a process that only looks at a learner does not pay.
+        The first optimiser that PyTorch makes in a process imports its compiler, which takes seconds: a process that
+        only looks at a learner does not pay them.
         """
         optimiser = _make(self._parameters, self._settings)
         return optimiser, [group["lr"] for group in optimiser.param_groups]

@@ -7,11 +7,11 @@ ends up with the pixels that the other loaders give it.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from multiprocessing.util import get_temp_dir
 from typing import Any
 
 import numpy as np
@@ -181,10 +181,7 @@ class TorchLoader:
             raise LoaderError("the loader is closed")
         signs = torch.full((self._workers, 2), _IDLE, dtype=torch.float64).share_memory_()
         device = self._prepare.device
-        with warnings.catch_warnings():
-            # More workers than processors are slow, no error.
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
-            iterator: Any = iter(self._loader(epoch, signs))
+        iterator = self._started(epoch, signs)
         try:
             while (batch := self._next(iterator, signs)) is not None:
                 images, labels = batch
@@ -202,16 +199,24 @@ class TorchLoader:
         finally:
             _end(iterator)
 
-    def _loader(self, epoch: int, signs: Tensor) -> DataLoader[Any]:
-        return DataLoader(
-            _Samples(self._split, self._prepare.on(_CPU), signs),
-            batch_sampler=_Lazily(lambda: self._items(epoch)),
-            num_workers=self._workers,
-            collate_fn=_collate,
-            timeout=pulse.POLL_S,
-            generator=torch.Generator(),  # else it draws from PyTorch's global one
-            multiprocessing_context="fork",
-        )
+    def _started(self, epoch: int, signs: Tensor) -> Any:
+        """PyTorch's iterator over an epoch, with its workers running."""
+        get_temp_dir()  # made here it is the workers' too, and goes with this process, however they end
+        with warnings.catch_warnings():
+            # More workers than processors are slow, no error.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            loader = DataLoader(
+                _Samples(self._split, self._prepare.on(_CPU), signs),
+                batch_sampler=_Lazily(lambda: self._items(epoch)),
+                num_workers=self._workers,
+                collate_fn=_collate,
+                timeout=pulse.POLL_S,
+                generator=torch.Generator(),  # else it draws from PyTorch's global one
+                multiprocessing_context="fork",
+            )
+            iterator: Any = iter(loader)
+        iterator._workers_done_event = _Ending(iterator._workers_done_event, iterator._workers)  # noqa: SLF001
+        return iterator
 
     def _items(self, epoch: int) -> Iterator[list[Item]]:
         keeps = self._prepare.framing.keeps(epoch)
@@ -259,21 +264,45 @@ class TorchLoader:
         self._closed = True
 
 
+class _Ending:
+    """PyTorch's event that asks an epoch's workers to end, for the consumer: it never waits for a lock that is lost.
+
+    A worker that was killed while it looked at the event holds its lock for ever.
+    """
+
+    def __init__(self, event: Any, workers: list[Any]) -> None:
+        self._event = event
+        self._workers = workers
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Whether the workers have been asked."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Ask them; if that cannot be, end them."""
+        self._is_set = True
+        if self._event._cond.acquire(timeout=pulse.POLL_S):  # noqa: SLF001
+            self._event._cond.release()  # noqa: SLF001
+            self._event.set()
+        else:
+            for worker in self._workers:
+                worker.kill()
+
+
 def _end(iterator: Any) -> None:
     """End an epoch's workers now, not whenever the garbage collector comes round, and wait until they are gone.
 
-    They are killed, and PyTorch's event that asks workers to end is left alone: a worker that was killed while it
-    looked at the event holds its lock for ever, and whoever sets it would wait for ever. Where a worker has been
-    killed, PyTorch's handler of that signal raises wherever this process is: once more then.
+    Where one of them has been killed, PyTorch's handler of that signal raises wherever this process is: once more then.
     """
-    iterator._workers_done_event = threading.Event()  # noqa: SLF001
     ended = False
     while not ended:
         with contextlib.suppress(RuntimeError):
-            for worker in iterator._workers:  # noqa: SLF001
-                worker.kill()
-                worker.join()
             iterator._shutdown_workers()  # noqa: SLF001
+            for worker in iterator._workers:  # noqa: SLF001
+                if worker.is_alive():
+                    worker.kill()
+                    worker.join()
             ended = True
 
 

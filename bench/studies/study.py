@@ -139,8 +139,8 @@ def run(
     study = get(name)
     request = replace(request, settings=validated(study.Settings, name, options or {}))
     fresh = [folder for folder in (out, *out.parents) if not folder.exists()]
-    out.mkdir(parents=True, exist_ok=True)  # before the work, which may take hours
     try:
+        out.mkdir(parents=True, exist_ok=True)  # before the work, which may take hours
         found = study.measure(request)
     except BaseException:
         with contextlib.suppress(OSError):  # a folder that holds something stays

@@ -41,6 +41,8 @@ def test_unknown_names_say_what_is_valid():
         schedule_factor("step", 0.5)
     with pytest.raises(ValueError, match="adamw, adam, sgd"):
         ScheduledOptimiser([torch.zeros(1, requires_grad=True)], _settings(optimiser="lion"), 1)
+    with pytest.raises(ValueError, match="nesterov needs a momentum above 0"):
+        ScheduledOptimiser([torch.zeros(1, requires_grad=True)], _settings(optimiser="nesterov"), 1)
 
 
 def _settings(**changes):

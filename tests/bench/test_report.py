@@ -207,6 +207,8 @@ def test_names_hold_what_differs_and_brief_ones_only_what_tells_apart():
         ("bas", {"gating": "none", "keep": 0.5, "l0": 1.0, "epochs": 3}),
         ("bas", {"gating": "channels", "keep": 0.5, "l0": 1.0, "epochs": 5}),
         ("bas", {"gating": "channels", "keep": 0.5, "l0": 3.0, "epochs": 5}),
+        ("ff", {"epochs": 3, "trials": 20}),
+        ("ff", {"epochs": 3}),
     ]
     assert rows.labels(runs) == [
         "asge",
@@ -214,6 +216,8 @@ def test_names_hold_what_differs_and_brief_ones_only_what_tells_apart():
         "bas gating=none l0=1.0 epochs=3",
         "bas gating=channels l0=1.0 epochs=5",
         "bas gating=channels l0=3.0 epochs=5",
+        "ff trials=20",
+        "ff",
     ]
     assert rows.labels(runs, brief=True) == [
         "asge",
@@ -221,4 +225,6 @@ def test_names_hold_what_differs_and_brief_ones_only_what_tells_apart():
         "bas gating=none l0=1.0",
         "bas gating=channels l0=1.0",
         "bas gating=channels l0=3.0",
+        "ff trials=20",
+        "ff",
     ]

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -195,3 +197,29 @@ def test_the_history_until_a_divergence_is_kept(tmp_path):
         train(Counter([1.0, 1.0, 1.0, math.nan]), Batches(), Batches(), epochs=3, generator=torch.Generator(),
               device=torch.device("cpu"), folder=tmp_path, history=history, progress=print)  # fmt: skip
     assert [epoch.epoch for epoch in history.epochs] == [1]
+
+
+COMPILER = """
+import pathlib, sys, types
+import torch
+from bench import parts, training
+from bench.data import tasks
+
+generator = torch.Generator()
+learner = parts.build("asge", {}, tasks.get_task("digits"), parts.Budget(1, 1), torch.device("cpu"), generator)
+print("torch._dynamo" in sys.modules)
+
+def meters(device):
+    print("torch._dynamo" in sys.modules)
+    sys.exit()
+
+training.Meters = meters
+loader = types.SimpleNamespace(digest="")
+training.train(learner, loader, loader, epochs=1, generator=generator, device=torch.device("cpu"),
+               folder=pathlib.Path("."), history=training.History(), progress=print)
+"""
+
+
+def test_the_compiler_is_imported_before_memory_is_measured_and_not_to_look_at_a_learner(tmp_path):
+    done = subprocess.run([sys.executable, "-c", COMPILER], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

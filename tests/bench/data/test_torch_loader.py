@@ -1,7 +1,10 @@
 import inspect
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import torch
 from image_boxes import write_pictures
 
 from bench.data import folders
-from bench.data.batches import Preparation
+from bench.data.batches import Batch, Preparation
 from bench.data.errors import LoaderError
 from bench.data.splits import Split
 from bench.data.tasks import Task
@@ -34,10 +37,12 @@ def test_a_killed_worker_is_an_error_and_leaves_no_process(colours: Task, colour
     assert multiprocessing.active_children() == []
 
 
-def test_a_worker_that_dies_with_a_lock_held_holds_nothing_up(colours: Task, colour_split: Split) -> None:
+@pytest.fixture
+def locked(colours: Task, colour_split: Split) -> Iterator[Batch]:
+    """An epoch, the lock of whose event is held by a process that has died."""
     epoch = _loader(colours, colour_split, workers=2).epoch(0)
     next(epoch)
-    event = inspect.getgeneratorlocals(epoch)["iterator"]._workers_done_event
+    event = inspect.getgeneratorlocals(epoch)["iterator"]._workers_done_event._event  # type: ignore[arg-type]
 
     def die() -> None:
         event._cond.acquire()
@@ -46,8 +51,35 @@ def test_a_worker_that_dies_with_a_lock_held_holds_nothing_up(colours: Task, col
     looking = multiprocessing.get_context("fork").Process(target=die)
     looking.start()
     looking.join()
-    epoch.close()
+    return epoch
+
+
+def test_a_lock_that_was_lost_with_a_worker_does_not_hold_up_the_end(locked: Generator[Batch]) -> None:
+    locked.close()
     assert multiprocessing.active_children() == []
+
+
+def test_a_lock_that_was_lost_with_a_worker_does_not_hold_up_the_error(locked: Generator[Batch]) -> None:
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(LoaderError, match="a worker of loader 'torch' died"):
+        list(locked)
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_that_are_killed_leave_no_folder_behind(colours: Task, colour_split: Split) -> None:
+    def folders() -> set[Path]:
+        return set(Path(tempfile.gettempdir()).glob("pymp-*"))
+
+    multiprocessing.util.get_temp_dir()
+    before = folders()
+    epoch = _loader(colours, colour_split, workers=2).epoch(0)
+    next(epoch)
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(LoaderError):
+        list(epoch)
+    assert folders() <= before
 
 
 def test_a_silent_worker_is_an_error_that_names_its_sample(
