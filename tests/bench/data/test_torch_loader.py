@@ -21,7 +21,9 @@ from bench.data.torch_loader import TorchLoader
 CPU = torch.device("cpu")
 # PyTorch's handler of a worker's death raises wherever the process is: also while PyTorch closes files of its own,
 # where nothing can catch it, and pytest blames whichever test comes next.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <function _TemporaryFileCloser.__del__")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function _TemporaryFileCloser.__del__:pytest.PytestUnraisableExceptionWarning"
+)
 
 
 def _loader(task: Task, part: Split, workers: int = 1) -> TorchLoader:
