@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,9 +45,20 @@ def held() -> Held:
         sorted(thread.name for thread in threading.enumerate()),
         len(multiprocessing.active_children()),
         len(os.listdir("/proc/self/fd")),  # noqa: PTH208 -- fewer handles of its own
-        sorted(file.name for file in Path("/dev/shm").iterdir() if "torch" in file.name or "psm" in file.name),  # noqa: S108
+        shared_memory(),
         torch.get_num_threads(),
     )
+
+
+def shared_memory() -> list[str]:
+    """Names of the machine's shared memory, less what some other process, a test beside this one, has mapped."""
+    names = {file.name for file in Path("/dev/shm").iterdir() if "torch" in file.name or "psm" in file.name}  # noqa: S108
+    ours = {os.getpid(), *(child.pid for child in multiprocessing.active_children())}
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        if int(maps.parent.name) not in ours:
+            with suppress(OSError):  # ended meanwhile, or another user's
+                names -= set(re.findall(r"/dev/shm/(\S+)", maps.read_text()))  # noqa: S108
+    return sorted(names)
 
 
 def left_over(before: Held) -> list[str]:
@@ -71,6 +84,31 @@ def assert_nothing_left(before: Held) -> None:
         time.sleep(0.05)
     assert left_over(before) == []
     assert torch.get_num_threads() == before.torch_threads
+
+
+def test_shared_memory_of_another_process_is_not_counted_and_what_a_dead_one_left_is() -> None:
+    code = """if True:
+        from multiprocessing import resource_tracker, shared_memory
+
+        held = shared_memory.SharedMemory(create=True, size=1)
+        resource_tracker.unregister(held._name, "shared_memory")
+        print(held.name, flush=True)
+        input()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        name = other.stdout.readline().strip()
+        segment = Path("/dev/shm") / name  # noqa: S108
+        try:
+            assert segment.exists()
+            assert name not in shared_memory()
+            other.communicate("\n")
+            assert name in shared_memory()
+        finally:
+            segment.unlink(missing_ok=True)
 
 
 @pytest.fixture(params=KINDS)
