@@ -53,6 +53,7 @@ def record(
     work=None,
     values=None,
     cpu="c",
+    isa="AVX2",
     **changes,
 ):
     spec = cell(method, seed, **changes)
@@ -126,7 +127,7 @@ def record(
             gpu=None,
             cores=2,
             threads=2,
-            isa="AVX2",
+            isa=isa,
             deterministic_algorithms=False,
         ),
         epochs=epochs if ok else [],
