@@ -70,6 +70,11 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
     raise ValueError(f"schedule must be one of {', '.join(get_args(ScheduleName))}, got {schedule!r}")
 
 
+def with_head_rate(body: Iterable[Tensor], head: Iterable[Tensor], rate: float | None) -> list[dict[str, Any]]:
+    """Parameter groups of a network and of the linear layer behind it, which has a peak rate of its own unless None."""
+    return [{"params": list(body)}, {"params": list(head)} | ({} if rate is None else {"lr": rate})]
+
+
 class ScheduledOptimiser:
     """A PyTorch optimiser whose learning rate follows a schedule over a known number of steps.
 

@@ -23,7 +23,15 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
+from asge.optim import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduledOptimiser,
+    ScheduleSetting,
+    WeightDecay,
+    with_head_rate,
+)
 from asge.search import Choice
 from asge.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.cwc_layer import CwCLayer, LossName, class_goodness, goodness_loss
@@ -112,12 +120,8 @@ class CwCLearner:
         self._trains = [True] * depth
         self._head_trains = True
         self.on_layer: Callable[[], None] | None = None
-        head_rate = settings.head_learning_rate or settings.learning_rate
-        rates: list[dict[str, Any]] = [
-            {"params": list(self.parameters("goodness"))},
-            {"params": list(self.head.parameters()), "lr": head_rate},
-        ]
-        self._optimiser = ScheduledOptimiser(rates, settings, total_steps=budget.epochs * budget.steps_per_epoch)
+        parameters = with_head_rate(self.parameters("goodness"), self.head.parameters(), settings.head_learning_rate)
+        self._optimiser = ScheduledOptimiser(parameters, settings, total_steps=budget.epochs * budget.steps_per_epoch)
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze the layers whose training window is over or yet to come (epochs count from 0)."""
