@@ -61,7 +61,7 @@ def run(
         torch.set_num_threads(spec.threads)
         record = _outcome(spec, folder, suite, data_dir, torch.device(spec.device), progress)
         if keep and record.status == "ok":
-            (folder / training.STATE_FILE).replace(folder / records.LEARNED_FILE)
+            (folder / records.STATE_FILE).replace(folder / records.LEARNED_FILE)
         records.write(folder / records.RECORD_FILE, record)
         if record.status in FINISHED:
             _remove_states(folder, but=records.LEARNED_FILE)

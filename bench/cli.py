@@ -81,6 +81,9 @@ def run(
     threads: ThreadsOption = None,
     data_dir: DataDirOption = None,
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say which cells are recorded and which would run; run none.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Run finished cells again.")] = False,
     keep: Annotated[
         bool,
@@ -130,6 +133,7 @@ def run(
         plots=plots,
         form=form.value,
         unequal_budgets=unequal_budgets,
+        dry=dry,
     )
 
 

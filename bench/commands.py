@@ -35,8 +35,11 @@ def run_suite(
     plots: bool,
     form: report.Format,
     unequal_budgets: bool = False,
+    dry: bool = False,
 ) -> int:
     """Run a suite and print its table; progress goes to standard error, so that standard output holds data alone.
+
+    A dry run prints which cells there are, and what would be done with each; it writes nothing.
 
     Raises:
         UserError: for bad input, before any cell runs wherever that can be known.
@@ -45,11 +48,13 @@ def run_suite(
     if not unequal_budgets:
         suites.check_budgets(suite, overrides)
     stored = measured.load(suite.name)
-    cells = suites.cells(suite, device=devices.checked(device), threads=threads_of(suite, threads), overrides=overrides)
+    cells = suites.cells(suite, device=devices.checked(device), threads=threads, overrides=overrides)
     rehearse(cells, data_dir)
+    if dry:
+        return _say_plan(cells, local.plan(cells, out, force=force, keep_learned=keep), suite, out, form)
     local.prepare_folder(out)
     console = Console(stderr=True)
-    with progress.watcher(console, suite.name, len(cells)) as watcher:
+    with progress.watcher(console, suite.name, cells) as watcher:
         outcomes = local.run_cells(
             cells,
             suite=suite.name,
@@ -69,20 +74,12 @@ def expected(suite: suites.Suite, methods: tuple[str, ...] | None = None) -> lis
     return _with_strategies(cells)
 
 
-def threads_of(suite: suites.Suite, asked: int | None) -> int:
-    """CPU threads: those asked for, else the suite's, else as many as this process may use."""
-    if asked is not None:
-        return asked
-    # Fewer than the machine's processors in a container or a batch job.
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return suite.threads or allowed
-
-
 def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
     """Find out what can be known to fail before anything runs: numbers, settings that do not fit a task, data files."""
     most = 16 * (os.cpu_count() or 1)
-    if cells[0].threads > most:
-        raise UserError(f"--threads {cells[0].threads} is more than this machine can use; valid are 1 to {most}")
+    widest = max(cell.threads for cell in cells)
+    if widest > most:
+        raise UserError(f"--threads {widest} is more than this machine can use; valid are 1 to {most}")
     noise.tries()
     loaders.workers_wanted()
     for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():
@@ -102,6 +99,21 @@ def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
                 )
         for limit in {spec.train_samples for spec in cells if spec.train_samples is not None}:
             splits.split(task, task.read(data_dir), train_limit=limit)
+
+
+def _say_plan(
+    cells: Sequence[CellSpec],
+    planned: Sequence[tuple[CellSpec, local.Plan]],
+    suite: suites.Suite,
+    out: Path,
+    form: report.Format,
+) -> int:
+    titles = progress.titles(cells)
+    lines = [[titles[cell.id], str(cell.epochs), str(cell.threads), does, cell.id] for cell, does in planned]
+    recorded = sum(does == "recorded" for _, does in planned)
+    title = f"{suite.name}: {recorded} of {len(planned)} cells are recorded in {out}"
+    report.render_plain(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())
+    return ExitStatus.OK
 
 
 def _report(
@@ -137,8 +149,9 @@ def _report(
         if check.what != "accuracy" and check.verdict in RED:
             say(f"note: {check.method}: {check.verdict}: {check.note}")
     bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
+    titles = progress.titles([outcome.cell for outcome in outcomes])
     for outcome in bad:
-        say(f"error: {progress.describe_outcome(outcome.cell, outcome)}")
+        say(f"error: {progress.describe_outcome(titles[outcome.cell.id], outcome)}")
     if any(outcome.bad_input for outcome in bad):
         return ExitStatus.BAD_INPUT
     return ExitStatus.CELL_FAILED if bad else ExitStatus.OK

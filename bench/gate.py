@@ -92,7 +92,7 @@ def _confirmed(
     try:
         commands.rehearse(cells, data_dir)
         local.prepare_folder(runs)
-        with progress.watcher(console, suite, len(cells)) as watcher:
+        with progress.watcher(console, suite, cells) as watcher:
             outcomes = local.run_cells(
                 cells, suite=suite, out=runs, data_dir=data_dir, watcher=watcher, current=made_here()
             )
@@ -112,7 +112,6 @@ def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form
         UserError: for bad input.
     """
     suite = suites.load(name)
-    threads = commands.threads_of(suite, threads)
     every = suites.cells(suite, device="cpu", threads=threads, overrides=suites.Overrides(loader="memory", seeds=1))
     cells = [cell for cell in every if cell.start is None]
     stored = measured.load(suite.name)

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from bench import rows
 from bench.execution.local import Outcome
 from bench.records import CellSpec
 
 
-def watcher(console: Console, suite: str, cells: int) -> PlainWatcher | LiveWatcher:
+def watcher(console: Console, suite: str, cells: Sequence[CellSpec]) -> PlainWatcher | LiveWatcher:
     """The display that fits the console."""
-    return LiveWatcher(console, suite, cells) if console.is_terminal else PlainWatcher(console, suite)
+    named = titles(cells)
+    return LiveWatcher(console, suite, named) if console.is_terminal else PlainWatcher(console, suite, named)
+
+
+def titles(cells: Sequence[CellSpec]) -> dict[str, str]:
+    """What a user reads of each cell, by its id: method, the settings that tell it from its like, task and seed."""
+    names = rows.labels([(cell.method, rows.conditions_of(cell)) for cell in cells], brief=True)
+    return {cell.id: f"{name} on {cell.task}, seed {cell.seed}" for cell, name in zip(cells, names, strict=True)}
 
 
 class PlainWatcher:
     """A line per epoch and per cell."""
 
-    def __init__(self, console: Console, suite: str) -> None:
+    def __init__(self, console: Console, suite: str, named: Mapping[str, str]) -> None:
         self._console = console
         self._suite = suite
+        self._titles = named
 
     def __enter__(self) -> PlainWatcher:
         return self
@@ -34,7 +43,9 @@ class PlainWatcher:
 
     def cell_started(self, cell: CellSpec, index: int, total: int) -> None:
         """Say which cell of how many."""
-        self._print(f"{self._suite} [{index + 1}/{total}] {_title(cell)}: {cell.epochs} epochs, {cell.loader} loader")
+        self._print(
+            f"{self._suite} [{index + 1}/{total}] {self._titles[cell.id]}: {cell.epochs} epochs, {cell.loader} loader"
+        )
 
     def cell_event(self, cell: CellSpec, event: dict[str, Any]) -> None:
         """A line at the end of an epoch."""
@@ -43,7 +54,7 @@ class PlainWatcher:
 
     def cell_finished(self, cell: CellSpec, outcome: Outcome) -> None:
         """How it ended."""
-        self._print(f"  {describe_outcome(cell, outcome)}")
+        self._print(f"  {describe_outcome(self._titles[cell.id], outcome)}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -52,7 +63,7 @@ class PlainWatcher:
 class LiveWatcher:
     """Two bars, cells of the suite and epochs of the cell, above which every epoch leaves a line."""
 
-    def __init__(self, console: Console, suite: str, cells: int) -> None:
+    def __init__(self, console: Console, suite: str, named: Mapping[str, str]) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", table_column=Column(ratio=3)),
             BarColumn(),
@@ -61,8 +72,9 @@ class LiveWatcher:
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
         )
-        self._plain = PlainWatcher(self._progress.console, suite)
-        self._suite: TaskID = self._progress.add_task(f"suite {suite}", total=cells, rate="cells")
+        self._titles = named
+        self._plain = PlainWatcher(self._progress.console, suite, named)
+        self._suite: TaskID = self._progress.add_task(f"suite {suite}", total=len(named), rate="cells")
         self._cell: TaskID | None = None
 
     def __enter__(self) -> LiveWatcher:
@@ -75,7 +87,7 @@ class LiveWatcher:
     def cell_started(self, cell: CellSpec, index: int, total: int) -> None:
         """Show a bar for the cell."""
         self._plain.cell_started(cell, index, total)
-        self._cell = self._progress.add_task(_title(cell), total=cell.epochs, rate="starting")
+        self._cell = self._progress.add_task(self._titles[cell.id], total=cell.epochs, rate="starting")
 
     def cell_event(self, cell: CellSpec, event: dict[str, Any]) -> None:
         """Move the cell's bar."""
@@ -85,7 +97,7 @@ class LiveWatcher:
         if event["event"] == "epoch":
             self._progress.update(self._cell, completed=event["epoch"], rate=_rate(event))
         elif event["event"] == "step":
-            description = f"{_title(cell)} epoch {event['epoch']}"
+            description = f"{self._titles[cell.id]} epoch {event['epoch']}"
             self._progress.update(
                 self._cell, description=description, completed=event["epochs_done"], rate=_rate(event)
             )
@@ -146,21 +158,17 @@ def describe_epoch(epoch: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def describe_outcome(cell: CellSpec, outcome: Outcome) -> str:
+def describe_outcome(title: str, outcome: Outcome) -> str:
     """One line: test accuracy by strategy, or what went wrong."""
     if outcome.bad_input:
-        return f"{_title(cell)}: not run: {outcome.problem}"
+        return f"{title}: not run: {outcome.problem}"
     if outcome.record is None:
-        return f"{_title(cell)}: no record: {outcome.problem}"
+        return f"{title}: no record: {outcome.problem}"
     if outcome.record.status != "ok":
-        return f"{_title(cell)}: {outcome.record.status}: {outcome.problem}"
+        return f"{title}: {outcome.record.status}: {outcome.problem}"
     accuracies = ", ".join(f"{s.strategy} {s.accuracy:.2f}" for s in outcome.record.strategies)
     kept = " (finished before)" if outcome.reused else ""
-    return f"{_title(cell)}: test % {accuracies}{kept}"
-
-
-def _title(cell: CellSpec) -> str:
-    return f"{cell.method} on {cell.task}, seed {cell.seed}"
+    return f"{title}: test % {accuracies}{kept}"
 
 
 def _rate(event: dict[str, Any]) -> str:

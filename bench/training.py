@@ -25,9 +25,8 @@ from bench.evaluation import PROGRESS_SECONDS, Progress
 from bench.measure import environment, layers
 from bench.measure.meters import Meters
 from bench.methods import Learner, Observable
-from bench.records import EpochRecord
+from bench.records import STATE_FILE, EpochRecord
 
-STATE_FILE = "state.pt"
 OPENING_STEPS = 20
 """Steps at the very start of training whose losses are recorded one by one."""
 EXPLODED = 1e4

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -30,6 +30,9 @@ STALL_SECONDS = 1800.0
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """For glibc's allocator. By default it decides from the sizes freed so far whether to give memory back to the system
 after every step, and to be given it again page by page: equal networks then differ in speed by up to 1.7 times."""
+
+
+Plan = Literal["recorded", "running", "goes on", "to run"]
 
 
 class Watcher(Protocol):
@@ -91,13 +94,12 @@ def run_cells(
         watcher: is told what happens.
     """
     outcomes = []
-    begun_with = {cell.begins_with.id for cell in cells if cell.begins_with is not None}
+    begun_with = _begun_with(cells)
     for index, cell in enumerate(cells):
         keep = keep_learned or cell.id in begun_with
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
-        record = None if force else _finished(cell, out)
-        kept = (out / cell.id / records.LEARNED_FILE).is_file()
-        if keep and not kept and record is not None and record.status == "ok":
+        record = None if force else _readable(cell, out)
+        if record is not None and keep and _lost(record, out):
             record = None
         if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
@@ -108,6 +110,35 @@ def run_cells(
         watcher.cell_finished(cell, outcome)
         outcomes.append(outcome)
     return outcomes
+
+
+def plan(
+    cells: Sequence[CellSpec], out: Path, *, force: bool = False, keep_learned: bool = False
+) -> list[tuple[CellSpec, Plan]]:
+    """What ``run_cells`` would do with each cell now; nothing is run or written.
+
+    "recorded": nothing. "running": another process is at it. "goes on": go on where one was stopped. "to run": begin.
+    """
+    begun_with = _begun_with(cells)
+    return [(cell, _plan(cell, out, force=force, keep=keep_learned or cell.id in begun_with)) for cell in cells]
+
+
+def _plan(cell: CellSpec, out: Path, *, force: bool, keep: bool) -> Plan:
+    if records.is_running(out / cell.id):
+        return "running"
+    if force:
+        return "to run"
+    try:
+        record = _finished(cell, out)
+    except UserError:
+        record = None
+    if record is not None:
+        return "to run" if keep and _lost(record, out) else "recorded"
+    return "goes on" if (out / cell.id / records.STATE_FILE).is_file() else "to run"
+
+
+def _begun_with(cells: Sequence[CellSpec]) -> set[str]:
+    return {cell.begins_with.id for cell in cells if cell.begins_with is not None}
 
 
 def prepare_folder(out: Path) -> None:
@@ -121,17 +152,27 @@ def prepare_folder(out: Path) -> None:
         raise UserError(f"output folder {str(out)!r} cannot be written: {error.strerror}") from error
 
 
-def _finished(cell: CellSpec, out: Path) -> Record | None:
+def _readable(cell: CellSpec, out: Path) -> Record | None:
     """A cell's finished record; one that cannot be read is set aside, and its cell is run again."""
+    try:
+        return _finished(cell, out)
+    except UserError as error:
+        aside = records.set_aside(out / cell.id / records.RECORD_FILE)
+        print(f"note: {error}; kept as {aside.name}, measured again", file=sys.stderr)
+        return None
+
+
+def _finished(cell: CellSpec, out: Path) -> Record | None:
     path = out / cell.id / records.RECORD_FILE
     if not path.is_file():
         return None
-    try:
-        record = records.read(path)
-    except UserError as error:
-        print(f"note: {error}; kept as {records.set_aside(path).name}, measured again", file=sys.stderr)
-        return None
+    record = records.read(path)
     return record if record.status in records.FINISHED and record.cell.id == cell.id else None
+
+
+def _lost(record: Record, out: Path) -> bool:
+    """Whether a cell has been trained, but what it learned was not kept."""
+    return record.status == "ok" and not (out / record.cell.id / records.LEARNED_FILE).is_file()
 
 
 def _run(
@@ -228,7 +269,7 @@ def _left(cell: CellSpec, folder: Path, suite: str, status: records.Status, prob
         training=None,
         strategies=[],
     )
-    if _finished(cell, folder.parent) is None:
+    if _readable(cell, folder.parent) is None:
         records.write(folder / records.RECORD_FILE, record)
     return Outcome(cell, record, reused=False, problem=problem)
 

@@ -19,6 +19,8 @@ from bench.records.record import SCHEMA, Record
 RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
 LOCK_FILE = ".lock"
+STATE_FILE = "state.pt"
+"""The state after the last whole epoch: of cells that are running or were stopped."""
 LEARNED_FILE = "learned.pt"
 """The state after the last epoch: of cells that others begin with, and of those that are told to keep it."""
 

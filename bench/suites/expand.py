@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bench import settings
 from bench.data import augment, loaders, tasks
@@ -36,6 +37,7 @@ class Overrides:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+Table = Literal["epochs_of", "threads_of"]
 NO_OVERRIDES = Overrides()
 TOLERANCE = 0.1
 """Budgets of tuning that are to compare differ by so much at most."""
@@ -43,8 +45,10 @@ LARGEST = 1_000_000
 """No suite has more seeds, epochs or threads: such a number is a slip of the hand."""
 
 
-def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
+def cells(suite: Suite, *, device: str, threads: int | None, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
     """All cells of a suite, by task, then seed, then method, so that early results already compare.
+
+    Without ``threads`` every cell has the suite's, or else as many as this process may use.
 
     Raises:
         UserError: for anything that is not valid; nothing has run then.
@@ -60,7 +64,8 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     seeds = overrides.seeds if overrides.seeds is not None else suite.seeds
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
     longest = max([epochs, *suite.epochs_of.values()])
-    for option, value in (("--seeds", seeds), ("--epochs", longest), ("--threads", threads)):
+    widest = max([threads_or_all(suite.threads), *suite.threads_of.values()]) if threads is None else threads
+    for option, value in (("--seeds", seeds), ("--epochs", longest), ("--threads", widest)):
         if not 1 <= value <= LARGEST:
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
     if not 0 <= overrides.first_seed <= LARGEST:
@@ -70,7 +75,8 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
     measured_with = () if suite.yardstick is None else (suite.yardstick,)
     variants = {method: _variants(suite, method, overrides) for method in (*chosen, *measured_with)}
     if not any(overrides.settings.values()):
-        _check_epochs_of(suite, variants)
+        for table in ("epochs_of", "threads_of"):
+            _check_keys(suite, table, variants)
     yardstick = (
         None if suite.yardstick is None else Yardstick(method=suite.yardstick, settings=variants[suite.yardstick][0])
     )
@@ -84,13 +90,13 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
             settings=variant,
             task=task,
             seed=seed,
-            epochs=_epochs(suite, overrides, method, variant),
+            epochs=_first(overrides.epochs, _of(suite, "epochs_of", method, variant), suite.epochs),
             batch_size=suite.batch_size,
             augmentation=suite.augmentation,
             train_samples=suite.train_samples,
             loader=loader,
             device=device,
-            threads=threads,
+            threads=_first(threads, _of(suite, "threads_of", method, variant), threads_or_all(suite.threads)),
             yardstick=yardstick,
             start=start,
             resolutions=suite.resolutions,
@@ -103,6 +109,16 @@ def cells(suite: Suite, *, device: str, threads: int, overrides: Overrides = NO_
         for variant in variants[method]
     ]
     return with_starts(made)
+
+
+def threads_or_all(threads: int | None) -> int:
+    """A number of CPU threads, or as many as this process may use."""
+    # Fewer than the machine's processors in a container or a batch job.
+    return threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _first(*numbers: int | None) -> int:
+    return next(number for number in numbers if number is not None)
 
 
 def _spent(suite: Suite, overrides: Overrides, method: str) -> Tuned | None:
@@ -150,12 +166,12 @@ def with_starts(cells: Sequence[CellSpec]) -> list[CellSpec]:
     return list(ordered.values())
 
 
-def _check_epochs_of(suite: Suite, variants: dict[str, list[dict[str, Any]]]) -> None:
-    """Every key of ``epochs_of`` has to fit a cell of the suite."""
-    for key in suite.epochs_of:
+def _check_keys(suite: Suite, table: Table, variants: dict[str, list[dict[str, Any]]]) -> None:
+    """Every key of ``epochs_of`` or ``threads_of`` has to fit a cell of the suite."""
+    for key in getattr(suite, table):
         method, conditions = settings.parse_conditions(key)
         if method in variants and not any(_fits(method, variant, conditions) for variant in variants[method]):
-            raise UserError(f"epochs_of {key!r} fits no cell of suite {suite.name}")
+            raise UserError(f"{table} {key!r} fits no cell of suite {suite.name}")
 
 
 def _fits(method: str, variant: dict[str, Any], conditions: dict[str, Any]) -> bool:
@@ -163,21 +179,20 @@ def _fits(method: str, variant: dict[str, Any], conditions: dict[str, Any]) -> b
     return all(whole[name] == value for name, value in conditions.items())
 
 
-def _epochs(suite: Suite, overrides: Overrides, method: str, variant: dict[str, Any]) -> int:
-    """The epochs of a method with some settings: the command line's, else the closest key's, else the suite's."""
-    if overrides.epochs is not None:
-        return overrides.epochs
+def _of(suite: Suite, table: Table, method: str, variant: dict[str, Any]) -> int | None:
+    """What a table says of a method with some settings, the closest key's number; None if no key fits."""
+    numbers: dict[str, int] = getattr(suite, table)
     fitting: dict[int, list[str]] = {}
-    for key in suite.epochs_of:
+    for key in numbers:
         of_method, conditions = settings.parse_conditions(key)
         if of_method == method and _fits(method, variant, conditions):
             fitting.setdefault(len(conditions), []).append(key)
     if not fitting:
-        return suite.epochs
+        return None
     closest = fitting[max(fitting)]
     if len(closest) > 1:
-        raise UserError(f"epochs_of {closest[0]!r} and {closest[1]!r} fit the same cell of suite {suite.name}")
-    return suite.epochs_of[closest[0]]
+        raise UserError(f"{table} {closest[0]!r} and {closest[1]!r} fit the same cell of suite {suite.name}")
+    return numbers[closest[0]]
 
 
 def _variants(suite: Suite, method: str, overrides: Overrides) -> list[dict[str, Any]]:

@@ -76,6 +76,7 @@ class Suite(BaseModel):
         tuning: by method key, which study its settings come from, and what was spent on it.
         yardstick: the method of the suite whose speed all others' is compared with; if it is swept, its first variant.
         threads: CPU threads, where the command line names none; all by default. One is slower, but the same everywhere.
+        threads_of: threads of a method, or of its cells with some settings, keyed as ``epochs_of`` is.
         loader: "auto" (FFCV where it is installed), "memory", "ffcv" or "torch".
         resolutions: pairs of an epoch, counted from 1, and the side of the square images to train on from then on;
             the task's size by default. Evaluation always sees the task's size.
@@ -100,6 +101,7 @@ class Suite(BaseModel):
     tuning: dict[str, TuningTable] = {}
     yardstick: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
+    threads_of: dict[str, Annotated[int, Ge(1)]] = {}
     loader: str = "auto"
     resolutions: tuple[tuple[Annotated[int, Ge(1)], Annotated[int, Ge(8)]], ...] | None = None
     packing: str | None = None
@@ -115,13 +117,15 @@ class Suite(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _epochs_are_of_its_methods(self) -> Suite:
-        for key in self.epochs_of:
-            method, _, conditions = key.strip().partition(" ")
-            if method not in self.methods:
-                raise ValueError(f"epochs_of {key!r}: {method!r} is not one of its methods ({', '.join(self.methods)})")
-            if conditions and "=" not in conditions.split()[0]:
-                raise ValueError(f"epochs_of {key!r} is not of the form 'METHOD KEY=VALUE ...'")
+    def _keys_are_of_its_methods(self) -> Suite:
+        for table, keys in (("epochs_of", self.epochs_of), ("threads_of", self.threads_of)):
+            for key in keys:
+                method, _, conditions = key.strip().partition(" ")
+                if method not in self.methods:
+                    known = ", ".join(self.methods)
+                    raise ValueError(f"{table} {key!r}: {method!r} is not one of its methods ({known})")
+                if conditions and "=" not in conditions.split()[0]:
+                    raise ValueError(f"{table} {key!r} is not of the form 'METHOD KEY=VALUE ...'")
         return self
 
     @model_validator(mode="after")

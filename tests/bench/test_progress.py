@@ -18,7 +18,7 @@ def shown(request):
     console = Console(file=out, force_terminal=request.param, width=160, force_interactive=request.param)
     good, dead = cell(seed=0), cell(seed=1)
     lost = record(seed=1, status="interrupted")
-    with progress.watcher(console, "mine", 2) as watcher:
+    with progress.watcher(console, "mine", [good, dead]) as watcher:
         assert isinstance(watcher, progress.LiveWatcher if request.param else progress.PlainWatcher)
         watcher.cell_started(good, 0, 2)
         for event in ({"event": "data"}, STEP, EPOCH, {"event": "test"}, {"event": "done"}):
@@ -37,6 +37,16 @@ def test_suite_cell_epoch_rate_losses_and_accuracies_are_shown(shown):
 
 def test_a_dead_cell_is_shown_with_the_reason_as_it_is(shown):
     assert "asge on fashion-mnist, seed 1: interrupted: killed [by] signal 9" in shown
+
+
+def test_cells_of_one_method_are_told_apart():
+    swept = [cell("ff", settings={"threshold": value}) for value in (0.5, 2.0)]
+    titles = progress.titles([cell("asge"), *swept])
+    assert list(titles.values()) == [
+        "asge on fashion-mnist, seed 0",
+        "ff threshold=0.5 on fashion-mnist, seed 0",
+        "ff threshold=2.0 on fashion-mnist, seed 0",
+    ]
 
 
 def test_counted_work_is_a_line_a_tenth(capsys):

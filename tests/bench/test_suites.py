@@ -188,21 +188,32 @@ def test_epochs_may_differ_by_method_and_settings(tmp_path):
     assert {c.epochs for c in told} == {1}
 
 
+def test_threads_may_differ_by_method_where_the_command_line_names_none(tmp_path):
+    path = tmp_path / "slow.toml"
+    path.write_text(
+        'tasks = ["digits"]\nepochs = 5\nthreads = 1\nthreads_of = { cwc = 3 }\n[methods.asge]\n[methods.cwc]\n'
+    )
+    suite = suites.load(str(path))
+    assert [c.threads for c in suites.cells(suite, device="cpu", threads=None)] == [1, 3]
+    assert [c.threads for c in suites.cells(suite, device="cpu", threads=2)] == [2, 2]
+
+
+@pytest.mark.parametrize("table", ["epochs_of", "threads_of"])
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("ff", "epochs_of 'ff': 'ff' is not one of its methods"),
-        ("cwc plain", "epochs_of 'cwc plain' is not of the form"),
+        ("ff", "{table} 'ff': 'ff' is not one of its methods"),
+        ("cwc plain", "{table} 'cwc plain' is not of the form"),
         ("cwc block=plain", "unknown setting of cwc 'block': did you mean 'blocks'"),
         ("cwc blocks=plane", "cwc.blocks = 'plane' is not valid"),
-        ("cwc blocks=plain", "epochs_of 'cwc blocks=plain' fits no cell of suite budget"),
-        ("", "epochs_of '': '' is not one of its methods"),
+        ("cwc blocks=plain", "{table} 'cwc blocks=plain' fits no cell of suite budget"),
+        ("", "{table} '': '' is not one of its methods"),
     ],
 )
-def test_epochs_of_what_is_not_there_are_refused(tmp_path, key, message):
+def test_keys_of_what_is_not_there_are_refused(tmp_path, table, key, message):
     path = tmp_path / "budget.toml"
-    path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ "{key}" = 7 }}\n[methods.cwc]\n')
-    with pytest.raises(UserError, match=message):
+    path.write_text(f'tasks = ["digits"]\nepochs = 5\n{table} = {{ "{key}" = 7 }}\n[methods.cwc]\n')
+    with pytest.raises(UserError, match=message.format(table=table)):
         suites.cells(suites.load(str(path)), device="cpu", threads=1)
 
 
