@@ -53,7 +53,7 @@ def command_line(folder):
         )
 
     def inside(*arguments):
-        """The same in this process, which has everything imported already."""
+        """The same in this process, which has everything imported already; cells have their own all the same."""
         said, warned, here, threads = io.StringIO(), io.StringIO(), Path.cwd(), torch.get_num_threads()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
             for name in ("BENCH_CACHE", "BENCH_REFERENCE", "COLUMNS"):
@@ -74,7 +74,7 @@ def command_line(folder):
 
 
 def run_mine(bench, *arguments):
-    return bench(*RUN, *arguments)
+    return bench.inside(*RUN, *arguments)
 
 
 def start_mine(bench, *arguments, epoch=1):

@@ -1,4 +1,4 @@
-"""The real command line, in processes of its own: what a user types, reads and gets as exit status."""
+"""The real command line: what a user types, reads and gets as exit status; in processes of its own where it matters."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
-from command_line import RUN, accuracies, assert_one_sentence, command_line, run_mine, start_mine
+from command_line import accuracies, assert_one_sentence, command_line, run_mine, start_mine
 
 from bench import cli
 from bench.figures import FIGURES
@@ -45,7 +45,7 @@ def referenced(ran):
     """The same with two seeds more, and references made of all three."""
     assert bench_check(ran).returncode == 4  # nothing to compare with
     for seed in ("1", "2"):
-        assert ran.inside(*RUN, "--seeds", "1", "--first-seed", seed).returncode == 0
+        assert run_mine(ran, "--seeds", "1", "--first-seed", seed).returncode == 0
     assert_one_sentence(ran.inside("reference", "update", "mine.toml"), "--reason")
     updated = ran.inside("reference", "update", "mine.toml", "--reason", "first values")
     assert updated.returncode == 0, updated.stderr
@@ -80,7 +80,7 @@ def test_a_run_leaves_its_table_and_figures(ran):
 
 
 def test_what_is_finished_is_not_run_again(ran):
-    again = ran.inside(*RUN)
+    again = run_mine(ran)
     assert "finished before" in again.stderr
     assert accuracies(again) == accuracies(ran.first)
 
@@ -101,7 +101,7 @@ def test_references_show_and_judge(referenced):
     shown = referenced.inside("reference", "show", "mine")
     assert shown.returncode == 0
     assert "first values" in shown.stderr
-    assert '"verdict": "ok"' in referenced.inside(*RUN).stdout
+    assert '"verdict": "ok"' in run_mine(referenced).stdout
 
 
 def test_a_healthy_check_is_green(referenced):
@@ -151,7 +151,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
     assert harness.returncode == 3
     assert "killed by signal 9" in rest
 
-    interrupted = bench("table", "killed", "--format", "json")
+    interrupted = bench.inside("table", "killed", "--format", "json")
     assert {row["status"] for row in json.loads(interrupted.stdout)} == {"interrupted"}
     continued = run_mine(bench, *asge, "killed")
     assert continued.returncode == 0, continued.stderr
@@ -237,7 +237,7 @@ def test_a_truncated_data_file_is_named_before_anything_runs(bench):
     done = run_mine(bench, "--tasks", "mnist", "--data-dir", "data")
     assert_one_sentence(done, "train-images-idx3-ubyte", "truncated: 104 bytes of 47040016")
     assert not (bench.folder / "results").exists()
-    verified = bench("data", "verify", "mnist", "--data-dir", "data")
+    verified = bench.inside("data", "verify", "mnist", "--data-dir", "data")
     assert verified.returncode == 2
     assert "truncated" in verified.stderr
 
@@ -254,8 +254,8 @@ def test_what_there_is(bench):
     listed = bench("list", "--format", "json")
     kinds = {(row["kind"], row["name"]) for row in json.loads(listed.stdout)}
     assert {("method", "asge"), ("task", "digits"), ("suite", "quick"), ("loader", "ffcv")} <= kinds
-    assert bench("data", "verify", "digits").returncode == 0
-    assert "bundled" in bench("data", "list").stdout
+    assert bench.inside("data", "verify", "digits").returncode == 0
+    assert "bundled" in bench.inside("data", "list").stdout
     doctor = bench("doctor", "--format", "csv")
     assert doctor.returncode == 0
     assert "torch" in doctor.stdout

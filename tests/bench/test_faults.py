@@ -9,6 +9,7 @@ import sys
 import pytest
 from command_line import accuracies, assert_one_sentence, run_mine, start_mine
 
+pytestmark = pytest.mark.timeout(300)
 PLUGIN = """
 import time
 import torch
@@ -89,13 +90,12 @@ def test_a_cell_that_hangs_is_stopped_and_the_others_run(faulty, bench):
     done, rows = faulty("hung", "--stall", "12")
     assert done.returncode == 3, done.stderr
     assert rows["backprop"]["status"] == "ok"
-    table = bench("table", "--format", "json")
+    table = bench.inside("table", "--format", "json")
     by_method = {row["method"]: row for row in json.loads(table.stdout)}
     assert by_method["hung"]["status"] == "timeout"
     assert "nothing was heard of it for 12 s" in by_method["hung"]["error"]
 
 
-@pytest.mark.timeout(300)
 def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_room(bench):
     limited = 'ulimit -f 4; exec "$0" -m bench run mine.toml --methods asge --threads 1 --no-plots --format json'
     done = subprocess.run(
@@ -107,16 +107,15 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_
     assert "Traceback" not in done.stderr
     [folder] = [path for path in (bench.folder / "results" / "runs").iterdir() if path.is_dir()]
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "cell.json", "log.txt"]
-    table = json.loads(bench("table", "--format", "json").stdout)
+    table = json.loads(bench.inside("table", "--format", "json").stdout)
     assert {row["status"] for row in table} == {"interrupted"}
     assert run_mine(bench, "--methods", "asge").returncode == 0
 
 
-@pytest.mark.timeout(300)
 def test_two_harnesses_on_one_folder_do_not_disturb_each_other(bench):
     first, cell = start_mine(bench, "--methods", "asge", "--epochs", "40")
     os.kill(cell, signal.SIGSTOP)  # so that it does not end before the others have looked
-    [row, *_] = json.loads(bench("table", "--format", "json").stdout)
+    [row, *_] = json.loads(bench.inside("table", "--format", "json").stdout)
     assert row["status"] == "running"
     second = run_mine(bench, "--epochs", "40", "--methods", "asge")
     assert second.returncode == 2
@@ -132,12 +131,11 @@ def test_a_killed_process_leaves_a_row_that_says_so(bench):
     os.kill(cell, signal.SIGKILL)
     harness.communicate(timeout=60)
     assert harness.returncode == 3
-    [row, *_] = json.loads(bench("table", "--format", "json").stdout)
+    [row, *_] = json.loads(bench.inside("table", "--format", "json").stdout)
     assert row["status"] == "interrupted"
     assert "killed by signal 9" in row["error"]
 
 
-@pytest.mark.timeout(300)
 def test_a_record_of_an_older_schema_or_cut_short_is_kept_aside_and_measured_again(bench):
     assert run_mine(bench).returncode == 0
     paths = {json.loads(path.read_text())["cell"]["method"]: path
@@ -147,12 +145,12 @@ def test_a_record_of_an_older_schema_or_cut_short_is_kept_aside_and_measured_aga
     paths["asge"].write_text(old)
     paths["backprop"].write_text(cut)
 
-    table = bench("table", "--format", "json")
+    table = bench.inside("table", "--format", "json")
     assert table.returncode == 0
     assert {row["status"] for row in json.loads(table.stdout)} == {"unreadable"}
     assert "its schema is 0, this version reads 1" in table.stderr
-    assert bench("check", "mine.toml").returncode == 4
-    assert bench("plot").returncode == 4
+    assert bench.inside("check", "mine.toml").returncode == 4
+    assert bench.inside("plot").returncode == 4
 
     again = run_mine(bench)
     assert again.returncode == 0, again.stderr

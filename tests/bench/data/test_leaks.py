@@ -192,7 +192,7 @@ while True:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_ends_a_process_and_all_that_it_has_started(kind: str, betons: Path) -> None:
-    shared = held().shared
+    before = held()
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, kind, betons],
         stdout=subprocess.PIPE,
@@ -209,4 +209,4 @@ def test_ctrl_c_ends_a_process_and_all_that_it_has_started(kind: str, betons: Pa
     assert said.rstrip().endswith(b"KeyboardInterrupt")
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
-    assert held().shared == shared
+    assert_nothing_left(before)
