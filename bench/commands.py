@@ -39,7 +39,7 @@ def run_suite(
 ) -> int:
     """Run a suite and print its table; progress goes to standard error, so that standard output holds data alone.
 
-    A dry run prints which cells there are, and what would be done with each; it writes nothing.
+    A dry run prints which cells there are, and what would be done with each; it looks for no data and writes nothing.
 
     Raises:
         UserError: for bad input, before any cell runs wherever that can be known.
@@ -49,9 +49,10 @@ def run_suite(
         suites.check_budgets(suite, overrides)
     stored = measured.load(suite.name)
     cells = suites.cells(suite, device=devices.checked(device), threads=threads, overrides=overrides)
-    rehearse(cells, data_dir)
     if dry:
+        _rehearse_settings(cells)
         return _say_plan(cells, local.plan(cells, out, force=force, keep_learned=keep), suite, out, form)
+    rehearse(cells, data_dir)
     local.prepare_folder(out)
     console = Console(stderr=True)
     with progress.watcher(console, suite.name, cells) as watcher:
@@ -75,20 +76,11 @@ def expected(suite: suites.Suite, methods: tuple[str, ...] | None = None) -> lis
 
 
 def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
-    """Find out what can be known to fail before anything runs: numbers, settings that do not fit a task, data files."""
-    most = 16 * (os.cpu_count() or 1)
-    widest = max(cell.threads for cell in cells)
-    if widest > most:
-        raise UserError(f"--threads {widest} is more than this machine can use; valid are 1 to {most}")
-    noise.tries()
-    loaders.workers_wanted()
-    for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():
-        for built in filter(None, (spec, parts.yardstick(spec))):
-            learner, _ = parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
-            if built.begins_with is not None:
-                other, _ = parts.learner(built.begins_with.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
-                parts.begin(learner, built, other.state_dict())
-            parts.check_resolutions(spec, learner)
+    """Find out what can be known to fail before anything runs: numbers, settings that do not fit a task, data files.
+
+    Data that is not here is fetched.
+    """
+    _rehearse_settings(cells)
     for name in dict.fromkeys(spec.task for spec in cells):
         task = tasks.get_task(name)
         root = sources.locate(task, data_dir)
@@ -101,6 +93,22 @@ def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
             splits.split(task, task.read(data_dir), train_limit=limit)
 
 
+def _rehearse_settings(cells: Sequence[CellSpec]) -> None:
+    most = 16 * (os.cpu_count() or 1)
+    widest = max(cell.threads for cell in cells)
+    if widest > most:
+        raise UserError(f"{widest} threads are more than this machine can use; valid are 1 to {most}")
+    noise.tries()
+    loaders.workers_wanted()
+    for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():
+        for built in filter(None, (spec, parts.yardstick(spec))):
+            learner, _ = parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+            if built.begins_with is not None:
+                other, _ = parts.learner(built.begins_with.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+                parts.begin(learner, built, other.state_dict())
+            parts.check_resolutions(spec, learner)
+
+
 def _say_plan(
     cells: Sequence[CellSpec],
     planned: Sequence[tuple[CellSpec, local.Plan]],
@@ -111,7 +119,7 @@ def _say_plan(
     titles = progress.titles(cells)
     lines = [[titles[cell.id], str(cell.epochs), str(cell.threads), does, cell.id] for cell, does in planned]
     recorded = sum(does == "recorded" for _, does in planned)
-    title = f"{suite.name}: {recorded} of {len(planned)} cells are recorded in {out}"
+    title = f"{suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {out}"
     report.render_plain(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())
     return ExitStatus.OK
 

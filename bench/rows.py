@@ -22,7 +22,7 @@ class Row:
         verdict: against the measured reference; empty where the row was not checked.
         weights: shapes of the kernels and matrices that it predicts with; None in records that do not say.
         inputs: digests of what the learner was given, see ``bench.records.Record``.
-        machine: processor or GPU, and threads, that its times are of; empty where it has none.
+        machine: GPU, or processor and its vector instructions, and threads, that its times are of; empty without any.
         executed_macs: multiply-accumulate operations of a prediction, mean over test images; None where it is fixed.
         conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
     """

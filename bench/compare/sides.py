@@ -129,7 +129,7 @@ def _circumstances(side: Side) -> dict[str, str]:
     """Conditions and machine of the records that count; several values where these differ among each other."""
     values: dict[str, set[str]] = {}
     for record in side.counted.values():
-        machine = record.environment.model_dump(include={"torch", "cpu", "gpu"})
+        machine = record.environment.model_dump(include={"torch", "cpu", "isa", "gpu"})
         for key, value in (conditions_of(record.cell) | machine).items():
             if key not in NO_INFLUENCE:
                 values.setdefault(key, set()).add(str(value))

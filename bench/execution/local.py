@@ -117,24 +117,23 @@ def plan(
 ) -> list[tuple[CellSpec, Plan]]:
     """What ``run_cells`` would do with each cell now; nothing is run or written.
 
-    "recorded": nothing. "running": another process is at it. "goes on": go on where one was stopped. "to run": begin.
+    "recorded": nothing. "running": another process is at it. "goes on": go on where one was stopped, if the code is
+    still the same. "to run": begin.
     """
     begun_with = _begun_with(cells)
     return [(cell, _plan(cell, out, force=force, keep=keep_learned or cell.id in begun_with)) for cell in cells]
 
 
 def _plan(cell: CellSpec, out: Path, *, force: bool, keep: bool) -> Plan:
-    if records.is_running(out / cell.id):
-        return "running"
-    if force:
-        return "to run"
     try:
-        record = _finished(cell, out)
+        record = None if force else _finished(cell, out)
     except UserError:
         record = None
-    if record is not None:
-        return "to run" if keep and _lost(record, out) else "recorded"
-    return "goes on" if (out / cell.id / records.STATE_FILE).is_file() else "to run"
+    if record is not None and not (keep and _lost(record, out)):
+        return "recorded"
+    if records.is_running(out / cell.id):
+        return "running"
+    return "goes on" if not force and (out / cell.id / records.STATE_FILE).is_file() else "to run"
 
 
 def _begun_with(cells: Sequence[CellSpec]) -> set[str]:

@@ -64,7 +64,7 @@ def cells(suite: Suite, *, device: str, threads: int | None, overrides: Override
     seeds = overrides.seeds if overrides.seeds is not None else suite.seeds
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
     longest = max([epochs, *suite.epochs_of.values()])
-    widest = max([threads_or_all(suite.threads), *suite.threads_of.values()]) if threads is None else threads
+    widest = max([_threads_or_all(suite.threads), *suite.threads_of.values()]) if threads is None else threads
     for option, value in (("--seeds", seeds), ("--epochs", longest), ("--threads", widest)):
         if not 1 <= value <= LARGEST:
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
@@ -90,13 +90,13 @@ def cells(suite: Suite, *, device: str, threads: int | None, overrides: Override
             settings=variant,
             task=task,
             seed=seed,
-            epochs=_first(overrides.epochs, _of(suite, "epochs_of", method, variant), suite.epochs),
+            epochs=overrides.epochs or _of(suite, "epochs_of", method, variant) or suite.epochs,
             batch_size=suite.batch_size,
             augmentation=suite.augmentation,
             train_samples=suite.train_samples,
             loader=loader,
             device=device,
-            threads=_first(threads, _of(suite, "threads_of", method, variant), threads_or_all(suite.threads)),
+            threads=threads or _of(suite, "threads_of", method, variant) or _threads_or_all(suite.threads),
             yardstick=yardstick,
             start=start,
             resolutions=suite.resolutions,
@@ -111,14 +111,10 @@ def cells(suite: Suite, *, device: str, threads: int | None, overrides: Override
     return with_starts(made)
 
 
-def threads_or_all(threads: int | None) -> int:
+def _threads_or_all(threads: int | None) -> int:
     """A number of CPU threads, or as many as this process may use."""
     # Fewer than the machine's processors in a container or a batch job.
     return threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _first(*numbers: int | None) -> int:
-    return next(number for number in numbers if number is not None)
 
 
 def _spent(suite: Suite, overrides: Overrides, method: str) -> Tuned | None:

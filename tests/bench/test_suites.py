@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from bench import parts, suites
@@ -196,6 +198,19 @@ def test_threads_may_differ_by_method_where_the_command_line_names_none(tmp_path
     suite = suites.load(str(path))
     assert [c.threads for c in suites.cells(suite, device="cpu", threads=None)] == [1, 3]
     assert [c.threads for c in suites.cells(suite, device="cpu", threads=2)] == [2, 2]
+
+
+def test_a_suite_that_names_no_threads_has_as_many_as_the_process_may_use(tmp_path):
+    cells = suites.cells(suites.load(write(tmp_path, MINE)), device="cpu", threads=None)
+    assert {c.threads for c in cells} == {len(os.sched_getaffinity(0))}
+
+
+def test_the_command_lines_epochs_settle_which_key_counts(tmp_path):
+    path = tmp_path / "budget.toml"
+    keys = '"cwc blocks=cfse" = 7, "cwc loss=ce" = 8'
+    path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ {keys} }}\n[methods.cwc]\n')
+    [told] = suites.cells(suites.load(str(path)), device="cpu", threads=1, overrides=Overrides(epochs=1))
+    assert told.epochs == 1
 
 
 @pytest.mark.parametrize("table", ["epochs_of", "threads_of"])

@@ -80,9 +80,9 @@ def left_over(before: Held) -> list[str]:
 def assert_nothing_left(before: Held) -> None:
     """Within seconds: a thread that feeds a queue to workers is told to end, not waited for."""
     deadline = time.monotonic() + 5
-    while left_over(before) and time.monotonic() < deadline:
+    while (left := left_over(before)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert left_over(before) == []
+    assert left == []
     assert torch.get_num_threads() == before.torch_threads
 
 

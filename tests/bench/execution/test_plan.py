@@ -2,6 +2,7 @@ import json
 
 import filelock
 import pytest
+from command_line import assert_one_sentence
 from factories import cell, record
 
 from bench import records
@@ -39,9 +40,17 @@ def test_a_record_without_what_was_learned_is_not_enough_where_that_is_to_be_kep
     assert plan(out, keep_learned=True)[1:3] == ["recorded", "recorded"]
 
 
+def test_a_second_training_for_the_sake_of_what_is_learned_goes_on_too(out):
+    (out / cell(seed=1).id / records.STATE_FILE).touch()
+    assert plan(out)[1] == "recorded"
+    assert plan(out, keep_learned=True)[1] == "goes on"
+
+
 def test_a_cell_that_another_process_runs_is_said_to_be_running(out):
     with filelock.FileLock(out / cell(seed=0).id / records.LOCK_FILE):
         assert plan(out)[0] == "running"
+    with filelock.FileLock(out / cell(seed=1).id / records.LOCK_FILE):
+        assert plan(out)[1] == "recorded"  # and is measured again
 
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(bench):
@@ -53,3 +62,16 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(bench):
         ("backprop on digits, seed 0", "to run"),
     ]
     assert not (bench.folder / "runs").exists()
+
+
+def test_a_dry_run_needs_no_data_and_counts_what_stays(bench):
+    arguments = ("run", "mine.toml", "--tasks", "mnist", "--threads", "1", "--dry-run", "--data-dir", "nowhere")
+    done = bench.inside(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "mine: 0 of 2 cells would stay as they are recorded in results/runs" in done.stdout
+    assert "asge on mnist, seed 0" in done.stdout
+
+
+def test_a_dry_run_refuses_what_a_run_refuses_before_it_looks_for_data(bench):
+    done = bench.inside("run", "mine.toml", "--threads", "9999", "--dry-run")
+    assert_one_sentence(done, "9999 threads are more than this machine can use")
