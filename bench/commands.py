@@ -97,7 +97,7 @@ def _rehearse_settings(cells: Sequence[CellSpec]) -> None:
     most = 16 * (os.cpu_count() or 1)
     widest = max(cell.threads for cell in cells)
     if widest > most:
-        raise UserError(f"{widest} threads are more than this machine can use; valid are 1 to {most}")
+        raise UserError(f"--threads {widest} is more than this machine can use; valid are 1 to {most}")
     noise.tries()
     loaders.workers_wanted()
     for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():

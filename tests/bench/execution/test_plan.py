@@ -74,4 +74,4 @@ def test_a_dry_run_needs_no_data_and_counts_what_stays(bench):
 
 def test_a_dry_run_refuses_what_a_run_refuses_before_it_looks_for_data(bench):
     done = bench.inside("run", "mine.toml", "--threads", "9999", "--dry-run")
-    assert_one_sentence(done, "9999 threads are more than this machine can use")
+    assert_one_sentence(done, "--threads 9999 is more than this machine can use")
