@@ -70,11 +70,6 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
     raise ValueError(f"schedule must be one of {', '.join(get_args(ScheduleName))}, got {schedule!r}")
 
 
-def with_head_rate(body: Iterable[Tensor], head: Iterable[Tensor], rate: float | None) -> list[dict[str, Any]]:
-    """Parameter groups of a network and of the linear layer behind it, which has a peak rate of its own unless None."""
-    return [{"params": list(body)}, {"params": list(head)} | ({} if rate is None else {"lr": rate})]
-
-
 class ScheduledOptimiser:
     """A PyTorch optimiser whose learning rate follows a schedule over a known number of steps.
 
@@ -99,6 +94,21 @@ class ScheduledOptimiser:
         self._step = 0
         self._parameters: list[Any] = list(parameters)
         self._settings = settings
+
+    @classmethod
+    def with_head(
+        cls,
+        body: Iterable[Tensor],
+        head: Iterable[Tensor],
+        settings: OptimiserSettings,
+        total_steps: int,
+        head_rate: float | None,
+    ) -> ScheduledOptimiser:
+        """For a network and the linear layer behind it, which has a peak rate of its own unless that is None."""
+        groups: list[dict[str, Any]] = [{"params": list(body)}, {"params": list(head)}]
+        if head_rate is not None:
+            groups[1]["lr"] = head_rate
+        return cls(groups, settings, total_steps)
 
     @cached_property
     def _made(self) -> tuple[torch.optim.Optimizer, list[float]]:

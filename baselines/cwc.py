@@ -23,15 +23,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import (
-    LearningRate,
-    Momentum,
-    OptimiserSetting,
-    ScheduledOptimiser,
-    ScheduleSetting,
-    WeightDecay,
-    with_head_rate,
-)
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.search import Choice
 from asge.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.cwc_layer import CwCLayer, LossName, class_goodness, goodness_loss
@@ -120,8 +112,9 @@ class CwCLearner:
         self._trains = [True] * depth
         self._head_trains = True
         self.on_layer: Callable[[], None] | None = None
-        parameters = with_head_rate(self.parameters("goodness"), self.head.parameters(), settings.head_learning_rate)
-        self._optimiser = ScheduledOptimiser(parameters, settings, total_steps=budget.epochs * budget.steps_per_epoch)
+        steps = budget.epochs * budget.steps_per_epoch
+        body, head = self.parameters("goodness"), self.head.parameters()
+        self._optimiser = ScheduledOptimiser.with_head(body, head, settings, steps, settings.head_learning_rate)
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze the layers whose training window is over or yet to come (epochs count from 0)."""

@@ -22,15 +22,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import (
-    LearningRate,
-    Momentum,
-    OptimiserSetting,
-    ScheduledOptimiser,
-    ScheduleSetting,
-    WeightDecay,
-    with_head_rate,
-)
+from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
 from asge.pooling import Pooling
 from asge.search import Range
 from asge.types import Examination, Neutral, TaskShape, TrainingBudget
@@ -125,8 +117,9 @@ class ForwardForwardLearner:
         self.read_out.to(device)
         self.on_layer: Callable[[], None] | None = None
         self._mean_activity = [torch.full((units,), 0.5, device=device) for units in self.body.unit_counts]
-        parameters = with_head_rate(self.body.parameters(), self.read_out.parameters(), settings.head_learning_rate)
-        self._optimiser = ScheduledOptimiser(parameters, settings, total_steps=budget.epochs * budget.steps_per_epoch)
+        steps = budget.epochs * budget.steps_per_epoch
+        body, head = self.body.parameters(), self.read_out.parameters()
+        self._optimiser = ScheduledOptimiser.with_head(body, head, settings, steps, settings.head_learning_rate)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedule counts steps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -49,13 +49,14 @@ def run_suite(
         suites.check_budgets(suite, overrides)
     stored = measured.load(suite.name)
     cells = suites.cells(suite, device=devices.checked(device), threads=threads, overrides=overrides)
+    titles = progress.titles(cells)
     if dry:
         _rehearse_settings(cells)
-        return _say_plan(cells, local.plan(cells, out, force=force, keep_learned=keep), suite, out, form)
+        return _say_plan(local.plan(cells, out, force=force, keep_learned=keep), titles, suite, out, form)
     rehearse(cells, data_dir)
     local.prepare_folder(out)
     console = Console(stderr=True)
-    with progress.watcher(console, suite.name, cells) as watcher:
+    with progress.watcher(console, suite.name, titles) as watcher:
         outcomes = local.run_cells(
             cells,
             suite=suite.name,
@@ -66,7 +67,7 @@ def run_suite(
             stall=stall,
             watcher=watcher,
         )
-    return _report(outcomes, out, suite, stored, plots, form, console)
+    return _report(outcomes, titles, out, suite, stored, plots, form, console)
 
 
 def expected(suite: suites.Suite, methods: tuple[str, ...] | None = None) -> list[tuple[CellSpec, tuple[str, ...]]]:
@@ -110,13 +111,12 @@ def _rehearse_settings(cells: Sequence[CellSpec]) -> None:
 
 
 def _say_plan(
-    cells: Sequence[CellSpec],
     planned: Sequence[tuple[CellSpec, local.Plan]],
+    titles: Mapping[str, str],
     suite: suites.Suite,
     out: Path,
     form: report.Format,
 ) -> int:
-    titles = progress.titles(cells)
     lines = [[titles[cell.id], str(cell.epochs), str(cell.threads), does, cell.id] for cell, does in planned]
     recorded = sum(does == "recorded" for _, does in planned)
     title = f"{suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {out}"
@@ -126,6 +126,7 @@ def _say_plan(
 
 def _report(
     outcomes: Sequence[Outcome],
+    titles: Mapping[str, str],
     out: Path,
     suite: suites.Suite,
     stored: Measured | None,
@@ -157,7 +158,6 @@ def _report(
         if check.what != "accuracy" and check.verdict in RED:
             say(f"note: {check.method}: {check.verdict}: {check.note}")
     bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
-    titles = progress.titles([outcome.cell for outcome in outcomes])
     for outcome in bad:
         say(f"error: {progress.describe_outcome(titles[outcome.cell.id], outcome)}")
     if any(outcome.bad_input for outcome in bad):

@@ -92,7 +92,7 @@ def _confirmed(
     try:
         commands.rehearse(cells, data_dir)
         local.prepare_folder(runs)
-        with progress.watcher(console, suite, cells) as watcher:
+        with progress.watcher(console, suite, progress.titles(cells)) as watcher:
             outcomes = local.run_cells(
                 cells, suite=suite, out=runs, data_dir=data_dir, watcher=watcher, current=made_here()
             )

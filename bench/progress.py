@@ -15,9 +15,8 @@ from bench.execution.local import Outcome
 from bench.records import CellSpec
 
 
-def watcher(console: Console, suite: str, cells: Sequence[CellSpec]) -> PlainWatcher | LiveWatcher:
-    """The display that fits the console."""
-    named = titles(cells)
+def watcher(console: Console, suite: str, named: Mapping[str, str]) -> PlainWatcher | LiveWatcher:
+    """The display that fits the console, of cells with these ``titles``."""
     return LiveWatcher(console, suite, named) if console.is_terminal else PlainWatcher(console, suite, named)
 
 

@@ -122,7 +122,8 @@ def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord
 def _machine(record: Record) -> str:
     """Processors of different speed may share a name, "AMD EPYC" for one: their vector instructions tell them apart."""
     here = record.environment
-    return f"{here.gpu or f'{here.cpu} with {here.isa}'}, {here.threads} thread{'s' if here.threads > 1 else ''}"
+    processor = here.gpu or f"{here.cpu} with {here.isa}"
+    return f"{processor}, {here.threads} thread{'s' if here.threads > 1 else ''}"
 
 
 def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:

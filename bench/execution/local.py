@@ -98,9 +98,7 @@ def run_cells(
     for index, cell in enumerate(cells):
         keep = keep_learned or cell.id in begun_with
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
-        record = None if force else _readable(cell, out)
-        if record is not None and keep and _lost(record, out):
-            record = None
+        record = None if force else _readable(cell, out, keep=keep)
         if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
             again = force or record is not None
@@ -126,10 +124,10 @@ def plan(
 
 def _plan(cell: CellSpec, out: Path, *, force: bool, keep: bool) -> Plan:
     try:
-        record = None if force else _finished(cell, out)
+        record = None if force else _finished(cell, out, keep=keep)
     except UserError:
         record = None
-    if record is not None and not (keep and _lost(record, out)):
+    if record is not None:
         return "recorded"
     if records.is_running(out / cell.id):
         return "running"
@@ -151,27 +149,26 @@ def prepare_folder(out: Path) -> None:
         raise UserError(f"output folder {str(out)!r} cannot be written: {error.strerror}") from error
 
 
-def _readable(cell: CellSpec, out: Path) -> Record | None:
+def _readable(cell: CellSpec, out: Path, *, keep: bool = False) -> Record | None:
     """A cell's finished record; one that cannot be read is set aside, and its cell is run again."""
     try:
-        return _finished(cell, out)
+        return _finished(cell, out, keep=keep)
     except UserError as error:
         aside = records.set_aside(out / cell.id / records.RECORD_FILE)
         print(f"note: {error}; kept as {aside.name}, measured again", file=sys.stderr)
         return None
 
 
-def _finished(cell: CellSpec, out: Path) -> Record | None:
+def _finished(cell: CellSpec, out: Path, *, keep: bool) -> Record | None:
+    """A cell's finished record; with ``keep`` only if what the cell learned is still there too."""
     path = out / cell.id / records.RECORD_FILE
     if not path.is_file():
         return None
     record = records.read(path)
-    return record if record.status in records.FINISHED and record.cell.id == cell.id else None
-
-
-def _lost(record: Record, out: Path) -> bool:
-    """Whether a cell has been trained, but what it learned was not kept."""
-    return record.status == "ok" and not (out / record.cell.id / records.LEARNED_FILE).is_file()
+    if record.status not in records.FINISHED or record.cell.id != cell.id:
+        return None
+    lost = keep and record.status == "ok" and not path.with_name(records.LEARNED_FILE).is_file()
+    return None if lost else record
 
 
 def _run(

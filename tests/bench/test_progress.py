@@ -18,7 +18,7 @@ def shown(request):
     console = Console(file=out, force_terminal=request.param, width=160, force_interactive=request.param)
     good, dead = cell(seed=0), cell(seed=1)
     lost = record(seed=1, status="interrupted")
-    with progress.watcher(console, "mine", [good, dead]) as watcher:
+    with progress.watcher(console, "mine", progress.titles([good, dead])) as watcher:
         assert isinstance(watcher, progress.LiveWatcher if request.param else progress.PlainWatcher)
         watcher.cell_started(good, 0, 2)
         for event in ({"event": "data"}, STEP, EPOCH, {"event": "test"}, {"event": "done"}):
