@@ -294,8 +294,7 @@ def study(
     options = parse_options(set_ or [])
     wanted = studies.get(name).samples if samples is None else samples
     record, figures = studies.run(name, studies.Request(task, wanted, seed, data_dir), target, options)
-    lines = [[str(value) for value in row] for row in record.rows]
-    report.render_plain(f"{name}, {record.task}", record.columns, lines, form.value, Console())
+    report.render_plain(f"{name}, {record.task}", record.columns, record.rows, form.value, Console())
     for note in record.notes:
         print(f"note: {note}", file=sys.stderr)
     for path in figures:

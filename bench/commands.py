@@ -117,7 +117,9 @@ def _say_plan(
     out: Path,
     form: report.Format,
 ) -> int:
-    lines = [[titles[cell.id], str(cell.epochs), str(cell.threads), does, cell.id] for cell, does in planned]
+    lines: list[list[str | int]] = [
+        [titles[cell.id], cell.epochs, cell.threads, does, cell.id] for cell, does in planned
+    ]
     recorded = sum(does == "recorded" for _, does in planned)
     title = f"{suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {out}"
     report.render_plain(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())

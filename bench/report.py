@@ -265,15 +265,20 @@ def _power(checks: Sequence[Check]) -> list[str]:
 
 
 def render_plain(
-    title: str, header: Sequence[str], lines: Sequence[Sequence[str]], form: Format, console: Console
+    title: str, header: Sequence[str], lines: Sequence[Sequence[str | float]], form: Format, console: Console
 ) -> None:
-    """Print any small table in any format."""
+    """Print any small table in any format; numbers stay numbers in JSON, where what is not finite is null."""
     if form == "json":
-        console.file.write(json.dumps([dict(zip(header, line, strict=True)) for line in lines], indent=1) + "\n")
+        whole = [dict(zip(header, map(_json_value, line), strict=True)) for line in lines]
+        console.file.write(json.dumps(whole, indent=1) + "\n")
     elif form == "csv":
         console.file.write(to_csv(header, lines))
     else:
-        _print(console, form, title, header, lines, [])
+        _print(console, form, title, header, [[str(value) for value in line] for line in lines], [])
+
+
+def _json_value(value: str | float) -> str | float | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print(

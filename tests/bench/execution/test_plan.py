@@ -61,6 +61,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(bench):
         ("asge on digits, seed 0", "to run"),
         ("backprop on digits, seed 0", "to run"),
     ]
+    assert [line["threads"] for line in lines] == [1, 1]
     assert not (bench.folder / "runs").exists()
 
 
