@@ -17,12 +17,17 @@ from bench.records import Record, WorkRecord
 from bench.report import half_width
 from bench.rows import family
 
+ABOVE = 1.06
+"""Where an axis that begins at 0 ends, beside the largest value: the point stays whole."""
 OPEN = "open"
 """What learners call the share of images for which a gate is open, see ``bench.methods.Inspectable``."""
 
 
 def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """Test accuracy against the mean work of a prediction: means over seeds, with their 95 % intervals both ways."""
+    """Test accuracy against the mean work of a prediction: means over seeds, accuracy with its 95 % interval.
+
+    The small points are the seeds: how far they lie apart is how far their work does.
+    """
     points = _by_name(runs)
     if len(points) < 2:
         return None
@@ -37,12 +42,13 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         x, y = fmean(macs), fmean(accuracies)
         axes.plot(macs, accuracies, ".", color=palette[of], alpha=0.4)
         axes.errorbar(
-            x, y, xerr=half_width(macs), yerr=half_width(accuracies), fmt="D", markersize=5, capsize=3,
+            x, y, yerr=half_width(accuracies), fmt="D", markersize=5, capsize=3,
             color=palette[of], label=of if of not in labelled else None,
         )  # fmt: skip
         axes.annotate(_difference(name, of, points), (x, y), (4, 4), textcoords="offset points", fontsize=8)
         labelled.add(of)
     axes.set(xlabel="million multiply-accumulates per test image, gates included", ylabel="test accuracy (%)")
+    axes.set_xlim(left=0)
     axes.set_title(title(runs, "Accuracy against executed work"))
     axes.legend()
     return figure
@@ -65,8 +71,7 @@ def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         return None
     figure, axes = plt.subplots(figsize=(7, 4.5))
     sns.scatterplot(frame, x=frame.columns[0], y="ms per image", hue="method", palette="colorblind", ax=axes)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(0, ABOVE * frame.iloc[:, 0].max()), ylim=(0, ABOVE * frame["ms per image"].max()))
     axes.set_title(title(runs, "Time against executed work"))
     return figure
 
@@ -105,7 +110,10 @@ def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def by_image(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """How the work of a prediction is spread over test images: quantiles, means of classes, of right and of wrong."""
+    """How the work of a prediction is spread over test images: quantiles, means of classes, of right and of wrong.
+
+    All of them are means over seeds.
+    """
     shown = {
         name: records
         for name, records in _by_name(runs).items()
@@ -119,13 +127,14 @@ def by_image(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         work = [_work(record) for record in records]
         low, q1, median, q3, high = np.mean([each.macs_quantiles for each in work], axis=0)[1:-1] / 1e6
         boxes.append({"label": name, "whislo": low, "q1": q1, "med": median, "q3": q3, "whishi": high})
-        points = {
-            ("mean of a class", "o", "0.4", 12): [macs for each in work for macs in each.macs_by_class],
-            ("mean of those predicted right", "^", "tab:green", 60): [each.macs_of_right for each in work],
-            ("mean of those predicted wrong", "X", "tab:red", 60): [each.macs_of_wrong for each in work],
+        points: dict[tuple[str, str, str, int], Sequence[Sequence[float | None]]] = {
+            ("mean of a class", "o", "0.4", 12): list(zip(*(each.macs_by_class for each in work), strict=True)),
+            ("mean of those predicted right", "^", "tab:green", 60): [[each.macs_of_right for each in work]],
+            ("mean of those predicted wrong", "X", "tab:red", 60): [[each.macs_of_wrong for each in work]],
         }
-        for (label, marker, color, size), values in points.items():
-            known = [value / 1e6 for value in values if value is not None]
+        for (label, marker, color, size), by_seed in points.items():
+            found = ([value / 1e6 for value in values if value is not None] for values in by_seed)
+            known = [fmean(values) for values in found if values]
             axes.scatter(
                 known,
                 [place] * len(known),
@@ -153,11 +162,11 @@ def gates(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     if not lines:
         return None
     frame = pd.DataFrame(lines).set_index("method")
-    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.4 * len(frame)))
-    frame.plot.barh(stacked=True, color=sns.color_palette("colorblind", 3), ax=axes)
+    figure, axes = plt.subplots(figsize=(8, 1.6 + 0.4 * len(frame)), layout="constrained")
+    frame.plot.barh(stacked=True, color=sns.color_palette("colorblind", 3), ax=axes, legend=False)
     axes.invert_yaxis()
     axes.set(xlabel="share of the gates", ylabel="", xlim=(0, 1), title=title(runs, "Gates"))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.2), ncol=3, frameon=False)
+    figure.legend(loc="outside lower center", ncol=3, frameon=False)
     return figure
 
 

@@ -50,7 +50,8 @@ def test_the_spread_of_work_is_drawn_from_its_quantiles():
     )
     medians = {round(float(x), 3) for line in axes.lines for x in line.get_xdata() if len(set(line.get_xdata())) == 1}
     assert {20.0, 10.0} <= medians
-    assert len(axes.collections[0].get_offsets()) == 4  # two classes of two seeds
+    of_classes = axes.collections[0].get_offsets()[:, 0].tolist()
+    assert of_classes == pytest.approx([2 / 3 * 20, 4 / 3 * 20])  # of each class, over both seeds
     assert len(axes.collections[2].get_offsets()) == 0  # none was predicted wrong
     assert work_figures.by_image([run for run in runs if "none" in run[0]], {}) is None
 
