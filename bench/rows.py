@@ -155,7 +155,11 @@ def conditions_of(cell: CellSpec) -> dict[str, Any]:
 
 def _start(cell: CellSpec) -> str | None:
     """What a cell begins with, in words."""
-    return None if cell.start is None else f"{cell.start.method} of {cell.start.epochs} epochs"
+    return None if cell.start is None else _of_epochs(cell.start.method, cell.start.epochs)
+
+
+def _of_epochs(method: str, epochs: int | None) -> str:
+    return f"{method} of {epochs} epochs"
 
 
 def _strategies(method: str) -> tuple[str, ...]:
@@ -182,19 +186,35 @@ def family(cell: CellSpec) -> str:
 def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -> list[str]:
     """A name for each run, given its method and conditions: the method, with what differs between its runs.
 
+    A run that others begin with is named so instead: what tells it from them is told of none.
+
     Args:
         runs: method and conditions of each.
         brief: only as much of what differs as it takes to tell the method's runs apart.
     """
+    starts = _starts(runs)
     told = {}
     for method in {method for method, _ in runs}:
-        same = [conditions for name, conditions in runs if name == method]
+        same = [conditions for name, conditions in runs if name == method and (name, conditions) not in starts]
         differing = _differing(same)
         told[method] = _enough(differing, same) if brief else differing
     return [
-        " ".join([method, *(f"{key}={conditions[key]}" for key in told[method] if key in conditions)])
+        f"{method} (start)"
+        if (method, conditions) in starts
+        else " ".join([method, *(f"{key}={conditions[key]}" for key in told[method] if key in conditions)])
         for method, conditions in runs
     ]
+
+
+def _starts(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The run that others begin with, of each method: none where several might be meant."""
+    begun = {conditions.get("start") for _, conditions in runs}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for method, conditions in runs:
+        if conditions.get("start") is None and _of_epochs(method, conditions.get("epochs")) in begun:
+            known = found.setdefault(method, [])
+            known += [] if conditions in known else [conditions]
+    return [(method, known[0]) for method, known in found.items() if len(known) == 1]
 
 
 def _differing(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -231,6 +231,24 @@ def test_names_hold_what_differs_and_brief_ones_only_what_tells_apart():
     ]
 
 
+def test_a_run_that_others_begin_with_is_named_so_and_its_conditions_are_in_no_name():
+    start = ("bas", {"gating": "none", "rate": 0.1, "epochs": 15, "start": None})
+    begun = {"gating": "channels", "rate": 0.02, "epochs": 5, "start": "bas of 15 epochs"}
+    runs = [start, ("bas", {**begun, "l0": 1.0}), ("bas", {**begun, "l0": 3.0}), ("conv-aig", begun), start]
+    for brief in (False, True):
+        assert rows.labels(runs, brief=brief) == ["bas (start)", "bas l0=1.0", "bas l0=3.0", "conv-aig", "bas (start)"]
+    alone = [start, ("conv-aig", begun)]
+    assert rows.labels(alone) == ["bas (start)", "conv-aig"]
+
+
+def test_where_two_runs_may_be_what_others_begin_with_none_is_named_so():
+    one = {"rate": 0.1, "epochs": 15, "start": None}
+    runs = [("bas", one), ("bas", {**one, "rate": 0.3}), ("conv-aig", {"epochs": 5, "start": "bas of 15 epochs"})]
+    assert rows.labels(runs) == ["bas rate=0.1", "bas rate=0.3", "conv-aig"]
+    longer = [("bas", one), ("conv-aig", {"epochs": 5, "start": "bas of 20 epochs"})]
+    assert rows.labels(longer) == ["bas", "conv-aig"]
+
+
 def plain(form):
     out = io.StringIO()
     lines = [["one", 1, 0.5], ["none", 0, float("nan")]]
