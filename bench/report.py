@@ -141,8 +141,10 @@ def render_accuracies(table: Sequence[Row], form: Format, console: Console) -> N
         render_plain("", ["task", *header], every, form, console)
         return
     for number, task in enumerate(tasks):
-        failed = {row.cell: row for row in table if row.task == task and row.status != "ok"}
-        notes = [f"{row.method} seed {row.seed}: {row.status}" for row in failed.values()]
+        of_task = [row for row in table if row.task == task]
+        names = labels([(row.method, row.conditions) for row in of_task], brief=True)
+        failed = {row.cell: (row, name) for row, name in zip(of_task, names, strict=True) if row.status != "ok"}
+        notes = [f"{name} seed {row.seed}: {row.status}" for row, name in failed.values()]
         console.file.write("\n" if number else "")
         title = f"{task}: test accuracy of the last epoch in %, mean and 95 % interval over seeds"
         _print(console, form, title, header, lines[task], notes)
@@ -196,23 +198,23 @@ def _notes(table: Sequence[Row]) -> list[str]:
         notes.append("loader: memory (images kept in one tensor)")
     else:
         notes.append(f"loader: {', '.join(loaders)}")
-    noisy = sorted({f"{row.method} seed {row.seed}" for row in table if row.noisy})
+    names = labels([(row.method, row.conditions) for row in table], brief=True)
+    noisy = sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.noisy})
     if noisy:
         notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")
     if len({row.machine for row in table if row.machine}) > 1:
-        ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in _by_machine(table))
+        ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in _by_machine(table, names))
         notes.append(f"times do not compare between machines: {ran}")
     seen = set()
-    for row in table:
+    for row, name in zip(table, names, strict=True):
         if row.error and row.cell not in seen:
             seen.add(row.cell)
-            notes.append(f"{row.method} seed {row.seed}: {row.status}: {row.error}")
+            notes.append(f"{name} seed {row.seed}: {row.status}: {row.error}")
     return notes
 
 
-def _by_machine(table: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """Each machine that runs were timed on, with their names."""
-    names = labels([(row.method, row.conditions) for row in table], brief=True)
+def _by_machine(table: Sequence[Row], names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each machine that runs were timed on, with the names of these."""
     runs: dict[str, set[str]] = {}
     for row, name in zip(table, names, strict=True):
         if row.machine:

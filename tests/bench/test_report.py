@@ -81,6 +81,14 @@ def test_failures_are_shown_beside_what_worked():
         assert "it broke" in text
 
 
+def test_a_note_tells_which_of_a_methods_runs_it_is_about():
+    records = [record(settings={"alpha": 1.0}), record(settings={"alpha": 0.5}, status="diverged")]
+    assert "asge alpha=0.5 seed 0: diverged: it broke" in render("markdown", records)
+    out = io.StringIO()
+    report.render_accuracies(rows.make(Found(records)), "markdown", Console(file=out))
+    assert "asge alpha=0.5 seed 0: diverged" in out.getvalue()
+
+
 def test_the_loader_is_named():
     assert "loader: memory (images kept in one tensor)" in render("rich", [record()])
     assert "loader: ffcv" in render("rich", [record(loader="ffcv")])
