@@ -186,7 +186,7 @@ def family(cell: CellSpec) -> str:
 def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -> list[str]:
     """A name for each run, given its method and conditions: the method, with what differs between its runs.
 
-    A run that others begin with is named so instead: what tells it from them is told of none.
+    A run that others begin with is named so instead, and what tells it from them is left out of their names.
 
     Args:
         runs: method and conditions of each.
