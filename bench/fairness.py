@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import methods
-from bench.rows import Row, labels
+from bench.rows import Row, labels_of_rows
 
 CONVOLUTION_DIMENSIONS = 4
 MOST_SHOWN = 12
@@ -61,7 +61,7 @@ def lines(table: Sequence[Row]) -> list[Line]:
 def _groups(table: Sequence[Row]) -> dict[str, list[Row]]:
     """The rows that ended well of each contestant, one per seed: that of the strategy with the most parameters."""
     groups: dict[str, dict[int, Row]] = {}
-    names = labels([(row.method, row.conditions) for row in table])
+    names = labels_of_rows(table)
     for row, name in zip(table, names, strict=True):
         if row.status == "ok":
             by_seed = groups.setdefault(name, {})

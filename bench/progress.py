@@ -22,7 +22,7 @@ def watcher(console: Console, suite: str, named: Mapping[str, str]) -> PlainWatc
 
 def titles(cells: Sequence[CellSpec]) -> dict[str, str]:
     """What a user reads of each cell, by its id: method, the settings that tell it from its like, task and seed."""
-    names = rows.labels([(cell.method, rows.conditions_of(cell)) for cell in cells], brief=True)
+    names = rows.labels_of_cells(cells, brief=True)
     return {cell.id: f"{name} on {cell.task}, seed {cell.seed}" for cell, name in zip(cells, names, strict=True)}
 
 

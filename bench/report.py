@@ -20,7 +20,7 @@ from scipy import stats
 from bench import fairness
 from bench.reference.significance import POWER
 from bench.reference.verdicts import Check
-from bench.rows import Row, labels, order
+from bench.rows import Row, labels_of_rows, order
 
 Format = Literal["rich", "markdown", "csv", "json"]
 CONFIDENCE = 0.95
@@ -107,7 +107,7 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
     """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then what failed."""
     groups: dict[tuple[str, str], list[Row]] = {}
     columns = _columns(table)
-    names = labels([(row.method, row.conditions) for row in table])
+    names = labels_of_rows(table)
     for row, name in zip(table, names, strict=True):
         groups.setdefault((name, row.strategy), []).append(row)
     lines = []
@@ -142,7 +142,7 @@ def render_accuracies(table: Sequence[Row], form: Format, console: Console) -> N
         return
     for number, task in enumerate(tasks):
         of_task = [row for row in table if row.task == task]
-        names = labels([(row.method, row.conditions) for row in of_task], brief=True)
+        names = labels_of_rows(of_task, brief=True)
         failed = {row.cell: (row, name) for row, name in zip(of_task, names, strict=True) if row.status != "ok"}
         notes = [f"{name} seed {row.seed}: {row.status}" for row, name in failed.values()]
         console.file.write("\n" if number else "")
@@ -154,7 +154,7 @@ def _accuracies(table: Sequence[Row], strategies: Sequence[str]) -> list[list[st
     """A line per method and conditions of one task, the last column with the number of seeds."""
     good = sorted((row for row in table if row.status == "ok"), key=lambda row: order(row.method, row.conditions))
     found: dict[str, dict[str, list[Row]]] = {}
-    for row, name in zip(good, labels([(row.method, row.conditions) for row in good]), strict=True):
+    for row, name in zip(good, labels_of_rows(good), strict=True):
         found.setdefault(name, {}).setdefault(row.strategy, []).append(row)
     return [
         [
@@ -198,7 +198,7 @@ def _notes(table: Sequence[Row]) -> list[str]:
         notes.append("loader: memory (images kept in one tensor)")
     else:
         notes.append(f"loader: {', '.join(loaders)}")
-    names = labels([(row.method, row.conditions) for row in table], brief=True)
+    names = labels_of_rows(table, brief=True)
     noisy = sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.noisy})
     if noisy:
         notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")

@@ -195,26 +195,42 @@ def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -
     starts = _starts(runs)
     told = {}
     for method in {method for method, _ in runs}:
-        same = [conditions for name, conditions in runs if name == method and (name, conditions) not in starts]
+        same = [conditions for name, conditions in runs if name == method and conditions != starts.get(method)]
         differing = _differing(same)
         told[method] = _enough(differing, same) if brief else differing
     return [
         f"{method} (start)"
-        if (method, conditions) in starts
+        if conditions == starts.get(method)
         else " ".join([method, *(f"{key}={conditions[key]}" for key in told[method] if key in conditions)])
         for method, conditions in runs
     ]
 
 
-def _starts(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    """The run that others begin with, of each method: none where several might be meant."""
+def labels_of_rows(table: Sequence[Row], *, brief: bool = False) -> list[str]:
+    """The ``labels`` of what rows were measured on."""
+    return labels([(row.method, row.conditions) for row in table], brief=brief)
+
+
+def labels_of_cells(cells: Sequence[CellSpec], *, brief: bool = False) -> list[str]:
+    """The ``labels`` of cells."""
+    return labels([(cell.method, conditions_of(cell)) for cell in cells], brief=brief)
+
+
+def _starts(runs: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """By method, the conditions of the run that others begin with: none where several might be meant."""
     begun = {conditions.get("start") for _, conditions in runs}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for method, conditions in runs:
-        if conditions.get("start") is None and _of_epochs(method, conditions.get("epochs")) in begun:
-            known = found.setdefault(method, [])
-            known += [] if conditions in known else [conditions]
-    return [(method, known[0]) for method, known in found.items() if len(known) == 1]
+    found = {}
+    for method in {method for method, _ in runs}:
+        meant = [
+            conditions
+            for name, conditions in runs
+            if name == method
+            and conditions.get("start") is None
+            and _of_epochs(method, conditions.get("epochs")) in begun
+        ]
+        if meant and all(conditions == meant[0] for conditions in meant):
+            found[method] = meant[0]
+    return found
 
 
 def _differing(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from bench.figures import accuracy, cost, layers, lengths, work
 from bench.figures.drawing import Runs, save
 from bench.records import Record
-from bench.rows import conditions_of, labels
+from bench.rows import labels_of_cells
 
 __all__ = ["FIGURES", "draw_all", "save"]
 
@@ -51,8 +51,7 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
     paths = []
     for task in sorted({record.cell.task for record in done}):
         of_task = [record for record in done if record.cell.task == task]
-        runs = [(record.cell.method, conditions_of(record.cell)) for record in of_task]
-        names = labels(runs, brief=True)
+        names = labels_of_cells([record.cell for record in of_task], brief=True)
         named = list(zip(names, of_task, strict=True))
         colors = dict(zip(sorted(set(names)), sns.color_palette("colorblind", len(set(names))), strict=True))
         for name, draw in FIGURES.items():

@@ -155,7 +155,7 @@ def find(runs: Path, *, task: str | None = None, suite: str = "") -> list[Kept]:
             raise UserError(f"{str(runs)!r} holds several {what} ({', '.join(sorted(names))}): choose by {option}")
     shown = others if any(map(_is_whole, others)) else kept
     shown.sort(key=lambda record: (rows.order(record.cell.method, rows.conditions_of(record.cell)), record.cell.seed))
-    labels = rows.labels([(record.cell.method, rows.conditions_of(record.cell)) for record in shown], brief=True)
+    labels = rows.labels_of_cells([record.cell for record in shown], brief=True)
     return [Kept(name, record, runs / record.id) for name, record in zip(labels, shown, strict=True)]
 
 
