@@ -45,7 +45,7 @@ ThreadsOption = Annotated[
 @app.command("list")
 def list_command(form: FormatOption = OutputFormat.RICH) -> None:
     """Methods with their settings, tasks, suites, studies, loaders and augmentations."""
-    from bench import methods, report, settings, studies, suites
+    from bench import methods, settings, studies, suites, tables
     from bench.data import augment, loaders, tasks
 
     lines = []
@@ -62,7 +62,7 @@ def list_command(form: FormatOption = OutputFormat.RICH) -> None:
     lines += [["study", name, studies.get(name).description] for name in studies.names()]
     lines += [["loader", name, ""] for name in loaders.KINDS]
     lines += [["augmentation", name, ""] for name in augment.AUGMENTATIONS]
-    report.render_plain("What there is", ["kind", "name", "what"], lines, form.value, Console())
+    tables.render("What there is", ["kind", "name", "what"], lines, form.value, Console())
 
 
 @app.command()
@@ -287,14 +287,14 @@ def study(
     form: FormatOption = OutputFormat.RICH,
 ) -> None:
     """Measure what is no grid of trainings: a table, figures, and a file with the numbers."""
-    from bench import report, studies
+    from bench import studies, tables
     from bench.settings import parse_options
 
     target = out or Path("results/studies") / name
     options = parse_options(set_ or [])
     wanted = studies.get(name).samples if samples is None else samples
     record, figures = studies.run(name, studies.Request(task, wanted, seed, data_dir), target, options)
-    report.render_plain(f"{name}, {record.task}", record.columns, record.rows, form.value, Console())
+    tables.render(f"{name}, {record.task}", record.columns, record.rows, form.value, Console())
     for note in record.notes:
         print(f"note: {note}", file=sys.stderr)
     for path in figures:
@@ -304,11 +304,11 @@ def study(
 @app.command()
 def doctor(form: FormatOption = OutputFormat.RICH) -> None:
     """What is installed, what is missing, and what to do."""
-    from bench import report
+    from bench import tables
     from bench.doctor import examine
 
     lines = [[finding.what, finding.state, finding.advice] for finding in examine()]
-    report.render_plain("Doctor", ["what", "state", "advice"], lines, form.value, Console())
+    tables.render("Doctor", ["what", "state", "advice"], lines, form.value, Console())
 
 
 def _nothing(runs: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import devices, methods, parts, progress, report, rows, suites
+from bench import devices, methods, parts, progress, report, rows, suites, tables
 from bench.data import loaders, sources, splits, tasks
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
@@ -33,7 +33,7 @@ def run_suite(
     keep: bool,
     stall: float,
     plots: bool,
-    form: report.Format,
+    form: tables.Format,
     unequal_budgets: bool = False,
     dry: bool = False,
 ) -> int:
@@ -115,14 +115,14 @@ def _say_plan(
     titles: Mapping[str, str],
     suite: suites.Suite,
     out: Path,
-    form: report.Format,
+    form: tables.Format,
 ) -> int:
     lines: list[list[str | int]] = [
         [titles[cell.id], cell.epochs, cell.threads, does, cell.id] for cell, does in planned
     ]
     recorded = sum(does == "recorded" for _, does in planned)
     title = f"{suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {out}"
-    report.render_plain(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())
+    tables.render(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())
     return ExitStatus.OK
 
 
@@ -133,7 +133,7 @@ def _report(
     suite: suites.Suite,
     stored: Measured | None,
     plots: bool,
-    form: report.Format,
+    form: tables.Format,
     console: Console,
 ) -> int:
     """Figures, notes, the table, what went wrong, and the exit status."""

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from bench import commands, junit, opening, progress, records, report, suites
+from bench import commands, junit, opening, progress, records, suites, tables
 from bench.errors import ExitStatus, UserError
 from bench.execution import local
 from bench.measure import environment
 from bench.records import Record
 from bench.reference import check as checking
-from bench.reference import confirm, golden, measured
+from bench.reference import confirm, golden, measured, rendering
 from bench.reference.measured import Measured
 from bench.reference.verdicts import RED, Check
 
@@ -25,7 +25,7 @@ def check_suite(
     name: str,
     *,
     runs: Path,
-    form: report.Format,
+    form: tables.Format,
     junit_file: Path | None,
     confirming: bool,
     any_code: bool,
@@ -47,7 +47,7 @@ def check_suite(
     checks = checking.check(expected, counted, stored)
     if confirming and stored is not None and confirm.alarms(checks):
         checks = _confirmed(checks, counted, stored, suite.name, runs, data_dir)
-    report.render_check(checks, form, Console())
+    rendering.render(checks, form, Console())
     for note in [*commands.stale(found.records), *records.notes(found)]:
         print(f"note: {note}", file=sys.stderr)
     if junit_file is not None:
@@ -103,7 +103,7 @@ def _confirmed(
     return confirm.decide(checks, fresh, stored, problems[0] if problems else "they were not run")
 
 
-def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form: report.Format) -> int:
+def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form: tables.Format) -> int:
     """Take the first steps of every method of a suite, compare inputs and losses with the stored ones.
 
     Cells that begin with what others have learned are left out: their first steps come after a whole training.
@@ -128,5 +128,5 @@ def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form
             checks.append(replace(empty, verdict="failed", note=f"{type(error).__name__}: {error}"))
         else:
             checks.append(golden.check(empty, [taken], goldens))
-    report.render_check(checks, form, Console())
+    rendering.render(checks, form, Console())
     return status(checks)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import records, report
+from bench import records, tables
 from bench.compare import table as comparison
 from bench.compare.rendering import render
 from bench.compare.table import Comparison
@@ -32,7 +32,7 @@ def compare(
     threads: int | None,
     data_dir: Path | None,
     out: Path | None,
-    form: report.Format,
+    form: tables.Format,
 ) -> int:
     """Compare two folders of records, or run and compare two revisions, print the table, give the exit status.
 

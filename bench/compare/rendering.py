@@ -10,7 +10,7 @@ from typing import get_args
 
 from rich.console import Console
 
-from bench import report
+from bench import tables
 from bench.compare.table import Comparison, Verdict
 
 _HEADER = [
@@ -28,19 +28,19 @@ _HEADER = [
 ]
 
 
-def render(table: Sequence[Comparison], title: str, form: report.Format, console: Console) -> None:
+def render(table: Sequence[Comparison], title: str, form: tables.Format, console: Console) -> None:
     """Print rows: csv and json with their raw figures, rich and markdown with what has to be known beside them."""
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
         return
     if form == "csv":
         lines = [[*list(asdict(row).values())[:-1], "; ".join(row.notes)] for row in table]
-        console.file.write(report.to_csv([column.name for column in fields(Comparison)], lines))
+        console.file.write(tables.to_csv([column.name for column in fields(Comparison)], lines))
         return
     below = notes(table)
     if form == "markdown":
         console.file.write(f"{summary(table)}\n\n")
-    report.render_plain(title, _HEADER, [_line(row) for row in table], form, console)
+    tables.render(title, _HEADER, [_line(row) for row in table], form, console)
     if form == "markdown":
         console.file.write("".join(["\n", *(f"{note}  \n" for note in below)]) if below else "")
     else:
@@ -48,11 +48,11 @@ def render(table: Sequence[Comparison], title: str, form: report.Format, console
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def render_accuracies(table: Sequence[Comparison], title: str, form: report.Format, console: Console) -> None:
+def render_accuracies(table: Sequence[Comparison], title: str, form: tables.Format, console: Console) -> None:
     """Print what rows say of accuracy, without speed and notes."""
     columns = [index for index, name in enumerate(_HEADER) if "speed" not in name and "probability" not in name]
     header, *lines = ([line[index] for index in columns] for line in [_HEADER, *(_line(row) for row in table)])
-    report.render_plain(title, header, lines, form, console)
+    tables.render(title, header, lines, form, console)
 
 
 def summary(table: Sequence[Comparison]) -> str:

@@ -17,7 +17,7 @@ data_app = typer.Typer(help="The data sets: list them, get them, pack them, veri
 @data_app.command("list")
 def data_list(data_dir: DataDirOption = None, form: FormatOption = OutputFormat.RICH) -> None:
     """All tasks, and where their files are."""
-    from bench import report
+    from bench import tables
     from bench.data import sources, tasks
 
     lines = []
@@ -26,7 +26,7 @@ def data_list(data_dir: DataDirOption = None, form: FormatOption = OutputFormat.
         folder = sources.find(task, data_dir)
         where = "bundled" if sources.is_bundled(task) else str(folder) if folder else "not here yet"
         lines.append([name, "x".join(map(str, task.shape)), str(task.classes), where])
-    report.render_plain("Tasks", ["task", "shape", "classes", "files"], lines, form.value, Console())
+    tables.render("Tasks", ["task", "shape", "classes", "files"], lines, form.value, Console())
 
 
 @data_app.command("get")
@@ -73,14 +73,14 @@ def data_verify(
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
     """Check every file of a task, and those packed of it; exit status 2 if one is missing, damaged or stale."""
-    from bench import report
+    from bench import tables
     from bench.data import pack, sources, tasks
 
     statuses = sources.verify(tasks.get_task(task), data_dir)
     if all(status.status == "ok" for status in statuses):
         statuses = [*statuses, *pack.verify(tasks.get_task(task), data_dir)]
     lines = [[status.path, status.status, status.detail] for status in statuses]
-    report.render_plain(f"Files of {task}", ["file", "status", "detail"], lines, form.value, Console())
+    tables.render(f"Files of {task}", ["file", "status", "detail"], lines, form.value, Console())
     bad = [status for status in statuses if status.status != "ok"]
     if bad:
         print(f"error: {bad[0].path} is {bad[0].status} ({bad[0].detail})", file=sys.stderr)

@@ -13,8 +13,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bench.figures.drawing import Runs, title
+from bench.intervals import half_width
 from bench.records import Record
-from bench.report import half_width
 from bench.rows import conditions_of, order
 
 

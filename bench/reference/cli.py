@@ -20,7 +20,7 @@ def reference_show(
     suite: Annotated[str, typer.Argument(help="A suite's name.")], form: FormatOption = OutputFormat.RICH
 ) -> int:
     """The measured references of a suite, value by value, and who made them."""
-    from bench import report
+    from bench import report, tables
     from bench.reference import measured
 
     stored = measured.load(suite)
@@ -39,7 +39,7 @@ def reference_show(
     ]
     title = f"measured references of {suite}"
     columns = ["task", "method", "strategy", "mean", "values by seed"]
-    report.render_plain(title, columns, lines, form.value, Console())
+    tables.render(title, columns, lines, form.value, Console())
     for change in stored.history:
         print(f"{change.when} {change.who}: {change.reason}", file=sys.stderr)
     return ExitStatus.OK

@@ -23,7 +23,7 @@ from asge.pooling import Pooling, pool
 from bench.data import seeds, tasks
 from bench.data.arrays import Images, pixels
 from bench.errors import UserError
-from bench.report import half_width
+from bench.intervals import half_width
 from bench.studies.study import Findings, Request, Study
 
 mpl.use("Agg")

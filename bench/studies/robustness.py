@@ -28,7 +28,7 @@ from bench import parts
 from bench.data import loaders, seeds, splits, tasks
 from bench.data.arrays import pixels
 from bench.errors import UserError
-from bench.report import half_width
+from bench.intervals import half_width
 from bench.studies.study import Findings, Request, Study
 
 EPSILONS = (0.0, 1 / 255, 2 / 255, 4 / 255, 8 / 255)

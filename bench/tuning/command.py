@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from bench import report
+from bench import tables
 from bench.data import augment, loaders, tasks
 from bench.errors import ExitStatus, UserError, unknown
 from bench.tuning import export, tuner
@@ -103,13 +103,13 @@ def tune(
     return ExitStatus.OK if tuner.promising(study, 1) else ExitStatus.NOTHING_MEASURED
 
 
-def show_space(method: str, space: Sequence[str], space_file: Path | None, form: report.Format) -> None:
+def show_space(method: str, space: Sequence[str], space_file: Path | None, form: tables.Format) -> None:
     """Print where a method's settings are looked for."""
     from rich.console import Console
 
     found = spaces.narrowed(method, space, space_file)
     lines = [[key, *spaces.described(dimension)] for key, dimension in found.items()]
-    report.render_plain(f"search space of {method}", ["setting", "values", "when"], lines, form, Console())
+    tables.render(f"search space of {method}", ["setting", "values", "when"], lines, form, Console())
 
 
 def export_suite(names: Sequence[str], storage: str | None, to: Path) -> None:
@@ -137,7 +137,7 @@ def _print(study: optuna.Study) -> None:
         others = [f"{value:.2f}" for value in trial.values[1:]]
         lines.append([str(trial.number), f"{statistics.fmean(values.values()):.2f}", str(len(values)), *others, drawn])
     header = ["trial", "validation %", "seeds", *study.user_attrs["objectives"][1:], "settings"]
-    report.render_plain(f"study {study.study_name}", header, lines, "rich", Console())
+    tables.render(f"study {study.study_name}", header, lines, "rich", Console())
     ended = [tuner.how_it_ended(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     for how in ("complete", "pruned", "failed"):
         print(f"{ended.count(how)} {how}", file=sys.stderr)

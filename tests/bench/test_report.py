@@ -1,8 +1,8 @@
 import csv
-import dataclasses
 import io
 import json
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from factories import cell, record
@@ -150,18 +150,6 @@ def test_a_row_shows_its_own_verdict_or_that_of_its_cell(accuracy, golden, shown
     assert row.verdict == shown
 
 
-def test_a_check_shows_each_figure_in_its_unit_and_says_what_it_can_see():
-    out = io.StringIO()
-    memory = dataclasses.replace(verdict("memory", "", "ok"), value=2**20, reference=2**21, limit=2**21, detects=None)
-    speed = dataclasses.replace(verdict("speed", "", "slower"), value=0.5, detects=None)
-    report.render_check([verdict("accuracy", "last", "regression"), memory, speed], "markdown", Console(file=out))
-    text = out.getvalue()
-    assert "| accuracy last | 90.00 % (n=3) | 91.00 % (n=20) | 90.50 % | 0.46 % | regression | why |" in text
-    assert "| memory | 1.00 MiB | 2.00 MiB |" in text
-    assert "| speed | 0.50 x (n=3) |" in text
-    assert "a drop of 0.5 points in asge/last." in text
-
-
 def test_a_verdict_has_a_column_only_where_something_was_checked():
     assert "against" not in render("markdown", [record()])
 
@@ -196,15 +184,20 @@ def test_accuracies_alone_are_a_line_per_setting_in_their_order():
         return out.getvalue()
 
     assert list(csv.reader(io.StringIO(render("csv")))) == [
-        ["task", "method", "logits", "last", "best", "seeds"],
-        ["digits", "backprop", "99.00", "-", "-", "1"],
-        ["fashion-mnist", "asge alpha=2.0", "-", "83.00 ±12.71", "90.00 ±0.00", "2"],
-        ["fashion-mnist", "asge alpha=10.0", "-", "91.00 ±12.71", "90.00 ±0.00", "2"],
-        ["fashion-mnist", "backprop", "93.00", "-", "-", "1"],
+        ["task", "method", "logits", "logits interval", "last", "last interval", "best", "best interval", "seeds"],
+        ["digits", "backprop", "99.0", "", "", "", "", "", "1"],
+        ["fashion-mnist", "asge alpha=2.0", "", "", "83.0", ANY, "90.0", "0.0", "2"],
+        ["fashion-mnist", "asge alpha=10.0", "", "", "91.0", ANY, "90.0", "0.0", "2"],
+        ["fashion-mnist", "backprop", "93.0", "", "", "", "", "", "1"],
     ]
-    assert [line["method"] for line in json.loads(render("json"))][-1] == "backprop"
+    of_programs = json.loads(render("json"))
+    assert of_programs[-1]["method"] == "backprop"
+    assert of_programs[1]["last"] == 83
+    assert of_programs[1]["last interval"] == pytest.approx(12.7062, abs=1e-4)  # t of one degree of freedom
+    assert of_programs[1]["logits"] is None
     for form in ("markdown", "rich"):
         text = render(form)
+        assert "83.00 ±12.71" in text
         assert "cwc seed 0: diverged" in text
     assert "\n\n**fashion-mnist" in render("markdown")
 
@@ -255,23 +248,3 @@ def test_where_two_runs_may_be_what_others_begin_with_none_is_named_so():
     assert rows.labels(runs) == ["bas rate=0.1", "bas rate=0.3", "conv-aig"]
     longer = [("bas", one), ("conv-aig", {"epochs": 5, "start": "bas of 20 epochs"})]
     assert rows.labels(longer) == ["bas", "conv-aig"]
-
-
-def plain(form):
-    out = io.StringIO()
-    lines = [["one", 1, 0.5], ["none", 0, float("nan")]]
-    report.render_plain("figures", ["name", "count", "share"], lines, form, Console(file=out))
-    return out.getvalue()
-
-
-def test_a_small_table_keeps_its_numbers_in_json_and_has_null_for_what_is_not_finite():
-    first, second = json.loads(plain("json"))
-    assert first == {"name": "one", "count": 1, "share": 0.5}
-    assert second == {"name": "none", "count": 0, "share": None}
-
-
-@pytest.mark.parametrize("form", ["rich", "markdown", "csv"])
-def test_a_small_table_shows_numbers_as_they_are(form):
-    shown = plain(form)
-    assert "0.5" in shown
-    assert "nan" in shown
