@@ -41,6 +41,7 @@ class Task:
         kind: what is predicted.
         split_seed: fixes which samples validate.
         superclasses: the superclass of every class, where the data set has such.
+        class_names: a name for every class, for figures; may be left out.
         folder: where its images are, for a task that is folders of images; may be left out.
         evaluation_share: of such images of any size the central square is evaluated on: its side over the shorter side.
     """
@@ -59,6 +60,7 @@ class Task:
     kind: Literal["classification"] = "classification"
     split_seed: int = 0
     superclasses: tuple[int, ...] | None = None
+    class_names: tuple[str, ...] = ()
     folder: Folder | None = None
     evaluation_share: float = 1.0
 
@@ -146,6 +148,7 @@ FASHION_MNIST = Task(
         DataFile("FashionMNIST/raw/t10k-labels-idx1-ubyte", "15d484375f8d13e6eb1aabb0c3f46965", 10008),
     ),
     fetchers=(DebianInstalled(), Torchvision("FashionMNIST"), DebianPackage()),
+    class_names=("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
 )
 
 CIFAR10 = Task(
@@ -168,6 +171,7 @@ CIFAR10 = Task(
         DataFile("cifar-10-batches-py/batches.meta", "5ff9c542aee3614f3951f8cda6e48888", 158),
     ),
     fetchers=(Torchvision("CIFAR10"),),
+    class_names=("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 )
 
 _CIFAR100_SUPERCLASSES = (

@@ -12,6 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from bench.data.tasks import get_task, task_names
 from bench.figures.drawing import Runs, title
 from bench.intervals import half_width
 from bench.records import Record, WorkRecord
@@ -91,10 +92,9 @@ def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         lines, columns, figsize=(5.5 * columns, 3.4 * lines), squeeze=False, layout="constrained"
     )
     for axes, (name, records) in zip(grid.flat, shown.items(), strict=False):
-        by_class = [[share for share in _work(record).layers_by_class if share] for record in records]
-        rates = np.mean([np.array(record).T for record in by_class], axis=0)
+        rates = np.mean([_by_class(_work(record)) for record in records], axis=0)
         sns.heatmap(
-            pd.DataFrame(rates, index=range(1, len(rates) + 1)),
+            pd.DataFrame(rates, index=range(1, len(rates) + 1), columns=_classes(records[0], rates.shape[1])),
             vmin=0,
             vmax=1,
             cmap="viridis",
@@ -183,6 +183,19 @@ def _by_name(runs: Runs) -> dict[str, list[Record]]:
         if record.work is not None:
             found.setdefault(name, []).append(record)
     return found
+
+
+def _by_class(work: WorkRecord) -> np.ndarray:
+    """How often each layer runs, (layers, classes), not a number for a class without images."""
+    nothing = [np.nan] * len(work.layers)
+    return np.array([shares or nothing for shares in work.layers_by_class]).T
+
+
+def _classes(record: Record, number: int) -> list[str | int]:
+    """The names of a task's classes, or their numbers where it has no names, or is not registered here."""
+    task = get_task(record.cell.task) if record.cell.task in task_names() else None
+    names: Sequence[str] = getattr(task, "class_names", ())
+    return list(names if len(names) == number else range(number))
 
 
 def _work(record: Record) -> WorkRecord:

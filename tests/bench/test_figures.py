@@ -41,6 +41,23 @@ def test_only_networks_that_leave_something_out_are_shown_by_layer():
     assert not any("none" in name for name in shown)
 
 
+@pytest.mark.parametrize(
+    ("task", "classes"),
+    [
+        ("cifar10", ["airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]),
+        ("digits", [str(number) for number in range(10)]),
+        ("one that is not registered", [str(number) for number in range(10)]),
+    ],
+)
+def test_classes_are_named_and_one_without_images_keeps_its_place(task, classes):
+    of_classes = work(1e6).model_copy(update={"layers_by_class": [[1.0, 0.1], [], *[[1.0, 0.9]] * 8]})
+    axes = work_figures.by_layer([("aig", record("conv-aig", task=task, work=of_classes))], {}).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == classes
+    shown = axes.collections[0].get_array()
+    assert shown.mask.tolist() == [[False, True, *[False] * 8]] * 2
+    assert shown[1, [0, 2]].tolist() == [0.1, 0.9]
+
+
 def test_the_spread_of_work_is_drawn_from_its_quantiles():
     runs = [(str(each.cell.settings), each) for each in gated("digits")]
     figure = work_figures.by_image(runs, {})
