@@ -113,14 +113,17 @@ def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,
         noisy=training.noisy or strategy.noisy,
-        machine=_machine(record),
+        machine=machine_of(record),
         weights=strategy.weights,
         inputs=record.inputs,
     )
 
 
-def _machine(record: Record) -> str:
-    """Processors of different speed may share a name, "AMD EPYC" for one: their vector instructions tell them apart."""
+def machine_of(record: Record) -> str:
+    """What a run's times are of, in words.
+
+    Processors of different speed may share a name, "AMD EPYC" for one: their vector instructions tell them apart.
+    """
     here = record.environment
     processor = here.gpu or f"{here.cpu} with {here.isa}"
     return f"{processor}, {here.threads} thread{'s' if here.threads > 1 else ''}"

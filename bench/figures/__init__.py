@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from bench.figures import accuracy, cost, layers, lengths, work
 from bench.figures.drawing import Runs, save
 from bench.records import Record
-from bench.rows import labels_of_cells
+from bench.rows import conditions_of, labels_of_cells, order
 
 __all__ = ["FIGURES", "draw_all", "save"]
 
@@ -43,7 +43,7 @@ FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
 
 def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
     """Draw every figure that the records hold data for, one set per task, as PNG files in ``out``."""
-    done = sorted((record for record in records if record.status == "ok"), key=lambda record: record.id)
+    done = sorted((record for record in records if record.status == "ok"), key=_place)
     if not done:
         return []
     out.mkdir(parents=True, exist_ok=True)
@@ -59,3 +59,8 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
             if figure is not None:
                 paths.append(save(figure, out / f"{task}-{name}.png"))
     return paths
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    """Sorts records by method, then by their conditions and seed."""
+    return *order(record.cell.method, conditions_of(record.cell)), record.cell.seed, record.id

@@ -12,7 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bench.figures.drawing import Runs, title
+from bench.figures.drawing import Runs, title, warn_of_machines
 from bench.intervals import half_width
 from bench.records import Record
 from bench.rows import conditions_of, order
@@ -121,6 +121,7 @@ def against_time(runs: Runs, colors: dict[str, Any]) -> Figure | None:
     )
     axes.set_ylim(*_zoom([line["accuracy"] for line in lines]))
     sns.move_legend(axes, "upper left", bbox_to_anchor=(1.02, 1))
+    warn_of_machines(figure, runs)
     return figure
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bench.figures.drawing import Runs, title
+from bench.figures.drawing import Runs, title, warn_of_machines
 
 
 def throughput_and_memory(runs: Runs, colors: dict[str, Any]) -> Figure | None:
@@ -55,4 +55,5 @@ def throughput_and_memory(runs: Runs, colors: dict[str, Any]) -> Figure | None:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
         axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
     figure.suptitle(title(runs, "Throughput and memory"))
+    warn_of_machines(figure, runs)
     return figure

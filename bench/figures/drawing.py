@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from bench.records import Record
+from bench.rows import machine_of
 
 mpl.use("Agg")
 
@@ -17,6 +18,14 @@ from matplotlib.figure import Figure
 DPI = 150
 Runs = Sequence[tuple[str, Record]]
 """Records with the names that they have in a legend."""
+
+
+def warn_of_machines(figure: Figure, runs: Runs) -> None:
+    """Say below a figure of times that they are of several machines, where they are."""
+    machines = sorted({machine_of(record) for _, record in runs})
+    if len(machines) > 1:
+        text = "times of several machines, which do not compare: " + "; ".join(machines)
+        figure.text(0.5, -0.01, text, ha="center", va="top", fontsize=7, color="tab:red")
 
 
 def save(figure: Figure, path: Path) -> Path:

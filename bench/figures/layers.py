@@ -13,7 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bench.figures.drawing import Runs, title
+from bench.figures.drawing import Runs, title, warn_of_machines
 from bench.records import EpochRecord
 
 
@@ -54,6 +54,8 @@ def by_epoch(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     grid.figure.suptitle(title(runs, "Layer by layer"), y=1.03)
     figure: Figure = grid.figure
+    if "ms per step" in grid.row_names:
+        warn_of_machines(figure, runs)
     return figure
 
 

@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from bench.figures.drawing import Runs
+from bench.figures.drawing import Runs, warn_of_machines
 from bench.rows import conditions_of, labels
 
 FEWEST = 3
@@ -53,6 +53,7 @@ def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     axes.set_title(f"Error by length of training: {runs[0][1].cell.task}")
     axes.legend()
     sns.move_legend(axes, "upper left", bbox_to_anchor=(0, -0.15), frameon=False, title="accuracy after the longest")
+    warn_of_machines(figure, runs)
     return figure
 
 

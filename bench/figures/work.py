@@ -13,10 +13,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bench.data.tasks import get_task, task_names
-from bench.figures.drawing import Runs, title
+from bench.figures.drawing import Runs, title, warn_of_machines
 from bench.intervals import half_width
 from bench.records import Record, WorkRecord
-from bench.rows import family
+from bench.rows import family, machine_of
 
 ABOVE = 1.06
 """Where an axis that begins at 0 ends, beside the largest value: the point stays whole."""
@@ -56,13 +56,14 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """Measured time of a prediction against its work: one point per record."""
+    """Measured time of a prediction against its work: one point per record, a marker for each machine."""
     frame = pd.DataFrame(
         [
             {
                 "million multiply-accumulates per test image": record.work.macs / 1e6,
                 "ms per image": 1e3 / record.strategies[0].images_per_second,
                 "method": family(record.cell),
+                "machine": machine_of(record),
             }
             for _, record in runs
             if record.work is not None
@@ -71,9 +72,14 @@ def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     if len(frame) < 2:
         return None
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    sns.scatterplot(frame, x=frame.columns[0], y="ms per image", hue="method", palette="colorblind", ax=axes)
+    style = "machine" if len(set(frame["machine"])) > 1 else None
+    sns.scatterplot(
+        frame, x=frame.columns[0], y="ms per image", hue="method", style=style, palette="colorblind", ax=axes
+    )
     axes.set(xlim=(0, ABOVE * frame.iloc[:, 0].max()), ylim=(0, ABOVE * frame["ms per image"].max()))
     axes.set_title(title(runs, "Time against executed work"))
+    sns.move_legend(axes, "upper left", bbox_to_anchor=(1, 1), frameon=False)
+    warn_of_machines(figure, runs)
     return figure
 
 
@@ -102,6 +108,8 @@ def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
             ax=axes,
         )
         axes.set(xlabel="class", ylabel="block")
+        axes.tick_params(axis="x", rotation=90)
+        axes.tick_params(axis="y", rotation=0)
         axes.set_title(name, fontsize=9)
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)

@@ -2,7 +2,7 @@ import pytest
 from factories import record, work
 
 from bench import figures
-from bench.figures import accuracy, lengths
+from bench.figures import accuracy, drawing, lengths
 from bench.figures import work as work_figures
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -79,7 +79,16 @@ def test_shares_of_gates_by_hand():
     }  # fmt: skip
 
 
-def test_every_figure_of_every_task_is_drawn(tmp_path):
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX512"])
+def test_a_figure_of_times_says_that_they_are_of_several_machines(instructions):
+    here, there = (record(seed=seed, isa=isa) for seed, isa in enumerate(("AVX2", instructions)))
+    figure = accuracy.against_time([("asge", here), ("asge", there)], {"asge": "blue"})
+    below = " ".join(text.get_text() for text in figure.texts)
+    assert ("do not compare: c with AVX2, 2 threads; c with AVX512, 2 threads" in below) == (instructions == "AVX512")
+
+
+def test_every_figure_of_every_task_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "DPI", 30)
     records = [
         record("asge", accuracies={"last": 90.0, "best": 91.0}),
         record("backprop", accuracies={"logits": 92.0}),
