@@ -14,7 +14,9 @@ from torch import Tensor
 from asge.search import Choice, Range
 
 OptimiserName = Literal["adamw", "adam", "sgd", "nesterov"]
-ScheduleName = Literal["one-cycle", "cosine", "flat-linear", "milestones", "steps", "late-steps", "constant"]
+ScheduleName = Literal[
+    "one-cycle", "cosine", "flat-linear", "milestones", "steps", "late-steps", "imagenet-steps", "constant"
+]
 OptimiserSetting = Annotated[OptimiserName, Choice(("adamw", "sgd"))]
 LearningRate = Annotated[float, Gt(0), Range(1e-4, 1e-1, log=True)]
 WeightDecay = Annotated[float, Ge(0), Range(1e-6, 1e-1, log=True)]
@@ -27,9 +29,10 @@ STEPS: dict[str, tuple[float, tuple[float, ...]]] = {
     "milestones": (0.25, (0.5, 0.75, 0.89, 0.94)),
     "steps": (0.1, (3 / 7, 5 / 7)),
     "late-steps": (0.1, (0.6, 0.75, 0.9)),
+    "imagenet-steps": (0.1, (0.3, 0.6, 0.9)),
 }
 """Schedules that multiply the rate by a factor after some shares of training: Nøkland & Eidnes', ConvNet-AIG's (epochs
-150 and 250 of 350), batch-shaping's (300, 375 and 450 of 500)."""
+150 and 250 of 350), batch-shaping's (300, 375 and 450 of 500), ConvNet-AIG's on ImageNet (30, 60 and 90 of 100)."""
 
 
 class OptimiserSettings(Protocol):
@@ -51,8 +54,8 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
     """The learning rate as a share of its peak, at ``progress`` from 0 (start) to 1 (end of training).
 
     constant: 1. cosine: half a cosine from 1 to 0. flat-linear: 1 for the first half, then linear to 0. one-cycle:
-    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones, steps, late-steps: 1, then less
-    after each of their ``STEPS``.
+    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones and all that are
+    named steps: 1, then less after each of their ``STEPS``.
     """
     if schedule == "constant":
         return 1.0

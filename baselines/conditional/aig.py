@@ -33,6 +33,9 @@ IMAGENET_50 = (1, 1, 0.8, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0.7, 1)
 class AIGSettings:
     """Settings of ConvNet-AIG. Published for CIFAR-10: cifar-110, 350 epochs, batches of 256, target 0.6 or 0.7.
 
+    Published for ImageNet: imagenet-50 or -101, 100 epochs, batches of 256, `rate_weight` 1, `weight_decay` 1e-4,
+    schedule `imagenet-steps`.
+
     Attributes:
         architecture, width: see ``baselines.conditional.resnet``; wider networks are batch-shaping's rivals.
         gating: "blocks", or "none" for the ResNet without gates.

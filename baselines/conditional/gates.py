@@ -170,7 +170,16 @@ def gate_macs(gate: nn.Module) -> int:
 def _body(channels: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
     first = nn.Linear(channels, hidden, bias=False)
     nn.init.kaiming_normal_(first.weight, nonlinearity="relu", generator=generator)
-    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU())
+    return nn.Sequential(first, _Norm(hidden), nn.ReLU())
+
+
+class _Norm(nn.BatchNorm1d):
+    """Batch normalisation; a batch of one image, which has no deviation, is normalised as in evaluation."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- PyTorch's name
+        if self.training and len(input) == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
 
 
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:

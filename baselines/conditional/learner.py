@@ -112,14 +112,29 @@ class ConditionalLearner:
 
     @torch.no_grad()
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:
-        """``open``: of every block that has gates, the share of images for which each of them is open, (G,)."""
+        """``open``: of every block, the share of images for which each of its gates is open, (G,).
+
+        A block that always runs is as one whose gate is always open. Nothing of a network without gates.
+        """
         totals: list[Tensor] = []
         count = 0
         for images, _ in validation:
-            opened = [(gates > 0).double().sum(0) for gates in self._outcome(images).gates]
+            opened = self._opened(self._outcome(images))
             totals = [total + more for total, more in zip(totals, opened, strict=True)] if totals else opened
             count += len(images)
         return {"open": [total / count for total in totals]} if totals else {}
+
+    def _opened(self, outcome: Outcome) -> list[Tensor]:
+        """Of every block for how many images each gate is open, (G,); an empty list without any gates."""
+        if not outcome.gates:
+            return []
+        gates = iter(outcome.gates)
+        return [
+            (next(gates) > 0).double().sum(0)
+            if block.block_gate is not None or block.channel_gate is not None
+            else outcome.executed.new_full((1,), len(outcome.executed), dtype=torch.float64)
+            for block in self.network.blocks
+        ]
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:  # noqa: ARG002
         """All tensors; the one strategy needs every one of them."""

@@ -30,6 +30,8 @@ from asge.optim import ScheduledOptimiser, schedule_factor
         ("late-steps", 0.59, 1.0),
         ("late-steps", 300 / 500, 0.1),
         ("late-steps", 450 / 500, 0.001),
+        ("imagenet-steps", 29 / 100, 1.0),
+        ("imagenet-steps", 60 / 100, 0.01),
     ],
 )
 def test_schedules_by_hand(schedule, progress, expected):

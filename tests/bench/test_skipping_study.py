@@ -83,6 +83,16 @@ def test_every_network_beside_the_whole_one(kept, tmp_path):
     assert any(note.startswith("bas gating=none, seed 0, beside itself: ") for note in found.notes)
 
 
+def test_records_of_gated_networks_hold_how_often_every_block_ran_after_each_epoch(kept):
+    for one in (found.record for found in skipping.find(kept)):
+        opened = [epoch.layer_means.get("open") for epoch in one.epochs]
+        if one.cell.settings.get("gating") == "none":
+            assert opened == [None]
+        else:
+            assert [len(shares) for shares in opened] == [3]
+            assert all(0 <= share <= 1 for share in opened[0])
+
+
 def test_networks_predict_as_their_cells_have_left_them(kept):
     for one in skipping.find(kept):
         spec = one.record.cell

@@ -118,6 +118,17 @@ def test_a_batch_of_nan_gives_a_loss_that_is_not_finite(variant):
     assert any(not torch.isfinite(loss) for loss in losses.values())
 
 
+def test_a_last_batch_of_one_image_is_a_step_like_others(variant):
+    learner, _ = build(variant)
+    learner.begin_epoch(0)
+    images, labels = next(batches(0, learner))
+    learner.train_step(images, labels)
+    losses = learner.train_step(images[:1], labels[:1])
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    for logits in outputs(learner).values():
+        assert torch.isfinite(logits).all()
+
+
 def test_the_callers_batch_is_not_changed(variant):
     learner, _ = build(variant)
     learner.begin_epoch(0)

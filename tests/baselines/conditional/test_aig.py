@@ -101,6 +101,16 @@ def test_without_gates_there_is_no_loss_of_gates_and_the_work_is_the_same_for_al
     assert learner.layer_values([(images, labels)]) == {}
 
 
+def test_a_block_that_always_runs_keeps_its_place_among_open_shares():
+    learner = build(block_targets=(0.5, 1.0, 0.2))
+    images, labels = batch()
+    for block, bias in ((0, [0.0, 1.0]), (2, [1.0, 0.0])):
+        gate = learner.network.blocks[block].block_gate
+        gate.head.weight.data.zero_()
+        gate.head.bias.data = torch.tensor(bias)
+    assert [share.tolist() for share in learner.layer_values([(images, labels)])["open"]] == [[1.0], [1.0], [0.0]]
+
+
 def test_open_shares_by_hand():
     learner = build()
     first = learner.network.blocks[0].block_gate

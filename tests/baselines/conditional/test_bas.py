@@ -82,6 +82,19 @@ def test_a_strong_l0_loss_closes_gates_and_saves_work():
     assert learner.executed_macs(images).mean() < 0.7 * before
 
 
+@pytest.mark.parametrize("gating", ["channels", "saliency"])
+def test_gates_have_no_weight_decay(gating):
+    plain, decayed = (build(gating=gating, weight_decay=decay) for decay in (0.0, 0.5))
+    for learner in (plain, decayed):
+        learner.train_step(*batch())
+    others = dict(decayed.network.named_parameters())
+    for name, value in plain.network.named_parameters():
+        if "_gate." in name:
+            assert torch.equal(value, others[name]), name
+        elif "convolutions" in name:
+            assert not torch.equal(value, others[name]), name
+
+
 def test_gates_join_a_network_that_has_learned_without_them():
     ungated, gated = build(gating="none"), build()
     images, labels = batch()

@@ -24,6 +24,17 @@ def test_a_block_is_executed_with_the_published_probability_at_first():
     torch.testing.assert_close(gate.logits(x).softmax(1)[:, 1], torch.full((4000,), expected), atol=0.005, rtol=0)
 
 
+@pytest.mark.parametrize("kind", [BlockGate, lambda channels, **options: ChannelGate(channels, 6, **options)])
+def test_a_batch_of_one_image_is_normalised_as_in_evaluation(kind):
+    gate = kind(8, generator=generator())
+    gate(images())
+    before = [buffer.clone() for buffer in gate.buffers()]
+    alone = gate.logits(images(1))
+    assert alone.requires_grad
+    torch.testing.assert_close(alone, gate.eval().logits(images(1)), rtol=0, atol=0)
+    assert all(torch.equal(old, new) for old, new in zip(before, gate.buffers(), strict=True))
+
+
 def block_gate():
     return BlockGate(8, generator=generator())
 

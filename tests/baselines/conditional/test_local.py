@@ -67,6 +67,29 @@ def test_work_by_hand():
     assert [layer.sum().item() for layer in learner.layer_values([(images, None)])["open"]] == [3, 2, 12]
 
 
+def test_work_of_images_whose_gates_differ_is_of_each_by_itself(monkeypatch):
+    learner = make()
+    of_images = ((3, 2, 12), (6, 8, 3))
+    for place, block in enumerate(learner.network.blocks):
+        opened = torch.tensor([channels[place] for channels in of_images])
+        logits = torch.where(torch.arange(len(block.channel_gate.head.bias)) < opened[:, None], 1.0, -1.0)
+        monkeypatch.setattr(block.channel_gate, "logits", lambda _, logits=logits: logits)
+    gates = sum(inputs * 16 + 16 * outputs for inputs, outputs in ((1, 6), (6, 8), (8, 12)))
+    assert learner.executed_macs(batch(2)[0]).tolist() == [
+        gates + 9 * (64 * first + 16 * first * second + 16 * second * third) for first, second, third in of_images
+    ]
+
+
+def test_gates_have_no_weight_decay():
+    plain, decayed = make(learning_rate=0.1), make(learning_rate=0.1, weight_decay=0.5)
+    for learner in (plain, decayed):
+        learner.train_step(*batch())
+    others = dict(decayed.network.named_parameters())
+    of_blocks = {name: value for name, value in plain.network.named_parameters() if name.startswith("_blocks")}
+    assert all(torch.equal(value, others[name]) for name, value in of_blocks.items() if "gate" in name)
+    assert not any(torch.equal(value, others[name]) for name, value in of_blocks.items() if "conv.weight" in name)
+
+
 def test_a_strong_l0_loss_closes_gates():
     learner = make(l0_weight=20.0, l0_from=0.0, l0_until=0.0, shaping_weight=0.0, learning_rate=0.2)
     images, labels = batch(64)

@@ -13,11 +13,14 @@ CIFAR = SimpleNamespace(shape=(3, 32, 32), classes=10)
 IMAGENET = SimpleNamespace(shape=(3, 224, 224), classes=1000)
 BUDGET = SimpleNamespace(epochs=350, steps_per_epoch=100)
 AIG = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "steps"}
+AIG_IMAGENET = AIG | {"weight_decay": 1e-4, "schedule": "imagenet-steps", "rate_weight": 1.0}
+OF_101 = (1.0, 1.0, 0.8, 1.0, *[0.5] * 26, 1.0, 0.7, 1.0)
 CONFIGURATIONS = [
     *[(aig, CIFAR, {"architecture": "cifar-110", "target": rate, **AIG}) for rate in (0.6, 0.7)],
-    (aig, IMAGENET, {"architecture": "imagenet-50", "target": 0.4, "rate_weight": 1.0, **AIG}),
-    (aig, IMAGENET, {"architecture": "imagenet-50", "target": 0.7, "rate_weight": 1.0, **AIG}),
-    (aig, IMAGENET, {"architecture": "imagenet-101", "target": 0.5, "rate_weight": 1.0, **AIG}),
+    (aig, IMAGENET, {"architecture": "imagenet-50", "target": 0.4, **AIG_IMAGENET}),
+    (aig, IMAGENET, {"architecture": "imagenet-50", "target": 0.7, **AIG_IMAGENET}),
+    (aig, IMAGENET, {"architecture": "imagenet-101", "target": 0.5, **AIG_IMAGENET}),
+    (aig, IMAGENET, {"architecture": "imagenet-101", "block_targets": OF_101, **AIG_IMAGENET}),
     *[(bas, CIFAR, {"architecture": f"cifar-{depth}"}) for depth in (20, 32, 56)],
     *[(bas, IMAGENET, {"architecture": f"imagenet-{depth}"}) for depth in (18, 34, 50)],
 ]
