@@ -1,4 +1,8 @@
-"""Evaluation that leaves out what gates have closed: blocks for the images that skip them, channels that none opens."""
+"""Evaluation that leaves out what gates have closed: blocks for the images that skip them, channels that none opens.
+
+A batch's images open different channels, so that hardly one is closed for all of them. On large maps it pays to
+convolve image by image, each with its own channels.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from baselines.conditional.block import Block, add_and_rectify
+
+ALONE_FROM_MACS = 100_000_000
+"""Where the convolutions around the gates have less to do for an image, the calls cost more than channels save."""
+ALONE_BELOW = 0.5
+"""Images convolve by themselves where they open less than this share of the channels that are open for any of them."""
 
 
 def of_executed(
@@ -57,7 +66,7 @@ def _replaced(maps: Tensor, numbers: Tensor, by: Tensor) -> Tensor:
 
 
 def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Tensor:
-    """F without the channels that no image opens.
+    """F without the channels that no image opens, or, where that pays, without those that each image closes itself.
 
     Args:
         block: in evaluation mode.
@@ -65,16 +74,43 @@ def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Te
         gates: (B, G), 0 where a channel is closed.
         like: of F's shape and dtype.
     """
-    opened = gates.any(0).nonzero()[:, 0]
-    if len(opened) == 0:
-        nothing: Tensor = block.norms[-1](torch.zeros_like(like))
-        return nothing
     *before, gated, final = block.convolutions
-    for conv, norm in zip(before, block.norms[: len(before)], strict=True):
+    norms = block.norms
+    if not gates.any():
+        nothing: Tensor = norms[-1](torch.zeros_like(like))
+        return nothing
+    for conv, norm in zip(before, norms[: len(before)], strict=True):
         x = F.relu(norm(conv(x)), inplace=True)
+    macs = like.shape[2:].numel() * (gated.weight.numel() + final.weight.numel())
+    if _alone_pays(gates, macs):
+        x = torch.cat([_open_ones(block, x[[image]], gates[[image]]) for image in range(len(x))])
+    else:
+        x = _open_ones(block, x, gates)
+    out: Tensor = norms[-1](x)
+    return out
+
+
+def _alone_pays(gates: Tensor, macs: int) -> bool:
+    """Whether each image by itself takes less time than all of them with the channels that any of them opens.
+
+    Args:
+        gates: (B, G).
+        macs: multiply-accumulate operations of the convolutions around the gates, for one image, all open.
+    """
+    if gates.device.type != "cpu" or len(gates) == 1 or macs < ALONE_FROM_MACS:
+        return False
+    return int(gates.count_nonzero()) < ALONE_BELOW * len(gates) * int(gates.any(0).sum())
+
+
+def _open_ones(block: Block, x: Tensor, gates: Tensor) -> Tensor:
+    """The last two convolutions of a block, without the channels that no image opens, before the last normalisation."""
+    *before, gated, final = block.convolutions
     norm = block.norms[len(before)]
     assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
+    opened = gates.any(0).nonzero()[:, 0]
     windows = {"stride": gated.stride[0], "padding": int(gated.padding[0]), "dilation": gated.dilation[0]}
+    if len(opened) == 0:
+        opened = opened.new_zeros(1)  # a closed one, whose gate makes it 0: convolutions want a channel
     x = F.conv2d(x, gated.weight[opened], None, **windows)
     x = F.batch_norm(
         x,
@@ -85,6 +121,4 @@ def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Te
         eps=norm.eps,
     )
     x = F.relu(x, inplace=True) * gates[:, opened][:, :, None, None]
-    x = F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]), dilation=final.dilation[0])
-    out: Tensor = block.norms[-1](x)
-    return out
+    return F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]), dilation=final.dilation[0])

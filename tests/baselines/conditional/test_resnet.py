@@ -4,6 +4,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
+from baselines.conditional import skipping
 from baselines.conditional.gates import BlockGate, ChannelGate
 from baselines.conditional.resnet import GatedResNet, architecture
 from bench.measure import flops
@@ -41,6 +42,30 @@ def test_what_is_skipped_is_what_the_gates_would_have_made_zero(name, gating):
     assert torch.equal(skipped.executed, masked.executed)
     assert torch.equal(skipped.macs, masked.macs)
     assert 0 < skipped.executed.mean() < 1
+
+
+@pytest.mark.parametrize("gating", ["channels", "saliency"])
+@pytest.mark.parametrize("name", ["cifar-20", "imagenet-18", "imagenet-50"])
+def test_images_that_convolve_by_themselves_give_the_same(name, gating, monkeypatch):
+    network = make(name, gating=gating, keep=0.5).double().eval()
+    x = images(side=32).double()
+    with torch.no_grad():
+        masked = network(x, skip=False)
+        alone = []
+        monkeypatch.setattr(skipping, "_alone_pays", lambda *_: alone.append(True) or True)
+        skipped = network(x)
+    assert alone
+    torch.testing.assert_close(skipped.logits, masked.logits, rtol=1e-10, atol=1e-10)
+    assert torch.equal(skipped.logits.argmax(1), masked.logits.argmax(1))
+
+
+def test_images_convolve_by_themselves_where_they_open_few_of_many_channels_on_large_maps():
+    large = skipping.ALONE_FROM_MACS
+    apart, same = torch.eye(4), torch.ones(4, 4)
+    assert skipping._alone_pays(apart, large)
+    assert not skipping._alone_pays(apart, large - 1)
+    assert not skipping._alone_pays(same, large)
+    assert not skipping._alone_pays(apart[:1], large)
 
 
 @pytest.mark.parametrize("gating", ["none", "blocks", "channels"])
