@@ -18,6 +18,7 @@ healthy suite is A, or less where the tests are positively correlated, as the st
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -83,23 +84,27 @@ def mean_margin(reference: Sequence[float], new: Sequence[float], level: float, 
         least: the deviation is taken for at least this.
     """
     m, n = len(reference), len(new)
-    quantile = float(stats.t.ppf(1 - level, m + n - 2))
-    return quantile * pooled_deviation(reference, new, least) * math.sqrt(1 / m + 1 / n)
+    return _quantile(level, m + n - 2) * pooled_deviation(reference, new, least) * math.sqrt(1 / m + 1 / n)
 
 
 def single_margin(reference: Sequence[float], level: float, least: float = 0.0) -> float:
     """How far one new value may lie below the mean of ``reference``: see the second limit above."""
     m = len(reference)
-    quantile = float(stats.t.ppf(1 - level, m - 1))
-    return quantile * deviation(reference, least) * math.sqrt(1 / m + 1)
+    return _quantile(level, m - 1) * deviation(reference, least) * math.sqrt(1 / m + 1)
+
+
+@functools.cache
+def _quantile(level: float, freedom: int) -> float:
+    """What Student's t exceeds with probability ``level``."""
+    return float(stats.t.ppf(1 - level, freedom))
 
 
 def power(drop: float, m: int, n: int, level: float) -> float:
     """Probability that the test of the mean finds a drop of ``drop`` deviations: noncentral t."""
-    quantile = stats.t.ppf(1 - level, m + n - 2)
-    return float(stats.nct.sf(quantile, m + n - 2, drop / math.sqrt(1 / m + 1 / n)))
+    return float(stats.nct.sf(_quantile(level, m + n - 2), m + n - 2, drop / math.sqrt(1 / m + 1 / n)))
 
 
+@functools.cache
 def detectable(m: int, n: int, rows: int, *, confirmed: bool = True) -> float:
     """The drop, in deviations, that is found with probability 80 % at least, and confirmed by n fresh values.
 
