@@ -12,7 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import cli
+from bench import cell as cells
+from bench import cli, records
+from bench.execution import local
+from bench.measure import probe, race
 
 SUITE = """
 tasks = ["digits"]
@@ -52,13 +55,15 @@ def command_line(folder):
             check=False,
         )
 
-    def inside(*arguments):
-        """The same in this process, which has everything imported already; cells have their own all the same."""
+    def inside(*arguments, cells_too=False):
+        """The same in this process, which has everything imported already; cells have their own, unless `cells_too`."""
         said, warned, here, threads = io.StringIO(), io.StringIO(), Path.cwd(), torch.get_num_threads()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
             for name in ("BENCH_CACHE", "BENCH_REFERENCE", "COLUMNS"):
                 patch.setenv(name, environment[name])
             patch.delenv("BENCH_DATA", raising=False)
+            if cells_too:
+                run_cells_here(patch)
             os.chdir(folder)
             try:
                 status = cli.main(list(arguments))
@@ -73,8 +78,29 @@ def command_line(folder):
     return run
 
 
-def run_mine(bench, *arguments):
-    return bench.inside(*RUN, *arguments)
+def run_mine(bench, *arguments, cells_too=False):
+    return bench.inside(*RUN, *arguments, cells_too=cells_too)
+
+
+def run_cells_here(patch):
+    """Cells run in this process, and their speed is taken in a moment: for tests that are about neither."""
+
+    def run(spec, folder, suite, data_dir, stall, watcher, *, force, keep):
+        folder.mkdir(exist_ok=True)
+        records.write(folder / records.CELL_FILE, spec)
+        record = cells.run(
+            folder,
+            suite=suite,
+            data_dir=data_dir,
+            force=force,
+            keep=keep,
+            progress=lambda event: watcher.cell_event(spec, event),
+        )
+        return local.Outcome(spec, record, reused=False, problem=record.error)
+
+    patch.setattr(local, "_run", run)
+    for module in (probe, race):
+        patch.setattr(module, "SEGMENT_SECONDS", 0.01)
 
 
 def start_mine(bench, *arguments, epoch=1):

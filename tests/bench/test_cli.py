@@ -45,7 +45,7 @@ def referenced(ran):
     """The same with two seeds more, and references made of all three."""
     assert bench_check(ran).returncode == 4  # nothing to compare with
     for seed in ("1", "2"):
-        assert run_mine(ran, "--seeds", "1", "--first-seed", seed).returncode == 0
+        assert run_mine(ran, "--seeds", "1", "--first-seed", seed, cells_too=True).returncode == 0
     assert_one_sentence(ran.inside("reference", "update", "mine.toml"), "--reason")
     updated = ran.inside("reference", "update", "mine.toml", "--reason", "first values")
     assert updated.returncode == 0, updated.stderr
@@ -53,7 +53,7 @@ def referenced(ran):
 
 
 def bench_check(bench, *arguments):
-    return bench.inside("check", "mine.toml", *arguments)
+    return bench.inside("check", "mine.toml", *arguments, cells_too=True)
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def test_an_accuracy_that_is_too_low_is_red(referenced):
 
 def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
     asge = ("--methods", "asge", "--epochs", "40", "--out")
-    undisturbed = run_mine(bench, *asge, "undisturbed")
+    undisturbed = run_mine(bench, *asge, "undisturbed", cells_too=True)
     assert undisturbed.returncode == 0, undisturbed.stderr
 
     harness, cell = start_mine(bench, *asge, "killed", epoch=2)
@@ -176,7 +176,7 @@ def test_a_cell_ends_when_its_harness_is_killed(bench):
 
 
 def test_a_cell_that_diverges_is_a_row_and_the_others_run(bench):
-    done = run_mine(bench, "--set", "asge.learning_rate=1e6")
+    done = run_mine(bench, "--set", "asge.learning_rate=1e6", cells_too=True)
     assert done.returncode == 3, done.stderr
     rows = {(row["method"], row["strategy"]): row for row in json.loads(done.stdout)}
     assert {rows["asge", s]["status"] for s in ("last", "fusion", "best")} == {"diverged"}
@@ -245,13 +245,13 @@ def test_a_truncated_data_file_is_named_before_anything_runs(bench):
 def test_nothing_measured_is_a_status_of_its_own(bench):
     (bench.folder / "runs").mkdir()
     for arguments in (["table", "runs"], ["plot", "runs", "--out", "drawn"], ["check", "mine.toml", "--runs", "runs"]):
-        done = bench(*arguments)
+        done = bench.inside(*arguments)
         assert done.returncode == 4, arguments
         assert done.stderr.startswith("error: ")
 
 
 def test_what_there_is(bench):
-    listed = bench("list", "--format", "json")
+    listed = bench.inside("list", "--format", "json")
     kinds = {(row["kind"], row["name"]) for row in json.loads(listed.stdout)}
     assert {("method", "asge"), ("task", "digits"), ("suite", "quick"), ("loader", "ffcv")} <= kinds
     assert bench.inside("data", "verify", "digits").returncode == 0

@@ -6,12 +6,12 @@ import torch
 from bench.data import encoded, loaders, sources, splits, tasks
 
 
-@pytest.fixture(params=tasks.task_names())
+@pytest.fixture(scope="module", params=tasks.task_names())
 def task(request):
     return tasks.get_task(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def arrays(task):
     if sources.find(task) is None:
         pytest.skip(f"the files of {task.name} are not here")

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from command_line import run_cells_here
 
 from bench import commands, records, suites, training
 from bench.errors import UserError
@@ -58,7 +59,7 @@ def test_a_start_is_part_of_what_a_cell_is(tmp_path):
     assert second.begins_with == first
 
 
-def test_a_cell_goes_on_with_the_weights_that_another_has_learned(tmp_path):
+def test_a_cell_goes_on_with_the_weights_that_another_has_learned(tmp_path, monkeypatch):
     out = tmp_path / "runs"
     out.mkdir()
     expanded = cells(tmp_path)
@@ -70,6 +71,7 @@ def test_a_cell_goes_on_with_the_weights_that_another_has_learned(tmp_path):
 
     assert all(outcome.reused for outcome in run(expanded, out))
     (out / expanded[0].id / records.LEARNED_FILE).unlink()
+    run_cells_here(monkeypatch)
     again = run(expanded, out)
     assert [outcome.reused for outcome in again] == [False, True]
     assert again[0].record.strategies[0].accuracy == first.record.strategies[0].accuracy

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from command_line import run_cells_here
 
 from bench import cli, suites
 
@@ -16,7 +17,8 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(300)
-def test_a_study_its_export_and_the_suite_that_comes_of_it(here, capsys):
+def test_a_study_its_export_and_the_suite_that_comes_of_it(here, capsys, monkeypatch):
+    run_cells_here(monkeypatch)
     assert cli.main(["tune", *SMALL, "--promising", "0"]) == 0
     out = capsys.readouterr()
     assert "trial 1:" in out.err
