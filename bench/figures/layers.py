@@ -16,6 +16,9 @@ from matplotlib.figure import Figure
 from bench.figures.drawing import Runs, title, warn_of_machines
 from bench.records import EpochRecord
 
+TITLE_WIDTH = 26
+"""Characters of a panel's title in a line."""
+
 
 def by_epoch(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """What each layer does from epoch to epoch: accuracy, goodness, time and live memory; mean over seeds."""
@@ -47,12 +50,12 @@ def by_epoch(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     )
     grid.set_titles("")
     for axes, method in zip(grid.axes[0], grid.col_names, strict=True):
-        axes.set_title(method)
+        axes.set_title(textwrap.fill(method, TITLE_WIDTH), fontsize=9)
     for axes, quantity in zip(grid.axes[:, 0], grid.row_names, strict=True):
         axes.set_ylabel(quantity)
     for axes in grid.axes.flat:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    grid.figure.suptitle(title(runs, "Layer by layer"), y=1.03)
+    grid.figure.suptitle(title(runs, "Layer by layer"), y=1.03 + 0.07 / len(grid.row_names))
     figure: Figure = grid.figure
     if "ms per step" in grid.row_names:
         warn_of_machines(figure, runs)

@@ -20,6 +20,8 @@ from bench.rows import family, machine_of
 
 ABOVE = 1.06
 """Where an axis that begins at 0 ends, beside the largest value: the point stays whole."""
+TO_THE_LEFT = 0.85
+"""Of the largest value: a label right of a point beyond it would leave the picture."""
 OPEN = "open"
 """What learners call the share of images for which a gate is open, see ``bench.methods.Inspectable``."""
 
@@ -34,8 +36,9 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         return None
     families = sorted({family(records[0].cell) for records in points.values()})
     palette = dict(zip(families, sns.color_palette("colorblind", len(families)), strict=True))
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure, axes = plt.subplots(figsize=(9, 6))
     labelled = set()
+    highest = max(_work(record).macs for records in points.values() for record in records) / 1e6
     for name, records in points.items():
         of = family(records[0].cell)
         macs = [_work(record).macs / 1e6 for record in records]
@@ -46,7 +49,12 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
             x, y, yerr=half_width(accuracies), fmt="D", markersize=5, capsize=3,
             color=palette[of], label=of if of not in labelled else None,
         )  # fmt: skip
-        axes.annotate(_difference(name, of, points), (x, y), (4, 4), textcoords="offset points", fontsize=8)
+        first = of == families[0]
+        left = first or x > TO_THE_LEFT * highest
+        axes.annotate(
+            _difference(name, of, points), (x, y), (-5 if left else 5, 4 if first else -4), textcoords="offset points",
+            fontsize=8, ha="right" if left else "left", va="bottom" if first else "top",
+        )  # fmt: skip
         labelled.add(of)
     axes.set(xlabel="million multiply-accumulates per test image, gates included", ylabel="test accuracy (%)")
     axes.set_xlim(left=0)
@@ -212,6 +220,11 @@ def _work(record: Record) -> WorkRecord:
 
 
 def _difference(name: str, of: str, points: dict[str, list[Record]]) -> str:
-    """What tells a name from the others of its family."""
-    others = [other.split() for other, records in points.items() if family(records[0].cell) == of]
-    return " ".join(part for part in name.split() if not all(part in other for other in others))
+    """What tells a name from the others of its family, a line for each setting that takes several values there."""
+    values: dict[str, set[str]] = {}
+    for other, records in points.items():
+        if family(records[0].cell) == of:
+            for part in other.split():
+                values.setdefault(part.partition("=")[0], set()).add(part)
+    _, *parts = name.split()
+    return "\n".join(part for part in parts if "=" not in part or len(values[part.partition("=")[0]]) > 1)
