@@ -202,9 +202,15 @@ def _notes(table: Sequence[Row]) -> list[str]:
 
 
 def _by_machine(table: Sequence[Row], names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Each machine that runs were timed on, with the names of these."""
-    runs: dict[str, set[str]] = {}
+    """Each machine that runs were timed on, with their names, and their seeds where others were timed elsewhere."""
+    machines: dict[str, set[str]] = {}
+    seeds: dict[tuple[str, str], set[int]] = {}
     for row, name in zip(table, names, strict=True):
         if row.machine:
-            runs.setdefault(row.machine, set()).add(f"{name} seed {row.seed}")
-    return [(machine, sorted(runs[machine])) for machine in sorted(runs)]
+            machines.setdefault(name, set()).add(row.machine)
+            seeds.setdefault((row.machine, name), set()).add(row.seed)
+    runs: dict[str, list[str]] = {}
+    for (machine, name), found in sorted(seeds.items()):
+        told = "".join(f" seed {seed}" for seed in sorted(found)) if len(machines[name]) > 1 else ""
+        runs.setdefault(machine, []).append(name + told)
+    return list(runs.items())

@@ -14,6 +14,8 @@ from baselines.conditional.block import Block, add_and_rectify
 
 ALONE_FROM_MACS = 100_000_000
 """Where the convolutions around the gates have less to do for an image, the calls cost more than channels save."""
+ALONE_FROM_PIXELS = 14 * 14
+"""On smaller maps copying an image's weights costs more."""
 ALONE_BELOW = 0.5
 """Images convolve by themselves where they open less than this share of the channels that are open for any of them."""
 
@@ -81,8 +83,7 @@ def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Te
         return nothing
     for conv, norm in zip(before, norms[: len(before)], strict=True):
         x = F.relu(norm(conv(x)), inplace=True)
-    macs = like.shape[2:].numel() * (gated.weight.numel() + final.weight.numel())
-    if _alone_pays(gates, macs):
+    if _alone_pays(gates, like.shape[2:].numel(), gated.weight.numel() + final.weight.numel()):
         x = torch.cat([_open_ones(block, x[[image]], gates[[image]]) for image in range(len(x))])
     else:
         x = _open_ones(block, x, gates)
@@ -90,14 +91,17 @@ def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Te
     return out
 
 
-def _alone_pays(gates: Tensor, macs: int) -> bool:
+def _alone_pays(gates: Tensor, pixels: int, weights: int) -> bool:
     """Whether each image by itself takes less time than all of them with the channels that any of them opens.
 
     Args:
         gates: (B, G).
-        macs: multiply-accumulate operations of the convolutions around the gates, for one image, all open.
+        pixels: of the map that the convolutions around the gates make.
+        weights: of both of them.
     """
-    if gates.device.type != "cpu" or len(gates) == 1 or macs < ALONE_FROM_MACS:
+    if gates.device.type != "cpu" or len(gates) == 1:
+        return False
+    if pixels < ALONE_FROM_PIXELS or pixels * weights < ALONE_FROM_MACS:
         return False
     return int(gates.count_nonzero()) < ALONE_BELOW * len(gates) * int(gates.any(0).sum())
 

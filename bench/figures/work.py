@@ -20,8 +20,8 @@ from bench.rows import family, machine_of
 
 ABOVE = 1.06
 """Where an axis that begins at 0 ends, beside the largest value: the point stays whole."""
-TO_THE_LEFT = 0.85
-"""Of the largest value: a label right of a point beyond it would leave the picture."""
+MARKERS = "osD^vP*X<>"
+"""Tell points of one kind of gates apart, whose color is the same."""
 OPEN = "open"
 """What learners call the share of images for which a gate is open, see ``bench.methods.Inspectable``."""
 
@@ -29,7 +29,7 @@ OPEN = "open"
 def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """Test accuracy against the mean work of a prediction: means over seeds, accuracy with its 95 % interval.
 
-    The small points are the seeds: how far they lie apart is how far their work does.
+    The small points are the seeds: how far they lie apart is how far their work does. Kinds of gates have a color each.
     """
     points = _by_name(runs)
     if len(points) < 2:
@@ -37,29 +37,21 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     families = sorted({family(records[0].cell) for records in points.values()})
     palette = dict(zip(families, sns.color_palette("colorblind", len(families)), strict=True))
     figure, axes = plt.subplots(figsize=(9, 6))
-    labelled = set()
-    highest = max(_work(record).macs for records in points.values() for record in records) / 1e6
+    drawn: dict[str, int] = {}
     for name, records in points.items():
         of = family(records[0].cell)
+        drawn[of] = drawn.get(of, -1) + 1
         macs = [_work(record).macs / 1e6 for record in records]
         accuracies = [record.strategies[0].accuracy for record in records]
-        x, y = fmean(macs), fmean(accuracies)
         axes.plot(macs, accuracies, ".", color=palette[of], alpha=0.4)
         axes.errorbar(
-            x, y, yerr=half_width(accuracies), fmt="D", markersize=5, capsize=3,
-            color=palette[of], label=of if of not in labelled else None,
+            fmean(macs), fmean(accuracies), yerr=half_width(accuracies), fmt=MARKERS[drawn[of] % len(MARKERS)],
+            markersize=7, capsize=3, color=palette[of], label=name,
         )  # fmt: skip
-        first = of == families[0]
-        left = first or x > TO_THE_LEFT * highest
-        axes.annotate(
-            _difference(name, of, points), (x, y), (-5 if left else 5, 4 if first else -4), textcoords="offset points",
-            fontsize=8, ha="right" if left else "left", va="bottom" if first else "top",
-        )  # fmt: skip
-        labelled.add(of)
     axes.set(xlabel="million multiply-accumulates per test image, gates included", ylabel="test accuracy (%)")
     axes.set_xlim(left=0)
     axes.set_title(title(runs, "Accuracy against executed work"))
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 
@@ -217,14 +209,3 @@ def _classes(record: Record, number: int) -> list[str | int]:
 def _work(record: Record) -> WorkRecord:
     assert record.work is not None  # noqa: S101 -- see _by_name
     return record.work
-
-
-def _difference(name: str, of: str, points: dict[str, list[Record]]) -> str:
-    """What tells a name from the others of its family, a line for each setting that takes several values there."""
-    values: dict[str, set[str]] = {}
-    for other, records in points.items():
-        if family(records[0].cell) == of:
-            for part in other.split():
-                values.setdefault(part.partition("=")[0], set()).add(part)
-    _, *parts = name.split()
-    return "\n".join(part for part in parts if "=" not in part or len(values[part.partition("=")[0]]) > 1)

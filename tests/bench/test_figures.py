@@ -28,10 +28,12 @@ def test_points_of_accuracy_against_work_by_hand():
     runs = [(f"bas l0_weight={each.cell.settings.get('l0_weight')}", each) for each in gated("digits")]
     figure = work_figures.against_accuracy(runs, {})
     [axes] = figure.axes
-    means = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "D"]
-    assert means == [[20.0, 89.0], [10.0, 89.5], [40.0, 91.0]]
-    assert [text.get_text() for text in axes.texts] == ["l0_weight=0.5", "l0_weight=1.0", ""]
-    assert [text.get_text() for text in axes.get_legend().texts] == ["bas channels", "bas none"]
+    means = [bar.lines[0] for bar in axes.containers]
+    assert [line.get_xydata()[0].tolist() for line in means] == [[20.0, 89.0], [10.0, 89.5], [40.0, 91.0]]
+    assert [line.get_marker() for line in means] == ["o", "s", "o"]
+    assert [line.get_color() == means[0].get_color() for line in means] == [True, True, False]
+    names = ["bas l0_weight=0.5", "bas l0_weight=1.0", "bas l0_weight=None"]
+    assert [text.get_text() for text in axes.get_legend().texts] == names
 
 
 def test_only_networks_that_leave_something_out_are_shown_by_layer():

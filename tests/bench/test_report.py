@@ -95,9 +95,12 @@ def test_the_loader_is_named():
 
 
 def test_runs_of_several_machines_are_named_and_those_of_one_are_not():
-    ran = "asge seed 0 on c with AVX2, 2 threads; backprop seed 0 on c with AVX512, 2 threads"
-    both = [record(), record("backprop", accuracies={"logits": 91.0}, isa="AVX512")]
+    both = [record(), record(seed=1), record("backprop", accuracies={"logits": 91.0}, isa="AVX512")]
+    ran = "asge on c with AVX2, 2 threads; backprop on c with AVX512, 2 threads"
     assert f"times do not compare between machines: {ran}" in render("markdown", both)
+    apart = [record(), record(seed=1, isa="AVX512")]
+    ran = "asge seed 0 on c with AVX2, 2 threads; asge seed 1 on c with AVX512, 2 threads"
+    assert f"times do not compare between machines: {ran}" in render("markdown", apart)
     assert "between machines" in render("markdown", [record(), record(seed=1, cpu="fast")])
     assert "between machines" not in render("markdown", [record(), record(seed=1)])
 
