@@ -107,7 +107,7 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
 def render_accuracies(table: Sequence[Row], form: tables.Format, console: Console) -> None:
     """Print accuracies alone, a line per method and conditions and a column per strategy: for experiments on settings.
 
-    They are sorted by method, then by conditions. json and csv have the half width of a mean's interval in a column of
+    They are sorted by method, then by conditions. json and csv have half the width of a mean's interval in a column of
     its own; below the other forms stands what failed.
     """
     tasks = sorted({row.task for row in table})
@@ -115,7 +115,7 @@ def render_accuracies(table: Sequence[Row], form: tables.Format, console: Consol
     lines = {task: _accuracies([row for row in table if row.task == task]) for task in tasks}
     if form in ("json", "csv"):
         every = [[task, *_numbers(line, strategies)] for task in tasks for line in lines[task]]
-        header = [column for each in strategies for column in (each, f"{each} interval")]
+        header = [column for each in strategies for column in (each, f"{each} half width")]
         tables.render("", ["task", "method", *header, "seeds"], every, form, console)
         return
     for number, task in enumerate(tasks):

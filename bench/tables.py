@@ -17,6 +17,7 @@ from rich.text import Text
 Format = Literal["rich", "markdown", "csv", "json"]
 _NUMBER = re.compile(r"[+-]?[\d,.]+( ±[\d.]+)?( \(n=\d+\))?")
 WIDEST = 200
+"""Columns of a table that goes to a file or a pipe."""
 
 
 def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -38,7 +39,14 @@ def render(
     elif form == "csv":
         console.file.write(to_csv(header, lines))
     else:
-        print_table(console, form, title, header, [[str(value) for value in line] for line in lines], [])
+        print_table(
+            console,
+            form,
+            title,
+            header,
+            [["-" if value is None else str(value) for value in line] for line in lines],
+            [],
+        )
 
 
 def _json_value(value: str | float | None) -> str | float | None:

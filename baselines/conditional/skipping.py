@@ -17,7 +17,7 @@ ALONE_FROM_MACS = 100_000_000
 ALONE_FROM_PIXELS = 14 * 14
 """On smaller maps copying an image's weights costs more."""
 ALONE_BELOW = 0.5
-"""Images convolve by themselves where they open less than this share of the channels that are open for any of them."""
+"""Images convolve by themselves where on average they open less than this share of what is open for any of them."""
 
 
 def of_executed(
@@ -78,24 +78,27 @@ def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Te
     """
     *before, gated, final = block.convolutions
     norms = block.norms
-    if not gates.any():
+    opened = gates.any(0).nonzero()[:, 0]
+    if len(opened) == 0:
         nothing: Tensor = norms[-1](torch.zeros_like(like))
         return nothing
     for conv, norm in zip(before, norms[: len(before)], strict=True):
         x = F.relu(norm(conv(x)), inplace=True)
-    if _alone_pays(gates, like.shape[2:].numel(), gated.weight.numel() + final.weight.numel()):
-        x = torch.cat([_open_ones(block, x[[image]], gates[[image]]) for image in range(len(x))])
+    if _alone_pays(gates, len(opened), like.shape[2:].numel(), gated.weight.numel() + final.weight.numel()):
+        by_image = zip(x.split(1), gates.split(1), strict=True)
+        x = torch.cat([_open_ones(block, image, own, own[0].nonzero()[:, 0]) for image, own in by_image])
     else:
-        x = _open_ones(block, x, gates)
+        x = _open_ones(block, x, gates, opened)
     out: Tensor = norms[-1](x)
     return out
 
 
-def _alone_pays(gates: Tensor, pixels: int, weights: int) -> bool:
+def _alone_pays(gates: Tensor, opened: int, pixels: int, weights: int) -> bool:
     """Whether each image by itself takes less time than all of them with the channels that any of them opens.
 
     Args:
         gates: (B, G).
+        opened: how many of them any image opens.
         pixels: of the map that the convolutions around the gates make.
         weights: of both of them.
     """
@@ -103,15 +106,14 @@ def _alone_pays(gates: Tensor, pixels: int, weights: int) -> bool:
         return False
     if pixels < ALONE_FROM_PIXELS or pixels * weights < ALONE_FROM_MACS:
         return False
-    return int(gates.count_nonzero()) < ALONE_BELOW * len(gates) * int(gates.any(0).sum())
+    return int(gates.count_nonzero()) < ALONE_BELOW * len(gates) * opened
 
 
-def _open_ones(block: Block, x: Tensor, gates: Tensor) -> Tensor:
-    """The last two convolutions of a block, without the channels that no image opens, before the last normalisation."""
+def _open_ones(block: Block, x: Tensor, gates: Tensor, opened: Tensor) -> Tensor:
+    """The last two convolutions of a block with the channels ``opened`` alone, before the last normalisation."""
     *before, gated, final = block.convolutions
     norm = block.norms[len(before)]
     assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
-    opened = gates.any(0).nonzero()[:, 0]
     windows = {"stride": gated.stride[0], "padding": int(gated.padding[0]), "dilation": gated.dilation[0]}
     if len(opened) == 0:
         opened = opened.new_zeros(1)  # a closed one, whose gate makes it 0: convolutions want a channel

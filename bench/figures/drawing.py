@@ -25,7 +25,10 @@ def warn_of_machines(figure: Figure, runs: Runs) -> None:
     machines = sorted({machine_of(record) for _, record in runs})
     if len(machines) > 1:
         text = "times of several machines, which do not compare: " + "; ".join(machines)
-        figure.text(0.5, -0.01, text, ha="center", va="top", fontsize=7, color="tab:red")
+        around = figure.get_tightbbox()  # in inches; what stands outside the figure, a legend for one, is in it
+        width, height = figure.get_size_inches()
+        x, y = (around.x0 + around.x1) / 2 / width, around.y0 / height - 0.02
+        figure.text(x, y, text, ha="center", va="top", fontsize=7, color="tab:red")
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -22,10 +22,11 @@ TITLE_WIDTH = 26
 
 def by_epoch(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """What each layer does from epoch to epoch: accuracy, goodness, time and live memory; mean over seeds."""
+    shown = [(name, record) for name, record in runs if any(_quantities(epoch) for epoch in record.epochs)]
     frame = pd.DataFrame(
         [
             {"method": name, "epoch": epoch.epoch, "layer": str(layer), "quantity": quantity, "value": value}
-            for name, record in runs
+            for name, record in shown
             for epoch in record.epochs
             for quantity, values in _quantities(epoch).items()
             for layer, value in enumerate(values, start=1)
@@ -55,10 +56,11 @@ def by_epoch(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         axes.set_ylabel(quantity)
     for axes in grid.axes.flat:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    grid.figure.suptitle(title(runs, "Layer by layer"), y=1.03 + 0.07 / len(grid.row_names))
+    lines = max(axes.get_title().count("\n") for axes in grid.axes[0]) + 1
+    grid.figure.suptitle(title(shown, "Layer by layer"), y=1 + 0.15 * lines / grid.figure.get_figheight(), va="bottom")
     figure: Figure = grid.figure
     if "ms per step" in grid.row_names:
-        warn_of_machines(figure, runs)
+        warn_of_machines(figure, shown)
     return figure
 
 

@@ -23,7 +23,7 @@ ABOVE = 1.06
 MARKERS = "osD^vP*X<>"
 """Tell points of one kind of gates apart, whose color is the same."""
 OPEN = "open"
-"""What learners call the share of images for which a gate is open, see ``bench.methods.Inspectable``."""
+"""What learners call the share of images for which a gate is open, or a block without one runs: ``layer_values``."""
 
 
 def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
@@ -113,7 +113,7 @@ def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
         axes.set_title(name, fontsize=9)
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)
-    figure.suptitle(title(runs, "Execution by block and class"))
+    figure.suptitle(title(_runs(shown), "Execution by block and class"))
     return figure
 
 
@@ -155,25 +155,29 @@ def by_image(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     axes.bxp(boxes, orientation="horizontal", showfliers=False, widths=0.6)
     axes.invert_yaxis()
     axes.set(xlabel="million multiply-accumulates per test image; boxes to 25 and 75 %, whiskers to 5 and 95 %")
-    axes.set_title(title(runs, "Executed work by image"), fontsize=11)
+    axes.set_title(title(_runs(shown), "Executed work by image"), fontsize=11)
     figure.legend(loc="outside lower center", ncol=3, frameon=False)
     return figure
 
 
 def gates(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """Shares of the gates that are always open, never, or depend on the image: on validation data, all seeds."""
-    lines = []
+    """Shares of the gates that are always open, never, or depend on the image: on validation data, all seeds.
+
+    A block that always runs counts as a gate that is always open.
+    """
+    lines, shown = [], []
     for name, records in _by_name(runs).items():
         shares = [share for record in records for layer in record.layer_values.get(OPEN, []) for share in layer]
         if shares:
             lines.append({"method": name, **shares_of(shares)})
+            shown += [(name, record) for record in records]
     if not lines:
         return None
     frame = pd.DataFrame(lines).set_index("method")
     figure, axes = plt.subplots(figsize=(8, 1.6 + 0.4 * len(frame)), layout="constrained")
     frame.plot.barh(stacked=True, color=sns.color_palette("colorblind", 3), ax=axes, legend=False)
     axes.invert_yaxis()
-    axes.set(xlabel="share of the gates", ylabel="", xlim=(0, 1), title=title(runs, "Gates"))
+    axes.set(xlabel="share of the gates", ylabel="", xlim=(0, 1), title=title(shown, "Gates"))
     figure.legend(loc="outside lower center", ncol=3, frameon=False)
     return figure
 
@@ -204,6 +208,10 @@ def _classes(record: Record, number: int) -> list[str | int]:
     task = get_task(record.cell.task) if record.cell.task in task_names() else None
     names: Sequence[str] = getattr(task, "class_names", ())
     return list(names if len(names) == number else range(number))
+
+
+def _runs(shown: dict[str, list[Record]]) -> Runs:
+    return [(name, record) for name, records in shown.items() for record in records]
 
 
 def _work(record: Record) -> WorkRecord:

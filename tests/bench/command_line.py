@@ -14,6 +14,7 @@ import torch
 
 from bench import cell as cells
 from bench import cli, records
+from bench.errors import UserError
 from bench.execution import local
 from bench.measure import probe, race
 
@@ -87,15 +88,22 @@ def run_cells_here(patch):
 
     def run(spec, folder, suite, data_dir, stall, watcher, *, force, keep):
         folder.mkdir(exist_ok=True)
-        records.write(folder / records.CELL_FILE, spec)
-        record = cells.run(
-            folder,
-            suite=suite,
-            data_dir=data_dir,
-            force=force,
-            keep=keep,
-            progress=lambda event: watcher.cell_event(spec, event),
-        )
+        if not (folder / records.CELL_FILE).is_file():
+            records.write(folder / records.CELL_FILE, spec)
+        threads = torch.get_num_threads()
+        try:
+            record = cells.run(
+                folder,
+                suite=suite,
+                data_dir=data_dir,
+                force=force,
+                keep=keep,
+                progress=lambda event: watcher.cell_event(spec, event),
+            )
+        except UserError as error:
+            return local.Outcome(spec, None, reused=False, problem=str(error), bad_input=True)
+        finally:
+            torch.set_num_threads(threads)
         return local.Outcome(spec, record, reused=False, problem=record.error)
 
     patch.setattr(local, "_run", run)

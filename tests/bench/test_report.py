@@ -187,7 +187,17 @@ def test_accuracies_alone_are_a_line_per_setting_in_their_order():
         return out.getvalue()
 
     assert list(csv.reader(io.StringIO(render("csv")))) == [
-        ["task", "method", "logits", "logits interval", "last", "last interval", "best", "best interval", "seeds"],
+        [
+            "task",
+            "method",
+            "logits",
+            "logits half width",
+            "last",
+            "last half width",
+            "best",
+            "best half width",
+            "seeds",
+        ],
         ["digits", "backprop", "99.0", "", "", "", "", "", "1"],
         ["fashion-mnist", "asge alpha=2.0", "", "", "83.0", ANY, "90.0", "0.0", "2"],
         ["fashion-mnist", "asge alpha=10.0", "", "", "91.0", ANY, "90.0", "0.0", "2"],
@@ -196,7 +206,7 @@ def test_accuracies_alone_are_a_line_per_setting_in_their_order():
     of_programs = json.loads(render("json"))
     assert of_programs[-1]["method"] == "backprop"
     assert of_programs[1]["last"] == 83
-    assert of_programs[1]["last interval"] == pytest.approx(12.7062, abs=1e-4)  # t of one degree of freedom
+    assert of_programs[1]["last half width"] == pytest.approx(12.7062, abs=1e-4)  # t of one degree of freedom
     assert of_programs[1]["logits"] is None
     for form in ("markdown", "rich"):
         text = render(form)

@@ -1,7 +1,7 @@
 """What skipping saves: predictions of gated ResNets that execute a given share, beside those of the ungated one.
 
-Gates are not trained here but drawn: for each image and block, or for each channel, whether it is open. What they cost
-themselves counts, in time and in work.
+Gates are not trained here but drawn: for each image and block, for each channel, or for each image and channel, whether
+it is open. What they cost themselves counts, in time and in work.
 """
 
 import os
@@ -67,9 +67,9 @@ def main(kind):
     table = Table(
         "network", "MACs x ungated", "time x ungated", title=f"{kind}: {name}, {count} images of 3 x {side} x {side}"
     )
-    for index, name in enumerate(names):
+    for index, row in enumerate(names):
         ratio, spread = run.ratio(0, index)
-        table.add_row(name, f"{macs[index] / macs[0]:.2f}", f"{ratio:.2f} (quartiles {spread:.2f} apart)")
+        table.add_row(row, f"{macs[index] / macs[0]:.2f}", f"{ratio:.2f} (quartiles {spread:.2f} apart)")
     Console(width=110).print(table)
     print(f"noisy: {run.noisy}; {torch.get_num_threads()} threads", flush=True)
 

@@ -62,11 +62,11 @@ def test_images_that_convolve_by_themselves_give_the_same(name, gating, monkeypa
 def test_images_convolve_by_themselves_where_they_open_few_of_many_channels_on_large_maps():
     large = 56 * 56, 2 * 9 * 64 * 64
     apart, same = torch.eye(4), torch.ones(4, 4)
-    assert skipping._alone_pays(apart, *large)
-    assert not skipping._alone_pays(apart, 32 * 32, 2 * 9 * 16 * 16)  # little to do
-    assert not skipping._alone_pays(apart, 7 * 7, 2 * 9 * 512 * 512)  # many weights for few pixels
-    assert not skipping._alone_pays(same, *large)
-    assert not skipping._alone_pays(apart[:1], *large)
+    assert skipping._alone_pays(apart, 4, *large)
+    assert not skipping._alone_pays(apart, 4, 32 * 32, 2 * 9 * 16 * 16)  # little to do
+    assert not skipping._alone_pays(apart, 4, 7 * 7, 2 * 9 * 512 * 512)  # many weights for few pixels
+    assert not skipping._alone_pays(same, 4, *large)
+    assert not skipping._alone_pays(apart[:1], 4, *large)
 
 
 @pytest.mark.parametrize("gating", ["none", "blocks", "channels"])
