@@ -54,8 +54,8 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
     """The learning rate as a share of its peak, at ``progress`` from 0 (start) to 1 (end of training).
 
     constant: 1. cosine: half a cosine from 1 to 0. flat-linear: 1 for the first half, then linear to 0. one-cycle:
-    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones and all that are
-    named steps: 1, then less after each of their ``STEPS``.
+    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones and all that are named
+    steps: 1, then less after each of their ``STEPS``.
     """
     if schedule == "constant":
         return 1.0

@@ -14,6 +14,7 @@ from bench.records import (
     Yardstick,
 )
 from bench.reference.measured import Cost, Golden, Machine, Measured, Row, Value
+from bench.reference.verdicts import Check
 
 QUIET = Noise(cpu_pressure=0.0, steal=0.0, noisy=False)
 YARDSTICK = Yardstick(method="backprop", settings={})
@@ -207,3 +208,11 @@ def measured(values, *, samples=10000, goldens=None, live=2**19, torch="2", spee
         goldens=[golden()] if goldens is None else goldens,
         costs=[cost],
     )
+
+
+def verdict(what, strategy, name):
+    """What a check says of a row; the verdict is called ``name``."""
+    return Check(
+        task="fashion-mnist", method="asge", what=what, strategy=strategy, experiment="e", verdict=name, note="why",
+        value=90.0, seeds=3, reference=91.0, reference_seeds=20, limit=90.5, detects=0.456,
+    )  # fmt: skip

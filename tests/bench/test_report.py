@@ -5,13 +5,12 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from factories import cell, record
+from factories import cell, record, verdict
 from rich.console import Console
 from scipy import stats
 
 from bench import report, rows
 from bench.records import Found, Unreadable
-from bench.reference.verdicts import Check
 
 MUST_NOT_BE_NULL = {
     "method",
@@ -134,13 +133,6 @@ def test_running_and_unreadable_cells_say_so():
         ("backprop", "running"), ("ff", "unreadable"), ("ff", "unreadable"),
     ]  # fmt: skip
     assert table[1].error == unreadable.reason
-
-
-def verdict(what, strategy, name):
-    return Check(
-        task="fashion-mnist", method="asge", what=what, strategy=strategy, experiment="e", verdict=name, note="why",
-        value=90.0, seeds=3, reference=91.0, reference_seeds=20, limit=90.5, detects=0.456,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
