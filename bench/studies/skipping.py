@@ -29,7 +29,8 @@ from bench.errors import UserError
 from bench.inputs import device_name
 from bench.measure import environment, race
 from bench.methods import Learner
-from bench.records import DEFAULT_RUNS, Record
+from bench.options import DEFAULT_RUNS
+from bench.records import Record
 from bench.records.names import conditions_of, family, labels_of_cells, order
 from bench.running import parts, training
 from bench.running.local import KEEP_FREED_MEMORY
