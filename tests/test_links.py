@@ -1,4 +1,4 @@
-"""Every relative link of every Markdown page leads to a file and, if it names one, to a heading of it."""
+"""Links and paths in Markdown pages lead to files of the repository, and anchors to headings."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GENERATED = {ROOT / "results" / "runs", ROOT / "results" / "studies", ROOT / "gate-out", ROOT / "data"}
+PATH = re.compile(r"(?<![\w./-])(?:asge|baselines|bench|docs|results|tests|\.ci)/[\w./-]*\w")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -50,6 +51,13 @@ def broken(page):
 @pytest.mark.parametrize("page", list(pages()), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     assert list(broken(page)) == []
+
+
+@pytest.mark.parametrize("page", list(pages()), ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_in_the_text_exist(page):
+    code = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
+    paths = [ROOT / path for text in code for path in PATH.findall(text)]
+    assert [path for path in paths if not path.exists() and not GENERATED & {path, *path.parents}] == []
 
 
 def test_the_pages_of_the_documentation_are_among_them():

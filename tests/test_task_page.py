@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.tasks import Task
+from bench.data.sets.tasks import Task
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-a-task.md").read_text(encoding="utf-8")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from bench.data.arrays import Arrays
-from bench.data.tasks import Task
+from bench.data.sets.arrays import Arrays
+from bench.data.sets.tasks import Task
 
 TEST_SIZE = 500
 
