@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import bench
 from bench.data.cli import data_app
 from bench.data.errors import LoaderError
 from bench.errors import ExitStatus, UserError
@@ -20,7 +21,6 @@ from bench.tuning.cli import tune_app
 
 app = typer.Typer(
     name="bench",
-    help="Train local-learning methods next to backprop, and check the results against stored references.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,6 +40,22 @@ ThreadsOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"bench {bench.__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+]
+
+
+@app.callback()
+def options(version: VersionOption = False) -> None:
+    """Train local-learning methods next to backprop, and check the results against stored references."""
 
 
 @app.command("list")
