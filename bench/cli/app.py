@@ -19,7 +19,6 @@ from bench.errors import ExitStatus, LoaderError, UserError
 
 app = typer.Typer(
     name="bench",
-    help="Train local-learning methods next to backprop, and check the results against stored references.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,7 +57,7 @@ def callback(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options of `bench` itself."""
+    """Train local-learning methods next to backprop, and check the results against stored references."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from bench.data.sets import sources, tasks
 from bench.errors import UserError
 from bench.measure.energy import ProcessorEnergy
 from bench.measure.noise import NoiseMeter
-from bench.reference.folder import reference_folder
+from bench.reference.folder import measured_suites, reference_folder
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def _energy() -> Finding:
 
 
 def _references() -> Finding:
-    folder = reference_folder()
-    suites = sorted(path.stem for path in (folder / "measured").glob("*.json"))
+    suites = measured_suites()
     if not suites:
-        return Finding("references", f"none in {folder}", "`bench reference update SUITE --reason TEXT` makes them")
+        advice = "`bench reference update SUITE --reason TEXT` makes them"
+        return Finding("references", f"none in {reference_folder()}", advice)
     return Finding("references", ", ".join(suites))
 
 
