@@ -17,8 +17,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
-from asge.types import Neutral, TaskShape, TrainingBudget
+from asge.common.optimisers import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
+from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner
 from baselines.conditional.resnet import GatedResNet, Outcome, architecture, between_convolutions
@@ -45,7 +45,7 @@ class AIGSettings:
         evaluation: how predictions decide: "argmax", without noise, or "sample", as training does, but with the same
             noise every time for the first image of a batch, for the second, and so on.
         rate_weight, rate_reduction: lambda, and how the blocks' squares are reduced.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
         gate_learning_rate: of the gates, null for `learning_rate`; in a trained network they have more to learn.
     """
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from bench.data import loaders
-from bench.data.batches import Preparation
+from bench.data.batches.plan import Preparation
 from bench.data.loaders import Loader, make_loader, resolve_kind
-from bench.data.splits import Split, split
-from bench.data.tasks import DIGITS, Task
+from bench.data.sets.splits import Split, split
+from bench.data.sets.tasks import DIGITS, Task
 from bench.errors import UserError
 
 CPU = torch.device("cpu")

@@ -1,0 +1,260 @@
+"""Writing one FFCV file, in a process of its own: ``python -m bench.data.ffcv.beton_writer FOLDER OUT``.
+
+FFCV's writer forks, which is not safe beside PyTorch's threads, and it waits for ever for a worker that has died, for
+example on a full disk. A process can be watched, timed and ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, MethodType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.ffcv.packing import Packing
+from bench.errors import LoaderError
+
+PAGE_BYTES = 1 << 21  # FFCV's smallest; a file is padded to whole pages
+
+_START_S = 120.0
+_SILENCE_S = 120.0
+"""How long the writer may show no progress: a chunk of a hundred images takes a hundredth of this."""
+_END_S = 5.0
+
+WITHOUT_TBB = {"NUMBA_THREADING_LAYER": "workqueue"}
+"""FFCV starts numba's threads as it is imported. Those of its default layer, TBB, hang at the end of a writer that has
+a single core (numba issue 10556). Training keeps them: those of the work queue slow it by a tenth."""
+
+Progress = Callable[[int], None]
+"""Told how many samples have been written so far."""
+
+
+class Samples(Protocol):
+    """An indexable data set of (image, label)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Any, int]: ...
+
+
+class Pixels:
+    """Images in memory: (N, C, H, W) uint8, and labels (N,) int64."""
+
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        return self.images[index], int(self.labels[index])
+
+
+class Files:
+    """Image files, as they are to be stored, and labels."""
+
+    def __init__(self, paths: list[str], labels: list[int], packing: Packing) -> None:
+        self.paths = paths
+        self.labels = labels
+        self.packing = packing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[tuple[bool, int, int, NDArray[np.uint8]], int]:
+        return self.packing.stored(Path(self.paths[index]), int(index)), self.labels[index]
+
+
+def write_pixels(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], out: Path, progress: Progress = lambda _: None
+) -> None:
+    """Write images of one size to an FFCV file with the fields ``image`` and ``label``, the same bytes every time.
+
+    Args:
+        images: (N, C, H, W).
+        labels: (N,).
+        out: in a temporary folder, which also takes the writer's input.
+        progress: told how far it is.
+
+    Raises:
+        LoaderError: if the writer fails or falls silent; it is ended.
+    """
+    np.save(out.with_name("images.npy"), images)
+    np.save(out.with_name("labels.npy"), labels)
+    _run(out, len(labels), progress)
+
+
+def write_files(
+    paths: list[str], labels: list[int], packing: Packing, page: int, out: Path, progress: Progress = lambda _: None
+) -> None:
+    """Write image files to an FFCV file; see ``write_pixels``.
+
+    Args:
+        paths: of N images that can be decoded.
+        labels: N.
+        packing: how they are stored.
+        page: bytes of a page, a power of two; no stored image is larger.
+        out: see ``write_pixels``.
+        progress: told how far it is.
+
+    Raises:
+        LoaderError: if the writer fails or falls silent; it is ended.
+    """
+    content = {"paths": paths, "labels": labels, "packing": str(packing), "page": page}
+    out.with_name("files.json").write_text(json.dumps(content))
+    _run(out, len(labels), progress)
+
+
+def _run(out: Path, samples: int, progress: Progress) -> None:
+    with out.with_name("errors.txt").open("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.data.ffcv.beton_writer", out.parent, out],
+            # Imports must work there as they do here, also where the package is not installed.
+            env={**os.environ, **WITHOUT_TBB, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.PIPE,  # held open: it ends when this process does
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            _follow(process, samples, progress)
+            # It has closed its output, and so is about to end.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+        finally:
+            _end(process)
+            process.communicate()
+        if process.returncode != 0:
+            errors.seek(0)
+            reason = _reason(errors.read(), process.returncode)
+            raise LoaderError(f"FFCV could not write {samples} samples: {reason}")
+
+
+def _follow(process: subprocess.Popen[bytes], samples: int, progress: Progress) -> None:
+    """Pass the writer's progress on until it says no more."""
+    assert process.stdout is not None  # noqa: S101 -- it is a pipe
+    pipe = process.stdout.fileno()
+    patience = _START_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if not selector.select(patience):
+                raise LoaderError(f"FFCV, writing {samples} samples, made no progress in {patience:.0f} seconds")
+            said = os.read(pipe, 1 << 16)
+            if not said:
+                return
+            patience = _SILENCE_S
+            numbers = said.split()
+            if numbers:
+                progress(int(numbers[-1]))
+
+
+def _reason(said: str, status: int) -> str:
+    errors = [line for line in said.splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return errors[-1] if errors else f"exit status {status}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the writer and its worker, which are a process group of their own."""
+    with contextlib.suppress(ProcessLookupError):
+        # Python's resource tracker, in the same group, ignores SIGTERM and frees the shared memory.
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.communicate(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def _exit_with_worker(_signal: int, _frame: FrameType | None) -> None:
+    # WNOWAIT leaves the status for multiprocessing to collect.
+    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if ended is not None and ended.si_status != 0:
+        os._exit(1)
+
+
+def _end_with_parent() -> None:
+    """End this process and its worker when the input ends: whoever asked for the file is gone."""
+
+    def wait() -> None:
+        os.read(0, 1)
+        os.killpg(0, signal.SIGTERM)
+
+    if stat.S_ISFIFO(os.fstat(0).st_mode):  # else nobody holds its other end
+        threading.Thread(target=wait, daemon=True).start()
+
+
+class _Count:
+    """Stands in for FFCV's progress bar, and prints how many samples are written, a line each time."""
+
+    def __init__(self, total: int) -> None:  # noqa: ARG002 -- called as the bar is
+        self._done = 0
+        print(self._done, flush=True)
+
+    def update(self, more: int) -> None:
+        self._done += more
+        print(self._done, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+def _store(_field: Any, destination: Any, value: tuple[bool, int, int, NDArray[np.uint8]], malloc: Any) -> None:
+    """Instead of FFCV's own encoding of an image, which would encode a JPEG file a second time."""
+    is_jpeg, height, width, content = value
+    destination["mode"] = 0 if is_jpeg else 1
+    destination["height"], destination["width"] = height, width
+    destination["data_ptr"], place = malloc(content.nbytes)
+    place[:] = content
+
+
+def _main(folder: str, out: str) -> None:
+    from ffcv import writer
+    from ffcv.fields import IntField, NDArrayField, RGBImageField
+
+    listing = Path(folder) / "files.json"
+    samples: Samples
+    if listing.exists():
+        content = json.loads(listing.read_text())
+        samples, page = Files(content["paths"], content["labels"], Packing.parse(content["packing"])), content["page"]
+        # A subclass would not be known by its type when the file is read.
+        image = RGBImageField()
+        image.encode = MethodType(_store, image)
+    else:
+        images = np.asarray(np.load(Path(folder) / "images.npy", mmap_mode="r"))
+        samples, page = Pixels(images, np.load(Path(folder) / "labels.npy")), PAGE_BYTES
+        image = NDArrayField(images.dtype, images.shape[1:])
+    writer.tqdm = _Count
+    signal.signal(signal.SIGCHLD, _exit_with_worker)
+    _end_with_parent()
+    # One worker: with more, pages come in any order.
+    made = writer.DatasetWriter(out, {"image": image, "label": IntField()}, page_size=page, num_workers=1)
+    made.from_indexed_dataset(samples)
+    _check(out, len(samples))
+
+
+def _check(out: str, samples: int) -> None:
+    """FFCV's writer does not notice when the system writes less than it was given, as on a disk that is nearly full."""
+    from bench.data.ffcv.beton_file import examined
+
+    found = examined(Path(out))
+    if found.samples != samples:
+        raise OSError(f"the file holds {found.samples} samples")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
