@@ -1,1 +1,1 @@
-"""Data: where files come from, tasks, splits, augmentation and loaders."""
+"""Data sets: downloads, tasks, splits, augmentation and loaders."""

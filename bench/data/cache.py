@@ -1,4 +1,4 @@
-"""Where this project keeps what it downloads and derives."""
+"""The folder for downloads and derived files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What goes wrong while data is loaded and is not the user's doing."""
+"""Errors while loading data that are not the user's fault."""
 
 from __future__ import annotations
 
 
 class LoaderError(RuntimeError):
-    """A loader stopped giving batches, or could not start; the cause is chained where it is known."""
+    """A loader stopped giving batches or could not start; the cause is chained if known."""
