@@ -35,7 +35,7 @@ SYSTEM_LIBRARIES = ("g++", "libopencv-dev", "libturbojpeg0-dev", "pkg-config")
 GATE_STATUS = "BENCH_GATE_STATUS"
 """Where the session `gate` leaves its status: nox itself ends with 1, whatever went wrong."""
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-"""What is timed runs as every cell does, see bench/execution/local.py."""
+"""What is timed runs as every cell does, see bench/running/local.py."""
 TWO_FILES_AT_A_TIME = ("--numprocesses", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
 TWO_AT_ONCE = {"OMP_NUM_THREADS": "1", "BENCH_TRIES": "1"}
 """For each of two processes: more threads than cores wait for one another, and no timing is ever undisturbed."""

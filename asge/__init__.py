@@ -5,8 +5,6 @@ during the one forward pass; no gradient leaves a block.
 activations, in the one forward pass; no gradient leaves a block.
 
     goodness    spatial goodness encoding and the number of patches per side
-    pooling     RMSPool, SoftPool, and pools by name
-    gating      GCT, a gate per channel
     block       one block: convolution, the branch that feeds the next block, the branch that learns
     step        one block's local step: by autograd, and the same written out
     stage       blocks in a row and what trains them
@@ -14,7 +12,11 @@ activations, in the one forward pass; no gradient leaves a block.
     strategies  how a trained network predicts: last, fusion, best
     learner     training: one local step per block and batch
     parallel    the same training with the blocks in several processes
-    optim       optimisers and learning-rate schedules
+
+Shared with the baselines:
+
+    layers      pools (RMSPool, SoftPool) and gates (GCT); also as ``asge.pooling`` and ``asge.gating``
+    common      optimisers and schedules, types, marks beside settings
 """
 
 from asge import strategies

@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from asge.goodness import Reduction, spatial_goodness
-from asge.pooling import Pooling, pool2d
+from asge.layers.pooling import Pooling, pool2d
 
 Projection = Literal["signs", "gaussian"]
 LAYER_NORM_EPS = 1e-5

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from asge import strategies
 from asge.block import Projection, between_units
-from asge.gating import Gate, Gating, Where, gammas
-from asge.goodness import Reduction, Rule
-from asge.network import ASGENetwork
-from asge.optim import (
+from asge.common.marks import Choice, Range
+from asge.common.optimisers import (
     LearningRate,
     Momentum,
     OptimiserSetting,
@@ -25,11 +23,13 @@ from asge.optim import (
     ScheduleSetting,
     WeightDecay,
 )
-from asge.pooling import Pooling
-from asge.search import Choice, Range
+from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.goodness import Reduction, Rule
+from asge.layers.gating import Gate, Gating, Where, gammas
+from asge.layers.pooling import Pooling
+from asge.network import ASGENetwork
 from asge.stage import Stage
 from asge.step import StepName
-from asge.types import Examination, Neutral, TaskShape, TrainingBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class ASGESettings:
         classifier_epochs: 0: the classifiers of `last` and `fusion` train along with the blocks, on detached features;
             n > 0: they train in the last n epochs, after the blocks, with a schedule of their own.
         step: the local step written out, or by autograd; same result, see ``asge.step``.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
     plan: str = "small"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from asge.block import ASGEBlock, Projection
-from asge.gating import Gate, Gating, Where, make_gate
 from asge.goodness import Reduction, Rule, patches_per_side
-from asge.pooling import Pooling
+from asge.layers.gating import Gate, Gating, Where, make_gate
+from asge.layers.pooling import Pooling
 
 PLANS = {
     "tiny": "16,M,32,M,64",

@@ -20,10 +20,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from asge.common.types import TaskShape, TrainingBudget
 from asge.learner import ASGESettings, Classifiers, build_network
 from asge.network import Layer, parse_plan
 from asge.stage import Stage
-from asge.types import TaskShape, TrainingBudget
 
 AHEAD = 2
 """Batches that may be in flight from one stage to the next."""

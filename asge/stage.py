@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from asge.block import ASGEBlock
-from asge.gating import parameter_groups
-from asge.optim import OptimiserSettings, ScheduledOptimiser
+from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
+from asge.layers.gating import parameter_groups
 from asge.step import StepName, autograd_step, fast_step
 
 STEPS = {"fast": fast_step, "autograd": autograd_step}

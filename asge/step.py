@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from asge import goodness
 from asge.block import ASGEBlock, normalize
-from asge.pooling import root_
+from asge.layers.pooling import root_
 from asge.strategies import pooled
 
 StepName = Literal["fast", "autograd"]

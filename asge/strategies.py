@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from asge.common.types import Examination
 from asge.network import ASGENetwork
-from asge.types import Examination
 
 STRATEGIES = ("last", "fusion", "best")
 

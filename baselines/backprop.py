@@ -18,11 +18,18 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge.block import ConvUnit
-from asge.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduledOptimiser,
+    ScheduleSetting,
+    WeightDecay,
+)
+from asge.common.types import Neutral, TaskShape, TrainingBudget
+from asge.layers.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
+from asge.layers.pooling import Pooling, replace_pools
 from asge.network import gates, parse_plan
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
-from asge.pooling import Pooling, replace_pools
-from asge.types import Neutral, TaskShape, TrainingBudget
 from baselines.library_models import library_model
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.start import take_over, weights_of
@@ -50,7 +57,7 @@ class BackpropSettings:
             normalisation then keeps its statistics.
         accumulate: micro-batches per batch; their gradients are summed. Less memory for the same step, except that
             batch normalisation takes its statistics from each micro-batch.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
     model: str = "stack"

@@ -23,9 +23,16 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
-from asge.search import Choice
-from asge.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.common.marks import Choice
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduledOptimiser,
+    ScheduleSetting,
+    WeightDecay,
+)
+from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.cwc_layer import CwCLayer, LossName, class_goodness, goodness_loss
 
 POOL_EVERY = 2
@@ -47,7 +54,7 @@ class CwCSettings:
         train_from: share of training before which each layer is frozen, one per layer; empty: all train from the start.
         head_from: share of training before which the linear layer of `softmax` does not train.
         head_learning_rate: of that linear layer, which reads every pixel of every channel; null for `learning_rate`.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
     channels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (20, 80, 240, 480)

@@ -22,10 +22,17 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
-from asge.pooling import Pooling
-from asge.search import Range
-from asge.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.common.marks import Range
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduledOptimiser,
+    ScheduleSetting,
+    WeightDecay,
+)
+from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.layers.pooling import Pooling
 from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
 ELEMENTS = 2**26
@@ -49,7 +56,7 @@ class ForwardForwardSettings:
         peer_normalization: weight of the loss that keeps every unit's mean activity near the layer's mean.
         peer_momentum: of the running mean activity.
         head_learning_rate: of the linear layer of the softmax prediction; null for ``learning_rate``.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
     hidden: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(2)] = (500, 500, 500)

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from asge.layers.pooling import Pooling, pool2d
 from asge.network import parse_plan
-from asge.pooling import Pooling, pool2d
 
 NORM_EPS = 1e-8
 

@@ -25,10 +25,17 @@ from annotated_types import Ge, Gt, Lt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
-from asge.pooling import Pooling
-from asge.search import Range
-from asge.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.common.marks import Range
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduledOptimiser,
+    ScheduleSetting,
+    WeightDecay,
+)
+from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.layers.pooling import Pooling
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.vgg import Activation, Dropout
 
@@ -50,7 +57,7 @@ class LocalErrorSettings:
             ASGE's; with pred each block then has a trained read-out of averages instead of ASGE's fixed one of the
             spatial goodness.
         activation: of topology "vgg"; default: the authors', relu for pred, leaky-relu for sim and predsim.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
     signal: Signal = "predsim"

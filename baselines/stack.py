@@ -18,8 +18,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from asge.block import ConvUnit, between_units
+from asge.layers.pooling import Pooling
 from asge.network import Layer, parse_plan
-from asge.pooling import Pooling
 from asge.strategies import pooled as average
 from baselines.vgg import Activation, VGGBlock
 

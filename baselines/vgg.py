@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from asge.pooling import Pooling, pool2d
+from asge.layers.pooling import Pooling, pool2d
 
 Activation = Literal["relu", "leaky-relu"]
 Dropout = Annotated[float, Ge(0), Lt(1)]

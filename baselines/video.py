@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv3DSimple, VideoResNet
 
-from asge.pooling import Pooling, pool
+from asge.layers.pooling import Pooling, pool
 
 
 class Pool3d(nn.Module):

@@ -33,3 +33,7 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     if close:
         return UserError(f"unknown {kind} {name!r}: did you mean {close[0]!r}? (valid: {listed})")
     return UserError(f"unknown {kind} {name!r} (valid: {listed})")
+
+
+class LoaderError(RuntimeError):
+    """A loader stopped giving batches, or could not start; the cause is chained if known."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import pages
 from bench.errors import UserError
+from bench.report import pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

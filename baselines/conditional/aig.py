@@ -17,8 +17,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
-from asge.types import Neutral, TaskShape, TrainingBudget
+from asge.common.optimisers import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
+from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner
 from baselines.conditional.resnet import GatedResNet, Outcome, architecture, between_convolutions
@@ -45,7 +45,7 @@ class AIGSettings:
         evaluation: how predictions decide: "argmax", without noise, or "sample", with noise as in training, but the
             same in every pass: it depends only on an image's position in its batch.
         rate_weight, rate_reduction: lambda, and the reduction over blocks.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
         gate_learning_rate: of the gates, null for `learning_rate`; a higher one helps gates in a trained network.
     """
 

@@ -22,8 +22,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
-from asge.types import Neutral, TaskShape, TrainingBudget
+from asge.common.optimisers import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
+from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner
 from baselines.conditional.resnet import GatedResNet, Outcome, between_convolutions
@@ -45,7 +45,8 @@ class BASSettings:
         shaping_until: share of training over which gamma falls linearly to 0.
         l0_weight: final lambda; constant for FBS.
         l0_from, l0_until: shares of training between which lambda rises linearly from 0.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; gates have no weight decay.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; gates have
+            no weight decay.
         gate_learning_rate: of the gates, null for `learning_rate`; a higher one helps gates in a trained network.
     """
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from asge.gating import groups_without_decay
-from asge.optim import OptimiserSettings, ScheduledOptimiser
-from asge.types import TrainingBudget
+from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
+from asge.common.types import TrainingBudget
+from asge.layers.gating import groups_without_decay
 from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 from baselines.conditional.resnet import GatedResNet, Outcome
 from baselines.start import take_over, weights_of

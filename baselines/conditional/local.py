@@ -26,11 +26,18 @@ from torch import Tensor, nn
 
 from asge import strategies
 from asge.block import ASGEBlock, between_units
-from asge.gating import groups_without_decay
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduledOptimiser,
+    ScheduleSetting,
+    WeightDecay,
+)
+from asge.common.types import Examination, TaskShape, TrainingBudget
+from asge.layers.gating import groups_without_decay
 from asge.learner import Classifiers
 from asge.network import ASGENetwork
-from asge.optim import LearningRate, Momentum, OptimiserSetting, ScheduledOptimiser, ScheduleSetting, WeightDecay
-from asge.types import Examination, TaskShape, TrainingBudget
 from baselines.conditional.bas import Share, Weight
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.gates import ChannelGate, gate_macs
@@ -47,7 +54,8 @@ class GatedASGESettings:
         plan, alpha: as for ASGE.
         shaping_weight, shaping_reduction, shaping_until, l0_weight, l0_from, l0_until: for every block's gates, as in
             batch-shaping, see ``baselines.conditional.bas``.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.optim``; gates have no weight decay.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; gates have
+            no weight decay.
     """
 
     plan: str = "small"

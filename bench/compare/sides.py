@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.records import CellSpec, Found, Record
-from bench.rows import conditions_of
+from bench.records.names import conditions_of
 
 NO_INFLUENCE = ("yardstick",)
 """Conditions that change neither accuracy nor speed of a training."""

@@ -26,11 +26,10 @@ from scipy import stats
 
 from bench.compare import sides
 from bench.compare.sides import Side
-from bench.intervals import CONFIDENCE
 from bench.records import Found, Record
-from bench.reference.check import binomial_deviation
+from bench.records.names import labels
 from bench.reference.significance import sidak
-from bench.rows import labels
+from bench.statistics import CONFIDENCE, binomial_deviation
 
 Verdict = Literal[
     "better", "worse", "no difference seen", "identical", "too few seeds", "failed", "only in A", "only in B"

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from bench import variables
-from bench.data.batches import Preparation
-from bench.data.encoded import Encoded
-from bench.data.errors import LoaderError
-from bench.data.memory import MemoryLoader
-from bench.data.packing import Packing
-from bench.data.splits import Split
-from bench.data.tasks import Task
-from bench.errors import UserError, unknown
+from bench.data.batches.memory import MemoryLoader
+from bench.data.batches.plan import Preparation
+from bench.data.ffcv.packing import Packing
+from bench.data.sets.encoded import Encoded
+from bench.data.sets.splits import Split
+from bench.data.sets.tasks import Task
+from bench.errors import LoaderError, UserError, unknown
+from bench.inputs import count_in
 
 if TYPE_CHECKING:
-    from bench.data.beton import Report
+    from bench.data.ffcv.beton import Report
 
 __all__ = ["INSTALL_FFCV", "KINDS", "Loader", "LoaderError", "make_loader", "resolve_kind"]
 
@@ -39,7 +38,7 @@ class Loader(Protocol):
     Attributes:
         kind: ``"memory"``, ``"ffcv"`` or ``"torch"``.
         samples: samples per epoch.
-        digest: see ``bench.data.digest``.
+        digest: see ``bench.data.batches.digest``.
     """
 
     @property
@@ -117,7 +116,7 @@ def workers_wanted() -> int | None:
     Raises:
         UserError: if the environment variable is not a number from 1.
     """
-    return variables.count(WORKERS)
+    return count_in(WORKERS)
 
 
 def make_loader(
@@ -145,13 +144,13 @@ def make_loader(
         batch_size: at least 1; the last batch may be smaller.
         seed: determines order and augmentation, together with the epoch.
         shuffle: a new permutation every epoch; False keeps the split's own order.
-        augmentation: names in ``bench.data.augment.AUGMENTATIONS``.
+        augmentation: names in ``bench.data.batches.plan.augment.AUGMENTATIONS``.
         device: where batches go.
         cache_dir: folder for the files of kind ``"ffcv"``; None for the user's cache.
         resolutions: (epoch, side) pairs: from this epoch on, counted from 1, images are square with this side.
-        packing: how kind ``"ffcv"`` stores image files, see ``bench.data.packing``; None for their original bytes.
-        workers: threads that decode (``"ffcv"``) or processes that transform (``"torch"``); None for the environment
-            variable's number, else PyTorch's thread count. Affects no batch.
+        packing: how kind ``"ffcv"`` stores image files, see ``bench.data.ffcv.packing``; None: original bytes.
+        workers: threads that decode (``"ffcv"``) or processes that transform (``"torch"``); None for the
+            environment variable's number, else PyTorch's thread count. Affects no batch.
         report: called with the progress of writing a file.
 
     Raises:
@@ -169,13 +168,13 @@ def make_loader(
     workers = workers or workers_wanted()
     kind = resolve_kind(kind)
     if kind == "torch":
-        from bench.data.torch_loader import TorchLoader
+        from bench.data.batches.torch_loader import TorchLoader
 
         return TorchLoader(split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle, workers=workers)
     if kind == "memory":
         return MemoryLoader(split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle)
-    from bench.data import beton
-    from bench.data.ffcv_loader import FFCVLoader
+    from bench.data.ffcv import beton
+    from bench.data.ffcv.loader import FFCVLoader
 
     if files is None:
         path, rows, held = beton.ensure_beton(task, split, cache_dir, report), None, None

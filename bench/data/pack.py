@@ -7,14 +7,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.data import beton, loaders, splits
-from bench.data.arrays import Arrays
-from bench.data.beton import Report
-from bench.data.encoded import Encoded
-from bench.data.files import FileStatus
-from bench.data.packing import Packing
-from bench.data.splits import Source, Split
-from bench.data.tasks import Task
+from bench.data import loaders
+from bench.data.ffcv import beton
+from bench.data.ffcv.beton import Report
+from bench.data.ffcv.packing import Packing
+from bench.data.sets import splits
+from bench.data.sets.arrays import Arrays
+from bench.data.sets.encoded import Encoded
+from bench.data.sets.files import FileStatus
+from bench.data.sets.splits import Source, Split
+from bench.data.sets.tasks import Task
 from bench.errors import UserError
 
 

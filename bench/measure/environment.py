@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 
 import bench
-from bench.records import Code, Environment
+from bench.records import Code, Environment, Record
 
 _PACKAGES = ("asge", "baselines", "bench")
 
@@ -44,6 +45,25 @@ def code() -> Code:
     status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *_PACKAGES)
     dirty = None if commit is None or status is None else bool(status)
     return Code(version=bench.__version__, commit=commit, dirty=dirty, fingerprint=_fingerprint())
+
+
+def made_here(*, any_code: bool = False) -> Callable[[Record], bool]:
+    """Whether a record was made by the code and the torch that are here now; with ``any_code`` always."""
+    fingerprint = code().fingerprint
+    return lambda record: (
+        any_code or (record.code.fingerprint == fingerprint and record.environment.torch == torch.__version__)
+    )
+
+
+def stale(finished: Sequence[Record]) -> list[str]:
+    """A note if records were made by other code than that which is here now."""
+    here = code().fingerprint
+    old = [record for record in finished if record.code.fingerprint != here]
+    if not old:
+        return []
+    return [
+        f"{len(old)} of {len(finished)} records were made by other code than is here now; --force measures them again"
+    ]
 
 
 def _fingerprint() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bench import variables
+from bench.inputs import count_in
 from bench.records import Noise
 
 PRESSURE_LIMIT = 20.0
@@ -55,7 +55,7 @@ def tries() -> int:
     Raises:
         UserError: if the environment variable is not a number from 1.
     """
-    return variables.count(TRIES) or DEFAULT_TRIES
+    return count_in(TRIES) or DEFAULT_TRIES
 
 
 def quietest(segment: Callable[[], T]) -> tuple[T, Noise]:

@@ -2,12 +2,14 @@
 
 cells    what is to run: the spec of a cell, and the names that follow from it
 record   what came out, and its parts
+names    what runs are called: by method and what differs
 files    one JSON file per cell, written whole or not at all, and what is in a folder of runs
 """
 
 from bench.records.cells import CellSpec, Model, Start, Tuned, Yardstick
 from bench.records.files import (
     CELL_FILE,
+    DEFAULT_RUNS,
     LEARNED_FILE,
     LOCK_FILE,
     RECORD_FILE,
@@ -16,6 +18,7 @@ from bench.records.files import (
     Unreadable,
     is_running,
     notes,
+    prepare_folder,
     read,
     read_all,
     read_cell,
@@ -39,6 +42,7 @@ from bench.records.record import (
 
 __all__ = [
     "CELL_FILE",
+    "DEFAULT_RUNS",
     "FINISHED",
     "LEARNED_FILE",
     "LOCK_FILE",
@@ -63,6 +67,7 @@ __all__ = [
     "Yardstick",
     "is_running",
     "notes",
+    "prepare_folder",
     "read",
     "read_all",
     "read_cell",

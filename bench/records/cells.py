@@ -44,8 +44,8 @@ class CellSpec(Model):
 
     Attributes:
         tuning: what was spent on its settings, where they were tuned; it changes no number, and is no part of a name.
-        resolutions: (epoch, side) pairs, see ``bench.data.framing.Framing``; null for the task's own size.
-        packing: how the FFCV loader stores image files, see ``bench.data.packing``; null for the files' own bytes.
+        resolutions: (epoch, side) pairs, see ``bench.data.batches.plan.framing.Framing``; null for the task's own size.
+        packing: how the FFCV loader stores image files, see ``bench.data.ffcv.packing``; null for the files' own bytes.
     """
 
     method: str

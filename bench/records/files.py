@@ -16,6 +16,7 @@ from bench.errors import UserError
 from bench.records.cells import CellSpec
 from bench.records.record import SCHEMA, Record
 
+DEFAULT_RUNS = Path("results/runs")
 RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
 LOCK_FILE = ".lock"
@@ -140,6 +141,17 @@ def set_aside(path: Path) -> Path:
             break
     path.rename(target)
     return target
+
+
+def prepare_folder(out: Path) -> None:
+    """Make a folder and make sure that it can be written; a UserError names it otherwise."""
+    probe = out / f".write-test-{os.getpid()}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"output folder {str(out)!r} cannot be written: {error.strerror}") from error
 
 
 def is_running(folder: Path) -> bool:

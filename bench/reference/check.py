@@ -18,6 +18,7 @@ from bench.records import CellSpec, Record
 from bench.reference import costs, golden, significance
 from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured, Row
 from bench.reference.verdicts import Check, What
+from bench.statistics import binomial_deviation
 
 
 def check(
@@ -167,12 +168,6 @@ def accuracy(empty: Check, good: Sequence[Record], row: Row | None, rows: int) -
     if mean > center + margin:
         return replace(known, verdict="too good", note=f"{mean - center:.2f} points above: leakage?")
     return known
-
-
-def binomial_deviation(percent: float, samples: int) -> float:
-    """Standard deviation, in points, of an accuracy (per cent) on so many independent samples."""
-    share = min(1.0, max(0.0, percent / 100))
-    return 100 * math.sqrt(share * (1 - share) / samples)
 
 
 def _accuracies(good: Sequence[Record], strategy: str) -> list[float]:

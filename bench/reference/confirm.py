@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from bench.records import CellSpec, Record
 from bench.reference import significance
-from bench.reference.check import binomial_deviation
 from bench.reference.measured import Measured, Row
 from bench.reference.verdicts import Check
+from bench.statistics import binomial_deviation
 
 
 def alarms(checks: Sequence[Check]) -> list[Check]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import methods
-from bench.data import tasks
+from bench.data.sets import tasks
 from bench.errors import UserError
 from bench.reference.folder import reference_folder
 

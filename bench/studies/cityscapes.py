@@ -14,9 +14,9 @@ from torchvision.datasets import Cityscapes
 from torchvision.transforms import v2
 
 from baselines.conditional.segmentation import IGNORE
-from bench.data import seeds
-from bench.data.cache import cache_root
+from bench import seeds
 from bench.errors import UserError
+from bench.inputs import cache_root
 
 CLASSES = 19
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -21,14 +21,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bench import parts, suites
-from bench.data import loaders, sources, splits, tasks
+from bench import suites
+from bench.data import loaders
 from bench.data.loaders import Loader
-from bench.data.splits import Split
+from bench.data.sets import sources, splits, tasks
+from bench.data.sets.splits import Split
 from bench.measure.memory import PeakMemory
 from bench.measure.noise import NoiseMeter
 from bench.measure.race import Race
 from bench.records import CellSpec
+from bench.running import parts
 from bench.studies.study import Findings, Request, Study
 
 mpl.use("Agg")

@@ -19,11 +19,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from asge.pooling import Pooling, pool
-from bench.data import seeds, tasks
-from bench.data.arrays import Images, pixels
+from asge.layers.pooling import Pooling, pool
+from bench import seeds
+from bench.data.sets import tasks
+from bench.data.sets.arrays import Images, pixels
 from bench.errors import UserError
-from bench.intervals import half_width
+from bench.statistics import half_width
 from bench.studies.study import Findings, Request, Study
 
 mpl.use("Agg")

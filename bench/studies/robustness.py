@@ -24,11 +24,13 @@ from annotated_types import Ge
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from bench import parts
-from bench.data import loaders, seeds, splits, tasks
-from bench.data.arrays import pixels
+from bench import seeds
+from bench.data import loaders
+from bench.data.sets import splits, tasks
+from bench.data.sets.arrays import pixels
 from bench.errors import UserError
-from bench.intervals import half_width
+from bench.running import parts
+from bench.statistics import half_width
 from bench.studies.study import Findings, Request, Study
 
 EPSILONS = (0.0, 1 / 255, 2 / 255, 4 / 255, 8 / 255)

@@ -20,14 +20,14 @@ from annotated_types import Ge, Gt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from asge.gating import groups_without_decay
+from asge.layers.gating import groups_without_decay
 from baselines.conditional.bas import BASSettings
 from baselines.conditional.batch_shaping import gate_losses
 from baselines.conditional.gates import ChannelGate
 from baselines.conditional.segmentation import IGNORE, Confusion, PSPNet, segmentation_loss
-from bench import devices
-from bench.data import seeds
+from bench import seeds
 from bench.errors import UserError
+from bench.inputs import device_name
 from bench.studies import cityscapes
 from bench.studies.study import Findings, Request, Study
 
@@ -69,7 +69,7 @@ class Settings:
 def measure(request: Request) -> Findings:
     """Scores by network, and a page of masks."""
     chosen: Settings = request.settings
-    devices.checked(chosen.device, "segmentation.device")
+    device_name(chosen.device, "segmentation.device")
     if request.task not in (None, "cityscapes"):
         raise UserError(f"study segmentation has one task, cityscapes, not {request.task!r}")
     folder = cityscapes.locate(request.data_dir)

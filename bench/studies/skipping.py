@@ -23,15 +23,16 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from bench import devices, parts, records, rows, training
-from bench.data import seeds
+from bench import records, seeds
 from bench.data.loaders import Loader
 from bench.errors import UserError
-from bench.execution.local import KEEP_FREED_MEMORY
+from bench.inputs import device_name
 from bench.measure import environment, race
 from bench.methods import Learner
-from bench.options import DEFAULT_RUNS
-from bench.records import Record
+from bench.records import DEFAULT_RUNS, Record
+from bench.records.names import conditions_of, family, labels_of_cells, order
+from bench.running import parts, training
+from bench.running.local import KEEP_FREED_MEMORY
 from bench.studies.study import Findings, Request, Study
 
 if TYPE_CHECKING:  # drawing takes a second to import
@@ -98,7 +99,7 @@ def measure(request: Request) -> Findings:
     there = whole.record.strategies[0].samples
     if request.samples > there:
         raise UserError(f"--samples {request.samples} is more than the {there} test images there are")
-    device = torch.device(devices.checked(chosen.device, "device"))
+    device = torch.device(device_name(chosen.device, "device"))
     run, used = _in_a_process_of_its_own(partial(_race, order, request, device))
     lines: list[list[str | int | float]] = []
     for index, one in enumerate(order):
@@ -118,7 +119,7 @@ def measure(request: Request) -> Findings:
         *(["the machine was busy: times are noisy"] if run.noisy else []),
     ]
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
-    frame["family"] = [rows.family(one.record.cell) for one in order]
+    frame["family"] = [family(one.record.cell) for one in order]
     title = f"{order[0].record.cell.task}, batches of {chosen.batch_size}"
     return Findings(order[0].record.cell.task, COLUMNS, lines, notes, {"skipping": partial(_chart, frame, title)})
 
@@ -154,8 +155,8 @@ def find(runs: Path, *, task: str | None = None, suite: str = "") -> list[Kept]:
         if len(names) > 1:
             raise UserError(f"{str(runs)!r} holds several {what} ({', '.join(sorted(names))}): choose by {option}")
     shown = others if any(map(_is_whole, others)) else kept
-    shown.sort(key=lambda record: (rows.order(record.cell.method, rows.conditions_of(record.cell)), record.cell.seed))
-    labels = rows.labels_of_cells([record.cell for record in shown], brief=True)
+    shown.sort(key=lambda record: (order(record.cell.method, conditions_of(record.cell)), record.cell.seed))
+    labels = labels_of_cells([record.cell for record in shown], brief=True)
     return [Kept(name, record, runs / record.id) for name, record in zip(labels, shown, strict=True)]
 
 

@@ -15,8 +15,8 @@ import torch
 from bench import records
 from bench.errors import UserError, unknown
 from bench.measure import environment
+from bench.methods.settings import validated
 from bench.records import Code, Environment, Model
-from bench.settings import validated
 
 if TYPE_CHECKING:  # drawing takes a second to import
     from matplotlib.figure import Figure
@@ -161,6 +161,6 @@ def run(
         environment=environment.environment(torch.device(getattr(request.settings, "device", "cpu"))),
     )
     records.write(out / FILE, record)
-    from bench import figures
+    from bench.report import figures
 
     return record, [figures.save(draw(), out / f"{title}.png") for title, draw in found.figures.items()]

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench import settings
-from bench.data import augment, loaders, tasks
-from bench.data.packing import Packing
+from bench.data import loaders
+from bench.data.batches import augment
+from bench.data.ffcv.packing import Packing
+from bench.data.sets import tasks
 from bench.errors import UserError, unknown
+from bench.methods import contract, settings
 from bench.records import CellSpec, Start, Tuned, Yardstick
 from bench.suites.file import Suite
 
@@ -209,3 +211,14 @@ def _chosen(option: str, names: tuple[str, ...] | None, default: tuple[str, ...]
     if names is not None and not names:
         raise UserError(f"{option} names nothing; leave it out for {', '.join(default)}")
     return tuple(dict.fromkeys(default if names is None else names))
+
+
+def expected(suite: Suite, methods: tuple[str, ...] | None = None) -> list[tuple[CellSpec, tuple[str, ...]]]:
+    """The cells that a suite runs by itself, of all or some methods, each with its method's strategies."""
+    own = cells(suite, device="cpu", threads=1, overrides=Overrides(loader="memory", methods=methods))
+    return with_strategies(own)
+
+
+def with_strategies(specs: Sequence[CellSpec]) -> list[tuple[CellSpec, tuple[str, ...]]]:
+    """Cells, each with its method's strategies."""
+    return [(spec, contract.get(spec.method).strategies) for spec in specs]

@@ -69,7 +69,7 @@ class Suite(BaseModel):
         epochs, batch_size: equal for all methods, unless ``epochs_of`` says otherwise.
         epochs_of: epochs of a method, or of its cells with some settings, keyed as tables name them: "cwc", or
             "local-error signal=pred"; of several keys that fit a cell the longest counts.
-        augmentation: names of ``bench.data.augment``, in order of application; equal for all methods.
+        augmentation: names of ``bench.data.batches.plan.augment``, in order of application; equal for all methods.
         train_samples: how many training images to use, stratified by class; all by default.
         start: what every cell begins with: a method and settings, trained on the same data with the same seed for so
             many epochs. That runs first, as a cell of its own.

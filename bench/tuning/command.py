@@ -11,7 +11,9 @@ from typing import Any
 import optuna
 
 from bench import tables
-from bench.data import augment, loaders, tasks
+from bench.data import loaders
+from bench.data.batches import augment
+from bench.data.sets import tasks
 from bench.errors import ExitStatus, UserError, unknown
 from bench.tuning import export, tuner
 from bench.tuning import space as spaces

@@ -9,9 +9,10 @@ from typing import Any
 
 import optuna
 
-from bench import records, settings
+from bench import records
 from bench.errors import UserError
 from bench.measure import environment
+from bench.methods import settings
 from bench.tuning import study as studies
 from bench.tuning import tuner
 

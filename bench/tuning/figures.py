@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as plots
 
-from bench.figures import save
+from bench.report.figures import save
 
 FEWEST = 2
 """Trials that a figure needs."""

@@ -11,9 +11,10 @@ from typing import Any, get_type_hints
 
 import optuna
 
-from asge.search import Choice, Range
-from bench import methods, settings
+from asge.common.marks import Choice, Range
+from bench import methods
 from bench.errors import UserError
+from bench.methods import settings
 
 Dimension = Range | Choice
 Space = dict[str, Dimension]

@@ -19,12 +19,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from bench import commands, settings
-from bench.data import seeds
+from bench import records, seeds
 from bench.errors import UserError
-from bench.execution import local
-from bench.execution.local import Outcome
+from bench.methods import settings
 from bench.records import CellSpec, Record
+from bench.running import local, rehearsal
+from bench.running.local import Outcome
 from bench.tuning import space as spaces
 from bench.tuning import study as studies
 from bench.tuning.space import Space
@@ -153,10 +153,10 @@ def run(
     Raises:
         UserError: for bad input, before any trial.
     """
-    commands.rehearse([plan.cell({}, plan.seed)], data_dir)
+    rehearsal.rehearse([plan.cell({}, plan.seed)], data_dir)
     if plan.sampler == "grid":  # no point of it twice
         plan = replace(plan, trials=min(plan.trials, math.prod(map(len, spaces.grid(plan.space).values()))))
-    local.prepare_folder(out)
+    records.prepare_folder(out)
     start = time.monotonic()
 
     def draw(number: int) -> optuna.samplers.BaseSampler:

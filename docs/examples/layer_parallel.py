@@ -12,7 +12,8 @@ import torch.distributed as dist
 
 from asge import ASGESettings, strategies
 from asge.parallel import LayerParallelTrainer
-from bench.data import loaders, splits, tasks
+from bench.data import loaders
+from bench.data.sets import splits, tasks
 
 EPOCHS = 10
 

@@ -9,7 +9,7 @@ import torch
 from asge import ASGELearner, ASGESettings
 from asge import step as steps
 from asge.block import ASGEBlock
-from asge.gating import make_gate
+from asge.layers.gating import make_gate
 from asge.step import autograd_step, fast_step
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from asge.block import normalize
-from asge.gating import GatedChannelTransform
+from asge.layers.gating import GatedChannelTransform
 from asge.network import ASGENetwork
 from baselines.backprop import BackpropLearner, BackpropSettings, build_network
 from bench.measure import flops

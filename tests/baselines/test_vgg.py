@@ -6,7 +6,8 @@ import torch
 from baselines.backprop import BackpropSettings
 from baselines.stack import Stack
 from baselines.vgg import VGGBlock
-from bench import methods, settings
+from bench import methods
+from bench.methods import settings
 
 
 def vgg(plan, hidden=(), dropout=0.0, shape=(3, 32, 32)):

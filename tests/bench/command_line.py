@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import cell as cells
-from bench import cli, records
+from bench import records
+from bench.cli import app as cli
 from bench.errors import UserError
-from bench.execution import local
 from bench.measure import probe, race
+from bench.running import cell as cells
+from bench.running import local
 
 SUITE = """
 tasks = ["digits"]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from bench.data import encoded, loaders, sources, splits, tasks
+from bench.data import loaders
+from bench.data.sets import encoded, sources, splits, tasks
 
 
 @pytest.fixture(scope="module", params=tasks.task_names())

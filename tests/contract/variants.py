@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
-from bench import methods, settings
+from bench import methods
+from bench.methods import settings
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
 EPOCHS, STEPS = 2, 4

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from asge import ASGELearner, ASGESettings
 from baselines.backprop import BackpropLearner, BackpropSettings
-from bench.execution.local import KEEP_FREED_MEMORY
 from bench.measure import clock, flops, race
 from bench.measure.memory import PeakMemory, live_bytes, storage_bytes, tensors_of
+from bench.running.local import KEEP_FREED_MEMORY
 
 BATCH = 128
 BUDGET = SimpleNamespace(epochs=10, steps_per_epoch=100)

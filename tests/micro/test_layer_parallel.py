@@ -18,8 +18,8 @@ from rich.table import Table
 from asge import ASGESettings
 from asge.network import parse_plan
 from asge.parallel import LayerParallelTrainer, balanced
-from bench.execution.local import KEEP_FREED_MEMORY
 from bench.measure import clock
+from bench.running.local import KEEP_FREED_MEMORY
 
 BATCH = 128
 STEPS = 20

@@ -9,7 +9,8 @@ import os
 import pytest
 import torch
 
-from bench.data import loaders, sources, splits, tasks
+from bench.data import loaders
+from bench.data.sets import sources, splits, tasks
 
 WORKLOADS = {"cifar10": ("crop", "flip"), "tiny-imagenet-20": ("resized-crop", "flip")}
 MANY = max(2, os.cpu_count() or 1)

@@ -7,8 +7,8 @@ import torchvision
 from rich.console import Console
 from rich.table import Table
 
-from asge.gating import add_gct
-from asge.pooling import rms_pool2d, soft_pool2d
+from asge.layers.gating import add_gct
+from asge.layers.pooling import rms_pool2d, soft_pool2d
 from baselines.video import video_network
 from bench.measure import race
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.conditional.resnet import GatedResNet
-from bench.execution.local import KEEP_FREED_MEMORY
 from bench.measure import race
+from bench.running.local import KEEP_FREED_MEMORY
 
 CPU = torch.device("cpu")
 SHARES = (1.0, 0.8, 0.6, 0.4, 0.2)

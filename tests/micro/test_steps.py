@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import methods, settings
+from bench import methods
+from bench.methods import settings
 
 TASK = SimpleNamespace(shape=(1, 28, 28), classes=10)
 BUDGET = SimpleNamespace(epochs=10, steps_per_epoch=100)

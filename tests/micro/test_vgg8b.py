@@ -7,8 +7,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import methods, settings
+from bench import methods
 from bench.measure import flops, race
+from bench.methods import settings
 
 BATCH = 128
 CPU = torch.device("cpu")

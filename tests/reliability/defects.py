@@ -101,7 +101,7 @@ DEFECTS = (
         ALL,
         (
             Edit(
-                "bench/data/splits.py",
+                "bench/data/sets/splits.py",
                 'train=Split(arrays.train_images[train], labels[train], train, "train")',
                 "train=Split(arrays.train_images[train], (labels[train] + (torch.arange(len(train)) % 33 == 0)) % 10, "
                 'train, "train")',
@@ -112,22 +112,28 @@ DEFECTS = (
         "augmented-test",
         "augmentation also at test time",
         ALL,
-        (Edit("bench/parts.py", "augmentation=spec.augmentation if train else ()", "augmentation=spec.augmentation"),),
+        (
+            Edit(
+                "bench/running/parts.py",
+                "augmentation=spec.augmentation if train else ()",
+                "augmentation=spec.augmentation",
+            ),
+        ),
     ),
     Defect(
         "best-test-epoch",
         "best epoch chosen on test data",
         ALL,
         (
-            Edit("bench/cell.py", "            data.validation,\n", "            data.test,\n"),
-            Edit("bench/cell.py", "accuracy=last[strategy]", "accuracy=best[strategy]"),
+            Edit("bench/running/cell.py", "            data.validation,\n", "            data.test,\n"),
+            Edit("bench/running/cell.py", "accuracy=last[strategy]", "accuracy=best[strategy]"),
         ),
     ),
     Defect(
         "learning-rate",
         "learning rate three times as high",
         ALL,
-        (Edit("asge/optim.py", '["lr"] = peak * factor', '["lr"] = 3 * peak * factor'),),
+        (Edit("asge/common/optimisers.py", '["lr"] = peak * factor', '["lr"] = 3 * peak * factor'),),
     ),
     Defect(
         "relu",
@@ -147,7 +153,7 @@ DEFECTS = (
         "leak",
         "validation images leaked into training",
         ALL,
-        (Edit("bench/data/splits.py", "    remaining[validation] = False\n", ""),),
+        (Edit("bench/data/sets/splits.py", "    remaining[validation] = False\n", ""),),
     ),
 )
 

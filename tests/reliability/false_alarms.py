@@ -20,11 +20,12 @@ from pathlib import Path
 
 from planting import ROOT
 
-from bench import commands, records, suites
+from bench import records, suites
 from bench.records import CellSpec, Record
 from bench.reference import check as checking
 from bench.reference import confirm, costs, measured
 from bench.reference.measured import Measured
+from bench.statistics import binomial_deviation
 
 SUITE = "ci"
 FRESH = 20
@@ -58,7 +59,7 @@ def run(runs: Path) -> None:
 def count(runs: Path) -> None:
     """Draw suites and write down how many raised an alarm and how many failed."""
     stored = load()
-    expected = commands.expected(suites.load(SUITE))
+    expected = suites.expected(suites.load(SUITE))
     seeds = fresh_seeds(stored)
     experiments = {cell.experiment for cell, _ in expected}
     fresh = [r for r in records.read_all(runs).records if r.cell.experiment in experiments and r.cell.seed in seeds]
@@ -98,7 +99,7 @@ def draw(
                 by_row[label] += 1
                 reference = [value.accuracy for value in row.values]
                 others = [p.accuracy for r in drawn[own:] for p in r.strategies if p.strategy == name]
-                least = checking.binomial_deviation(statistics.fmean(reference), row.samples)
+                least = binomial_deviation(statistics.fmean(reference), row.samples)
                 failure |= confirm.confirms(reference, others, least)
             blank = checking.blank(drawn[0].cell.task, drawn[0].cell.method, key)
             of_memory[costs.memory(blank, drawn[:own], cost.get(key)).verdict] += 1

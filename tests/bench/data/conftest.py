@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.data.arrays import Arrays
-from bench.data.splits import Split
-from bench.data.tasks import Task
+from bench.data.sets.arrays import Arrays
+from bench.data.sets.splits import Split
+from bench.data.sets.tasks import Task
 
 
 @pytest.fixture(autouse=True)

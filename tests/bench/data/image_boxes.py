@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.data.folders import Folder
+from bench.data.sets.folders import Folder
 
 
 def scalar_box(numbers: list[float], height: int, width: int) -> tuple[int, int, int, int]:

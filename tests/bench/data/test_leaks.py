@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from bench.data.loaders import Loader, _ffcv_works, make_loader
-from bench.data.splits import Split
-from bench.data.tasks import Task
+from bench.data.sets.splits import Split
+from bench.data.sets.tasks import Task
 
 KINDS = [
     "memory",

@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 from image_boxes import write_pictures
 
-from bench.data import folders, pack
-from bench.data.cache import cache_root
+from bench.data import pack
+from bench.data.ffcv.packing import Packing
 from bench.data.loaders import _ffcv_works
-from bench.data.packing import Packing
-from bench.data.tasks import DIGITS, Task
+from bench.data.sets import folders
+from bench.data.sets.tasks import DIGITS, Task
 from bench.errors import UserError
+from bench.inputs import cache_root
 
 pytestmark = pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")
 

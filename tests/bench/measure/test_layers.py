@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import methods, settings
+from bench import methods
 from bench.measure import layers
+from bench.methods import settings
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=10)
 BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=4)

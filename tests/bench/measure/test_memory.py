@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.execution.local import KEEP_FREED_MEMORY
 from bench.measure.memory import PeakMemory, live_bytes, storage_bytes
+from bench.running.local import KEEP_FREED_MEMORY
 
 KIB = torch.zeros(256)  # float32: 1 KiB
 

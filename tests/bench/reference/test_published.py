@@ -1,4 +1,4 @@
-from bench import settings
+from bench.methods import settings
 from bench.reference import published
 
 

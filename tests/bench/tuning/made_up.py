@@ -11,7 +11,7 @@ import time
 
 from factories import record
 
-from bench.execution.local import Outcome
+from bench.running.local import Outcome
 
 SECONDS = 0.2
 
@@ -34,7 +34,8 @@ def outcome(cell, watcher):
 
 def main(arguments):
     """The command line, with made-up cells."""
-    from bench import cli, commands
+    from bench.cli import app as cli
+    from bench.cli import run as commands
     from bench.tuning import tuner
 
     hangs_after = int(os.environ.get("HANGS_AFTER", "-1"))

@@ -1,7 +1,7 @@
 import optuna
 import pytest
 
-from asge.search import Choice, Range
+from asge.common.marks import Choice, Range
 from bench import methods
 from bench.errors import UserError
 from bench.tuning import space
@@ -9,7 +9,7 @@ from bench.tuning import space
 
 @pytest.mark.parametrize("method", methods.names())
 def test_every_method_has_a_space_of_valid_values(method):
-    from bench import settings
+    from bench.methods import settings
 
     found = space.of_method(method)
     if method in ("asge", "backprop", "cwc", "ff", "local-error"):

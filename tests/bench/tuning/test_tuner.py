@@ -11,10 +11,10 @@ import optuna
 import pytest
 from factories import record
 
-from asge.search import Choice, Range
-from bench import commands
+from asge.common.marks import Choice, Range
+from bench.cli import run as commands
 from bench.errors import UserError
-from bench.execution.local import Outcome
+from bench.running.local import Outcome
 from bench.tuning import export, tuner
 from bench.tuning import study as studies
 

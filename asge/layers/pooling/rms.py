@@ -1,0 +1,44 @@
+"""RMSPool, the pool of ASGE's branch 1 (arXiv 2509.12394): sqrt(mean(y^2)) over windows, per channel.
+
+Its square is the mean square of the window, which is what goodness measures: pooling neither creates nor loses mean
+energy where the windows tile the map. The gradient is finite everywhere, 0 where a window is all zeros.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from asge.layers.pooling.windows import Size, average
+
+
+def rms_pool1d(
+    y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
+) -> Tensor:
+    """RMSPool over (B, C, L); arguments as of ``torch.nn.functional.avg_pool1d``, same dtype."""
+    return root(average(y.square(), F.avg_pool1d, kernel_size, stride, padding, ceil_mode))
+
+
+def rms_pool2d(
+    y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
+) -> Tensor:
+    """RMSPool over (B, C, H, W); arguments as of ``torch.nn.functional.avg_pool2d``, same dtype."""
+    return root(average(y.square(), F.avg_pool2d, kernel_size, stride, padding, ceil_mode))
+
+
+def rms_pool3d(
+    y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
+) -> Tensor:
+    """RMSPool over (B, C, T, H, W); arguments as of ``torch.nn.functional.avg_pool3d``, same dtype."""
+    return root(average(y.square(), F.avg_pool3d, kernel_size, stride, padding, ceil_mode))
+
+
+def root(mean_square: Tensor) -> Tensor:
+    """Square root with a finite slope everywhere: below the smallest normal number its value and slope are constant."""
+    return mean_square.clamp_min(torch.finfo(mean_square.dtype).tiny).sqrt()
+
+
+def root_(mean_square: Tensor) -> Tensor:
+    """``root`` in place, without a gradient."""
+    return mean_square.clamp_min_(torch.finfo(mean_square.dtype).tiny).sqrt_()

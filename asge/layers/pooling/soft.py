@@ -1,0 +1,132 @@
+"""SoftPool (Stergiou, Poppe, Kalliatakis, ICCV 2021, arXiv 2101.00440).
+
+Over a window R, per channel and sample:
+
+    w_i = exp(a_i) / sum_{j in R} exp(a_j)          out = sum_{i in R} w_i a_i
+
+    gradient="exact"    d out / d a_i = w_i (1 + a_i - out)
+    gradient="paper"    d out / d a_i = w_i, as if the weights were constant: the paper's rule
+
+Always avg <= out <= max. Exponentials are taken of a_i minus the maximum of the window, in
+float32 at least: exact for any range of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from asge.layers.pooling.windows import Size, Windows
+
+Gradient = Literal["exact", "paper"]
+
+
+def soft_pool1d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    gradient: Gradient = "exact",
+) -> Tensor:
+    """SoftPool over (B, C, L); arguments and errors as of ``torch.nn.functional.max_pool1d``, same dtype."""
+    return _soft_pool(x, F.max_pool1d, kernel_size, stride, padding, ceil_mode, gradient)
+
+
+def soft_pool2d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    gradient: Gradient = "exact",
+) -> Tensor:
+    """SoftPool over (B, C, H, W); arguments and errors as of ``torch.nn.functional.max_pool2d``, same dtype."""
+    return _soft_pool(x, F.max_pool2d, kernel_size, stride, padding, ceil_mode, gradient)
+
+
+def soft_pool3d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    gradient: Gradient = "exact",
+) -> Tensor:
+    """SoftPool over (B, C, T, H, W); arguments and errors as of ``torch.nn.functional.max_pool3d``, same dtype."""
+    return _soft_pool(x, F.max_pool3d, kernel_size, stride, padding, ceil_mode, gradient)
+
+
+def _soft_pool(
+    x: Tensor,
+    max_pool: Callable[..., Tensor],
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    ceil_mode: bool,
+    gradient: Gradient,
+) -> Tensor:
+    if gradient not in ("exact", "paper"):
+        raise ValueError(f"gradient must be 'exact' or 'paper', got {gradient!r}")
+    with torch.autocast(x.device.type, enabled=False):
+        precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        with torch.no_grad():  # any shift gives the same weights: that of the maximum makes none of them overflow
+            shift = max_pool(precise, kernel_size, stride, padding, 1, ceil_mode)
+        windows = Windows.of(x, shift, kernel_size, stride, padding)
+        pooled: Tensor = _SoftPool.apply(precise, shift, windows, gradient == "paper")[0]
+        return pooled.to(x.dtype)
+
+
+class _SoftPool(torch.autograd.Function):
+    """SoftPool and the sum of its windows' exponentials; a gradient reaches the input through the first alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shift: Tensor, windows: Windows, paper: bool) -> tuple[Tensor, Tensor]:
+        pooled, total = _forward(x, shift, windows)
+        ctx.save_for_backward(x, shift, pooled, total)
+        ctx.windows, ctx.paper = windows, paper
+        ctx.mark_non_differentiable(total)
+        return pooled, total
+
+    @staticmethod
+    def backward(ctx: Any, by_pooled: Tensor, _by_total: Tensor) -> tuple[Tensor, None, None, None]:
+        x, shift, pooled, total = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the second derivative is asked for
+            pooled, total = _forward(x, shift, ctx.windows)
+        return _backward(by_pooled, x, shift, pooled, total, ctx.windows, paper=ctx.paper), None, None, None
+
+
+def _forward(x: Tensor, shift: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
+    """SoftPool of x and the sum of its windows' exponentials, shifted."""
+    total: Tensor | None = None
+    weighted: Tensor | None = None
+    for cell in windows.cells(windows.pad(x, _nothing(x))):
+        exponential = (cell - shift).exp()
+        total = exponential if total is None else total + exponential
+        weighted = exponential * cell if weighted is None else torch.addcmul(weighted, exponential, cell)
+    assert total is not None  # noqa: S101 - a window has cells
+    assert weighted is not None  # noqa: S101
+    return weighted / total, total
+
+
+def _backward(
+    by_pooled: Tensor, x: Tensor, shift: Tensor, pooled: Tensor, total: Tensor, windows: Windows, *, paper: bool
+) -> Tensor:
+    """The gradient with respect to x, given that with respect to its SoftPool."""
+    padded = windows.pad(x, _nothing(x))
+    by_padded = torch.zeros_like(padded)
+    scaled = by_pooled / total
+    constant = scaled if paper else scaled * (1 - pooled)
+    for cell, by_cell in zip(windows.cells(padded), windows.cells(by_padded), strict=True):
+        exponential = (cell - shift).exp()
+        by_cell += exponential * (constant if paper else torch.addcmul(constant, scaled, cell))
+    return windows.crop(by_padded)
+
+
+def _nothing(x: Tensor) -> float:
+    """Padding value: low enough that its weight is 0, and finite, so that 0 times it is 0."""
+    return torch.finfo(x.dtype).min / 2

@@ -1,0 +1,6 @@
+"""The pools of ``asge.layers.pooling`` under the short name that the documentation promises."""
+
+from asge.layers import pooling
+from asge.layers.pooling import *  # noqa: F403
+
+__all__ = pooling.__all__

@@ -1,0 +1,132 @@
+"""``bench compare``: from two folders or two revisions to a table, its notes and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import records, tables
+from bench.compare import table as comparison
+from bench.compare.rendering import render
+from bench.compare.table import Comparison
+from bench.errors import ExitStatus, UserError
+from bench.records import Found
+from bench.running import revisions, worktrees
+
+DEFAULT_OUT = Path("results/runs/compare")
+DEFAULT_SUITE = "smoke"
+DEFAULT_SEEDS = 3
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    suite: str | None,
+    methods: tuple[str, ...] | None,
+    seeds: int | None,
+    epochs: int | None,
+    threads: int | None,
+    data_dir: Path | None,
+    out: Path | None,
+    form: tables.Format,
+) -> int:
+    """Compare two folders of records, or run and compare two revisions, print the table, give the exit status.
+
+    Everything from ``suite`` to ``out`` is about running revisions; see ``revisions.run_interleaved``.
+
+    Raises:
+        UserError: if ``a`` and ``b`` are neither, or for bad input to the runs.
+    """
+    failed = False
+    if Path(a).is_dir() and Path(b).is_dir():
+        given = {"--suite": suite, "--methods": methods, "--seeds": seeds, "--epochs": epochs, "--threads": threads,
+                 "--data-dir": data_dir, "--out": out}  # fmt: skip
+        for option, value in given.items():
+            if value is not None:
+                raise UserError(f"{option} is for running two revisions; {a!r} and {b!r} are folders of records")
+        folders = Path(a), Path(b)
+    else:
+        root = worktrees.checkout()
+        ends = [worktrees.short(root, worktrees.resolve(root, rev)) for rev in (a, b)]
+        target = out or DEFAULT_OUT / "-".join([*ends, Path(suite or DEFAULT_SUITE).stem])
+        if worktrees.uncommitted(root):
+            _say("note: changes that are not committed are part of neither revision")
+        calls = revisions.run_interleaved(
+            root,
+            a,
+            b,
+            suite=suite or DEFAULT_SUITE,
+            methods=methods,
+            seeds=DEFAULT_SEEDS if seeds is None else seeds,
+            out=target,
+            options=_options(epochs, threads, data_dir),
+            say=_say,
+        )
+        failed = any(call.problem for call in calls)
+        folders = target / revisions.A, target / revisions.B
+        _say(f"records: {folders[0]} and {folders[1]}")
+    runs_a, runs_b = (_read(folder) for folder in folders)
+    table = comparison.comparisons(runs_a, runs_b, _read(revisions.second_run(folders[0])).records)
+    if table:
+        render(table, f"A: {_name(a, runs_a)}, B: {_name(b, runs_b)}", form, Console())
+    return exit_status(table, failed=failed, what=f"{folders[0]} and {folders[1]}")
+
+
+def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> list[str]:
+    """Of `bench run`, equal for both revisions."""
+    options = [] if threads is None else ["--threads", str(threads)]
+    options += [] if epochs is None else ["--epochs", str(epochs)]
+    options += [] if data_dir is None else ["--data-dir", str(data_dir.resolve())]
+    return options
+
+
+def _read(folder: Path) -> Found:
+    """What is in a folder, nothing where there is none: a revision may have failed before it wrote anything."""
+    if not folder.is_dir():
+        return Found([])
+    found = records.read_all(folder)
+    for note in records.notes(found):
+        _say(f"note: {note}")
+    return found
+
+
+def exit_status(table: Sequence[Comparison], *, failed: bool, what: str) -> int:
+    """What the process tells its caller; says why where nothing could be compared.
+
+    Args:
+        table: the rows.
+        failed: something went wrong that may have left no row.
+        what: where the records are.
+    """
+    if any(row.verdict == "worse" for row in table):
+        return ExitStatus.REGRESSION
+    if failed or any(row.failed_a or row.failed_b for row in table):
+        return ExitStatus.CELL_FAILED
+    if all(row.verdict in ("only in A", "only in B") for row in table):
+        _say(f"error: nothing can be compared: {what} have no task, method and strategy in common")
+        return ExitStatus.NOTHING_MEASURED
+    lost = [f"{row.method}/{row.strategy}" for row in table if row.verdict == "only in A"]
+    if lost:
+        _say(f"error: B has no {', '.join(lost)}, which A has")
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.OK
+
+
+def _name(given: str, runs: Found) -> str:
+    """What the user named, with the commits that made its records."""
+    commits = sorted({_commit(record) for record in runs.records})
+    return f"{given} ({', '.join(commits)})" if commits else given
+
+
+def _commit(record: records.Record) -> str:
+    if record.code.commit is None:
+        return f"code {record.code.fingerprint}"
+    return f"commit {record.code.commit[:9]}{' with changes' if record.code.dirty else ''}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

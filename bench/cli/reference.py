@@ -1,0 +1,79 @@
+"""The commands `bench reference`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.cli.options import AnyCodeOption, FormatOption, OutputFormat, names_in
+from bench.errors import ExitStatus, UserError
+from bench.records import DEFAULT_RUNS
+
+reference_app = typer.Typer(help="The measured references that `bench check` compares with.", no_args_is_help=True)
+
+
+@reference_app.command("show")
+def reference_show(
+    suite: Annotated[str, typer.Argument(help="A suite's name.")], form: FormatOption = OutputFormat.RICH
+) -> int:
+    """The measured references of a suite, value by value, and who made them."""
+    from bench import tables
+    from bench.reference import measured
+    from bench.report import table as report
+
+    stored = measured.load(suite)
+    if stored is None:
+        print(f"error: there are no measured references for suite {suite!r}", file=sys.stderr)
+        return ExitStatus.NOTHING_MEASURED
+    lines = [
+        [
+            row.task,
+            row.method,
+            row.strategy,
+            report.accuracy_text([value.accuracy for value in row.values]),
+            " ".join(f"{value.accuracy:.2f}" for value in row.values),
+        ]
+        for row in stored.rows
+    ]
+    title = f"measured references of {suite}"
+    columns = ["task", "method", "strategy", "mean", "values by seed"]
+    tables.render(title, columns, lines, form.value, Console())
+    for change in stored.history:
+        print(f"{change.when} {change.who}: {change.reason}", file=sys.stderr)
+    return ExitStatus.OK
+
+
+@reference_app.command("update")
+def reference_update(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
+    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    methods: Annotated[str | None, typer.Option(help="Only these methods, by comma; the others stay.")] = None,
+    any_code: AnyCodeOption = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep all values for settings that give the same golden numbers to the bit."),
+    ] = False,
+) -> None:
+    """Make a suite's measured references anew from its finished records, and print old and new means."""
+    from bench import records, suites
+    from bench.reference import keep as keeping
+    from bench.reference import measured, update
+
+    loaded = suites.load(suite)
+    if suite != loaded.name and loaded.name in suites.names():
+        own = "has the name of a suite that comes with bench; give it a name of its own"
+        raise UserError(f"suite file {suite!r} {own}")
+    change_references = keeping.keep if keep else update.update
+    chosen = suites.expected(loaded, names_in(methods))
+    untouched = sorted(set(loaded.methods) - {cell.method for cell, _ in chosen})
+    found = records.read_all(runs).records
+    change = change_references(loaded.name, chosen, found, reason, any_code=any_code, untouched=untouched)
+    for row in change.rows:
+        was = "none" if row.old is None else f"{row.old:.2f} (n = {row.old_seeds})"
+        print(f"{row.row}: {was} -> {row.new:.2f} (n = {row.new_seeds})")
+    print(measured.path_of(loaded.name))

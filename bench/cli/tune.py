@@ -1,0 +1,116 @@
+"""`bench tune` on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bench.cli.options import DataDirOption, FormatOption, OutputFormat, names_in
+from bench.errors import ExitStatus, UserError
+
+
+class DefaultGroup(TyperGroup):
+    """A group of commands whose `run` is meant where none of them is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `run` before what is no command."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+tune_app = typer.Typer(
+    cls=DefaultGroup,
+    help="Tune a method on a task, on validation data (`bench tune METHOD TASK`), or export what was found.",
+    no_args_is_help=True,
+)
+
+
+@tune_app.command("run", hidden=True)
+def tune(
+    method: Annotated[str, typer.Argument(help="A method's key.")],
+    task: Annotated[str | None, typer.Argument(help="A task's key.")] = None,
+    trials: Annotated[int | None, typer.Option(help="How many trials; default: 20.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial; default: 10.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name; default: METHOD-TASK. One that is there goes on.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="A journal file, or a URL that Optuna knows, such as postgresql://...")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of sampler and trials; default: 0.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which no trial is begun.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, random, cmaes or grid; default: tpe.")] = None,
+    pruner: Annotated[str | None, typer.Option(help="median, hyperband, halving or none; default: median.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="accuracy, or with time or memory: a Pareto front; on validation data.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="cpu: a useful answer in half an hour on two cores.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of the most promising trials in all; default: 3.")] = None,
+    promising: Annotated[int | None, typer.Option(help="How many of those; default: 3.")] = None,
+    train_samples: Annotated[int | None, typer.Option(help="Training images; default: all.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: 128.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="Names, separated by commas; default: none.")] = None,
+    loader: Annotated[str | None, typer.Option(help="As of `bench run`; default: memory.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of a trial; default: 1.")] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD.KEY=LOW..HIGH", help="Or LOW..HIGH:log, LOW..HIGH:STEP, A|B|C; may be repeated."),
+    ] = None,
+    space_file: Annotated[Path | None, typer.Option(help="The same as TOML, a table for each method.")] = None,
+    show_space: Annotated[bool, typer.Option("--show-space", help="Print the search space and end.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="A setting that is not tuned.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for the trials' runs and the figures.")] = Path("results/studies"),
+    plots: Annotated[bool, typer.Option(help="Draw the figures afterwards.")] = True,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
+    """Tune a method on a task, on validation data: bench tune METHOD TASK; bench tune export STUDY."""
+    from bench.methods.settings import check_key, parse_overrides
+    from bench.tuning import command
+
+    if show_space:
+        command.show_space(method, space or [], space_file, form.value)
+        return ExitStatus.OK
+    if task is None:
+        raise UserError("bench tune needs a method and a task, such as: bench tune asge fashion-mnist --preset cpu")
+    base = parse_overrides(set_ or [])
+    for owner in base:
+        if owner != method:
+            raise UserError(f"--set names method {owner!r}, but {method!r} is tuned")
+    for key in base.get(method, {}):
+        check_key(method, key)
+    given: dict[str, Any] = {
+        "trials": trials, "epochs": epochs, "seed": seed, "timeout": timeout, "sampler": sampler, "pruner": pruner,
+        "objective": objective, "seeds": seeds, "promising": promising, "train_samples": train_samples,
+        "batch_size": batch_size, "augmentation": names_in(augmentation), "loader": loader, "threads": threads,
+    }  # fmt: skip
+    return command.tune(
+        method,
+        task,
+        given=given,
+        preset=preset,
+        name=study,
+        storage=storage,
+        base=base.get(method, {}),
+        space=space or [],
+        space_file=space_file,
+        data_dir=data_dir,
+        out=out,
+        plots=plots,
+    )
+
+
+@tune_app.command("export")
+def tune_export(
+    studies: Annotated[list[str], typer.Argument(help="Names of studies, each of another method.")],
+    to: Annotated[Path, typer.Option(help="The suite file to write.")] = Path("tuned.toml"),
+    storage: Annotated[str | None, typer.Option(help="Where the studies are kept.")] = None,
+) -> None:
+    """Write the best settings of one or several studies as a suite that `bench run` runs."""
+    from bench.tuning import command
+
+    command.export_suite(studies, storage, to)

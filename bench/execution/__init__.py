@@ -1,1 +1,0 @@
-"""Running cells: one process each."""

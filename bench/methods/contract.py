@@ -1,0 +1,198 @@
+"""The contract of a method, stated as protocols: nothing needs to inherit from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from asge.common.types import Examination, TaskShape, TrainingBudget
+from bench.errors import UserError
+from bench.methods import registry
+
+GROUP = "bench.methods"
+
+
+class Learner(Protocol):
+    """A network in training. Shapes: B images, C channels, H x W pixels, N classes."""
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """How it can predict; the same as its method's."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before epoch ``epoch`` (from 0): schedules, layers that freeze."""
+
+    def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Learn from one batch, images (B, C, H, W) float and labels (B,) int64, the last, smaller one included.
+
+        Returns:
+            Scalar losses by name, detached, left on the device: reading them here would make the device wait.
+        """
+
+    def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Called after every epoch with validation batches: choose what predictions need, change no weight."""
+
+    def predict(self, images: Tensor, strategy: str) -> Tensor:
+        """Logits (B, N) without gradient; runs only what the strategy needs."""
+
+    def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
+        """The tensors that a strategy predicts with; without one, all that are trained."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training needs to go on exactly: tensors, numbers, strings, lists and dicts of them."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+
+
+@runtime_checkable
+class PerLayer(Protocol):
+    """A learner whose layers each predict: found by the presence of this method."""
+
+    def layer_logits(self, images: Tensor) -> list[Tensor]:
+        """Logits (B, N) of every layer, first to last, without gradient."""
+
+
+@runtime_checkable
+class Observable(Learner, Protocol):
+    """A learner that says where the layers' parts of a step end; its layers learn apart: no gradient crosses them.
+
+    Attributes:
+        on_layer: None, or what ``train_step`` calls at the end of each layer's part, first layer to last.
+    """
+
+    on_layer: Callable[[], None] | None
+
+
+@runtime_checkable
+class Goodness(Protocol):
+    """A learner whose layers have a goodness."""
+
+    def layer_goodness(self, images: Tensor) -> Sequence[Tensor]:
+        """Mean goodness of every layer over the batch, first to last: scalars."""
+
+
+@runtime_checkable
+class Examinable(Learner, Protocol):
+    """A learner that shows all it knows of images in one pass, where the single calls would take one each."""
+
+    def examine(self, images: Tensor) -> Examination:
+        """What ``predict`` gives by strategy, ``layer_logits`` and ``layer_goodness``, to the bit, without gradient."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A learner whose layers have numbers worth a look, such as parameters of gates, or how often they open."""
+
+    def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> Mapping[str, Sequence[Tensor]]:
+        """Values of every layer that has such, first to last, by name: tensors (n,), of any length each; may be empty.
+
+        Changes nothing; validation batches are given for what depends on data.
+        """
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A learner whose predictions do not cost the same for every image."""
+
+    def executed_macs(self, images: Tensor) -> Tensor:
+        """Multiply-accumulate operations that predicting each image takes, (B,), without gradient."""
+
+    def executed_layers(self, images: Tensor) -> Tensor:
+        """Share of every layer that runs for each image, from 0 to 1, (B, L)."""
+
+
+@runtime_checkable
+class Beginner(Protocol):
+    """A learner that can begin with what another one has learned."""
+
+    def begin_with(self, state: dict[str, Any]) -> None:
+        """Take over the weights in the ``state_dict`` of another learner, but nothing of its optimiser or schedule.
+
+        Called before the first step. What the other did not have stays as it was drawn.
+
+        Raises:
+            ValueError: if it is not the state of such a network; one sentence.
+        """
+
+
+class Method(Protocol):
+    """A way to train: what an entry point of group ``bench.methods`` names.
+
+    May also have ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv``
+    that a cell with these settings, a mapping without those that are newer than the cell, is compared with; of
+    those for its task, the first. And ``between(settings) -> str``: in words, what such a network has between its
+    convolutions (pooling, normalisation, activation), for the table of what was equal.
+    """
+
+    @property
+    def Settings(self) -> type:  # noqa: N802
+        """A dataclass or pydantic model: all settings with types, limits and defaults."""
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """How its learners predict."""
+
+    def build(
+        self,
+        task: TaskShape,
+        settings: Any,
+        budget: TrainingBudget,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> Learner:
+        """A learner before its first step. All that is random in it, ever, comes from ``generator`` (on the CPU).
+
+        Raises:
+            ValueError: where settings and task do not fit; one sentence.
+        """
+
+
+def names() -> list[str]:
+    """Keys of all registered methods, sorted."""
+    return registry.names(GROUP)
+
+
+def get(name: str) -> Method:
+    """The method registered as ``name``; a UserError names the valid ones."""
+    method: Method = registry.load(GROUP, "method", name)
+    for part in ("Settings", "strategies", "build"):
+        if not hasattr(method, part):
+            raise UserError(f"method {name!r} has no {part!r}; bench.methods.Method says what a method needs")
+    return method
+
+
+def between(name: str, values: Mapping[str, Any]) -> str | None:
+    """What a method's network has between its convolutions, in words; None where it does not say.
+
+    Raises:
+        UserError: if the method's ``between`` fails.
+    """
+    try:
+        words = getattr(get(name), "between", None)
+    except UserError:  # of a method that is not installed here
+        return None
+    if words is None:
+        return None
+    try:
+        return str(words(values))
+    except Exception as error:  # a plug-in may fail in any way
+        raise UserError(f"between() of method {name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def published_rows(name: str, values: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """(method, variant) in the table of published numbers, the closest first; none for most methods.
+
+    Raises:
+        UserError: if the method's ``published`` fails.
+    """
+    rows = getattr(get(name), "published", None)
+    if rows is None:
+        return ()
+    try:
+        return [(method, variant) for method, variant in rows(values)]
+    except Exception as error:  # a plug-in may fail in any way
+        raise UserError(f"published() of method {name!r} failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,166 @@
+"""Reading, checking and canonical form of a method's settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from asge.common.types import Neutral
+from bench import methods
+from bench.errors import UserError, unknown
+
+
+def parse_override(text: str) -> tuple[str, str, Any]:
+    """``"asge.alpha=0.5"`` as ("asge", "alpha", 0.5). The value is read as JSON, otherwise kept as a string.
+
+    Raises:
+        UserError: if the text is not of the form METHOD.KEY=VALUE.
+    """
+    path, equals, value = text.partition("=")
+    method, dot, key = path.strip().partition(".")
+    if not (equals and dot and method and key):
+        raise UserError(f"--set {text!r} is not of the form METHOD.KEY=VALUE, such as asge.alpha=0.5")
+    try:
+        return method, key, json.loads(value)
+    except ValueError:  # not JSON, or a number of thousands of digits
+        return method, key, value.strip()
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Values by name from several ``KEY=VALUE``, read as JSON where they can be; a UserError for another form."""
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (equals and key.strip()):
+            raise UserError(f"--set {text!r} is not of the form KEY=VALUE, such as epochs=5")
+        try:
+            options[key.strip()] = json.loads(value)
+        except ValueError:
+            options[key.strip()] = value.strip()
+    return options
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Settings by method from several ``METHOD.KEY=VALUE``; a method or key that does not exist is a UserError."""
+    overrides: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        method, key, value = parse_override(text)
+        check_key(method, key)
+        overrides.setdefault(method, {})[key] = value
+    return overrides
+
+
+def parse_conditions(text: str) -> tuple[str, dict[str, Any]]:
+    """``"cwc blocks=plain"`` as ("cwc", {"blocks": "plain"}), the values in canonical form.
+
+    Raises:
+        UserError: for a setting or a value that the method has not.
+    """
+    method, *conditions = re.split(r"\s+(?=\w+=)", text.strip())
+    given = {}
+    for condition in conditions:
+        _, key, value = parse_override(f"{method}.{condition}")
+        given[key] = {"True": True, "False": False, "None": None}.get(str(value), value)
+    whole = complete(method, given)
+    return method, {key: whole[key] for key in given}
+
+
+def keys(method: str) -> list[str]:
+    """The names of a method's settings, in their order."""
+    return names_of(methods.get(method).Settings)
+
+
+def names_of(cls: type) -> list[str]:
+    """The names of the settings of a class, in their order."""
+    if dataclasses.is_dataclass(cls):
+        return [field.name for field in dataclasses.fields(cls)]
+    return list(cls.model_fields)  # type: ignore[attr-defined]
+
+
+def check_key(method: str, key: str) -> None:
+    """Raise a UserError with the closest valid key unless ``key`` is a setting of ``method``."""
+    valid = keys(method)
+    if key not in valid:
+        raise unknown(f"setting of {method}", key, valid)
+
+
+def make(method: str, values: Mapping[str, Any]) -> Any:
+    """The settings object of a method.
+
+    Raises:
+        UserError: for an unknown key or a value of the wrong type or out of range.
+    """
+    return validated(methods.get(method).Settings, method, values)
+
+
+def validated(cls: type, owner: str, values: Mapping[str, Any]) -> Any:
+    """An object of a settings class: a dataclass or a pydantic model.
+
+    Args:
+        cls: the class.
+        owner: whose settings they are, for the messages.
+        values: by name.
+
+    Raises:
+        UserError: for an unknown key or a value of the wrong type or out of range.
+    """
+    for key, value in values.items():
+        if key not in (valid := names_of(cls)):
+            raise unknown(f"setting of {owner}", key, valid)
+        if not _finite(value):
+            raise UserError(f"{owner}.{key} = {value!r} is not valid: numbers have to be finite")
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise UserError(_sentence(owner, error)) from None
+
+
+def complete(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a method, defaults included, as JSON types."""
+    settings = make(method, values)
+    dumped: dict[str, Any] = TypeAdapter(methods.get(method).Settings).dump_python(settings, mode="json")
+    return dumped
+
+
+def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that identify a run: all but neutral ones with their default, so that equal runs have equal ones.
+
+    What was measured before a method got a neutral setting is so still a measurement of the same settings.
+    """
+    neutral = _neutral(method)
+    whole = complete(method, values)
+    return {key: value for key, value in whole.items() if key not in neutral or value != neutral[key]}
+
+
+def filled(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Canonical settings, with the defaults of the neutral ones that they leave out; as they are if none is known."""
+    try:
+        return {**_neutral(method), **values}
+    except UserError:  # of a method that is not installed here
+        return dict(values)
+
+
+def _neutral(method: str) -> dict[str, Any]:
+    """A method's settings that are marked with ``asge.common.types.Neutral``, with their defaults."""
+    hints = get_type_hints(methods.get(method).Settings, include_extras=True)
+    marked = [key for key in keys(method) if Neutral in getattr(hints[key], "__metadata__", ())]
+    return {key: value for key, value in complete(method, {}).items() if key in marked} if marked else {}
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _sentence(method: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    path = ".".join([method, *(str(part) for part in first["loc"])])
+    reason = first["msg"][0].lower() + first["msg"][1:]
+    return f"{path} = {first['input']!r} is not valid: {reason}"

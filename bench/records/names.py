@@ -1,0 +1,120 @@
+"""Names of runs: the method with what differs from its other runs, the conditions they ran under, the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.methods import settings
+from bench.records.cells import CellSpec
+from bench.records.record import Record
+
+
+def machine_of(record: Record) -> str:
+    """What a run's times are of, in words.
+
+    Processors of different speed may share a name, "AMD EPYC" for one: their vector instructions tell them apart.
+    """
+    here = record.environment
+    processor = here.gpu or f"{here.cpu} with {here.isa}"
+    return f"{processor}, {here.threads} thread{'s' if here.threads > 1 else ''}"
+
+
+def conditions_of(cell: CellSpec) -> dict[str, Any]:
+    """All that a run depends on beside method, task and seed, by name."""
+    others = cell.model_dump(
+        mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start", "tuning"}
+    )
+    return (
+        settings.filled(cell.method, cell.settings)
+        | others
+        | {"yardstick": None if cell.yardstick is None else cell.yardstick.method, "start": _start(cell)}
+        | ({} if cell.tuning is None else {"tuning_trials": cell.tuning.trials})
+    )
+
+
+def _start(cell: CellSpec) -> str | None:
+    """What a cell begins with, in words."""
+    return None if cell.start is None else _of_epochs(cell.start.method, cell.start.epochs)
+
+
+def _of_epochs(method: str, epochs: int | None) -> str:
+    return f"{method} of {epochs} epochs"
+
+
+def order(method: str, conditions: dict[str, Any]) -> tuple[Any, ...]:
+    """Sorts runs by method, then by their conditions, numbers by size."""
+
+    def sortable(value: Any) -> tuple[int, float, str]:
+        return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
+
+    return method, [(key, sortable(value)) for key, value in sorted(conditions.items())]
+
+
+def family(cell: CellSpec) -> str:
+    """Method and kind of gates."""
+    return " ".join([cell.method, str(cell.settings.get("gating", ""))]).strip()
+
+
+def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -> list[str]:
+    """A name for each run, given its method and conditions: the method, with what differs between its runs.
+
+    A run that others begin with is named so instead, and what tells it from them is left out of their names.
+
+    Args:
+        runs: method and conditions of each.
+        brief: only as much of what differs as it takes to tell the method's runs apart.
+    """
+    starts = _starts(runs)
+    told = {}
+    for method in {method for method, _ in runs}:
+        same = [conditions for name, conditions in runs if name == method and conditions != starts.get(method)]
+        differing = _differing(same)
+        told[method] = _enough(differing, same) if brief else differing
+    return [
+        f"{method} (start)"
+        if conditions == starts.get(method)
+        else " ".join([method, *(f"{key}={conditions[key]}" for key in told[method] if key in conditions)])
+        for method, conditions in runs
+    ]
+
+
+def labels_of_cells(cells: Sequence[CellSpec], *, brief: bool = False) -> list[str]:
+    """The ``labels`` of cells."""
+    return labels([(cell.method, conditions_of(cell)) for cell in cells], brief=brief)
+
+
+def _starts(runs: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """By method, the conditions of the run that others begin with: none where several might be meant."""
+    begun = {conditions.get("start") for _, conditions in runs}
+    found = {}
+    for method in {method for method, _ in runs}:
+        meant = [
+            conditions
+            for name, conditions in runs
+            if name == method
+            and conditions.get("start") is None
+            and _of_epochs(method, conditions.get("epochs")) in begun
+        ]
+        if meant and all(conditions == meant[0] for conditions in meant):
+            found[method] = meant[0]
+    return found
+
+
+def _differing(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys whose values are not the same in all runs, in the order in which runs name them."""
+    keys = dict.fromkeys(key for run in runs for key in run)
+    return [key for key in keys if any(run.get(key) != runs[0].get(key) for run in runs)]
+
+
+def _enough(keys: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The first keys that tell as many runs apart as all of them do."""
+
+    def kinds(of: Sequence[str]) -> int:
+        return len({repr([run.get(key) for key in of]) for run in runs})
+
+    told: list[str] = []
+    for key in keys:
+        if kinds([*told, key]) > kinds(told):
+            told.append(key)
+    return told

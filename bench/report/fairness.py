@@ -1,0 +1,113 @@
+"""What was equal between the methods of a comparison, and what was not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench import methods
+from bench.report.rows import Row, labels_of_rows
+
+CONVOLUTION_DIMENSIONS = 4
+MOST_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that may differ.
+
+    Attributes:
+        what: its name.
+        values: it, in words, for each contestant.
+        equal: whether all contestants had the same.
+    """
+
+    what: str
+    values: tuple[str, ...]
+    equal: bool
+
+
+def contestants(table: Sequence[Row]) -> list[str]:
+    """The methods of a table's rows, with what differs between runs of the same method."""
+    return list(_groups(table))
+
+
+def lines(table: Sequence[Row]) -> list[Line]:
+    """What may differ between the contestants of one task; empty if there are fewer than two that ended well."""
+    groups = [rows for rows in _groups(table).values() if rows]
+    if len(groups) < 2:
+        return []
+    compared: list[tuple[str, Callable[[Row], Any], Callable[[Any], str]]] = [
+        ("kernels of convolutions", _kernels, _kernels_text),
+        ("between them", lambda row: methods.between(row.method, row.conditions), str),
+        ("parameters", lambda row: row.parameters, _count),
+        ("training MFLOP per image", lambda row: row.train_flops_per_image, lambda value: f"{value / 1e6:,.1f}"),
+        ("epochs", lambda row: row.conditions["epochs"], str),
+        ("training images", lambda row: row.conditions["train_samples"] or "all", str),
+        ("batch size", lambda row: row.conditions["batch_size"], str),
+        ("augmentation", lambda row: row.conditions["augmentation"], lambda value: ", ".join(value) or "none"),
+        ("optimiser", _optimiser, str),
+        ("timed on", lambda row: row.machine, str),
+        ("tuning trials", lambda row: row.conditions.get("tuning_trials"), str),
+    ]
+    if any(rows[0].conditions.get("start") for rows in groups):
+        compared.append(("begun with", lambda row: row.conditions.get("start") or "nothing", str))
+    found = [_line(what, [value(rows[0]) for rows in groups], show) for what, value, show in compared]
+    return [*found, _data_order(groups)]
+
+
+def _groups(table: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows that ended well of each contestant, one per seed: that of the strategy with the most parameters."""
+    groups: dict[str, dict[int, Row]] = {}
+    names = labels_of_rows(table)
+    for row, name in zip(table, names, strict=True):
+        if row.status == "ok":
+            by_seed = groups.setdefault(name, {})
+            known = by_seed.get(row.seed, row)
+            by_seed[row.seed] = max(known, row, key=lambda each: each.parameters or 0)
+    return {name: list(by_seed.values()) for name, by_seed in groups.items()}
+
+
+def _line(what: str, values: Sequence[Any], show: Callable[[Any], str]) -> Line:
+    equal = None not in values and all(value == values[0] for value in values)
+    return Line(what, tuple("not recorded" if value is None else show(value) for value in values), equal)
+
+
+def _kernels(row: Row) -> tuple[tuple[int, ...], ...] | None:
+    """The shapes of a row's convolutions."""
+    if row.weights is None:
+        return None
+    return tuple(shape for shape in row.weights if len(shape) == CONVOLUTION_DIMENSIONS)
+
+
+def _kernels_text(shapes: Sequence[Sequence[int]]) -> str:
+    """Inputs of a group, outputs and side of each; of many only how many."""
+    if len(shapes) > MOST_SHOWN:
+        return f"{len(shapes)} of {sum(math.prod(shape) for shape in shapes):,} weights"
+    return " ".join(f"{shape[1]}-{shape[0]}:{shape[-1]}" for shape in shapes) or "none"
+
+
+def _optimiser(row: Row) -> str | None:
+    name = row.conditions.get("optimiser")
+    if name is None:
+        return None
+    momentum = f", momentum {row.conditions.get('momentum')}" if name in ("sgd", "nesterov") else ""
+    others = (row.conditions.get(key) for key in ("learning_rate", "weight_decay", "schedule"))
+    gated = row.conditions.get("gating") != "none"
+    own = {part: row.conditions.get(f"{part}_learning_rate") for part in ("head", *(["gate"] if gated else []))}
+    parts = "".join(f", {part} {rate}" for part, rate in own.items() if rate is not None)
+    return "{} {}, decay {}, {}".format(name, *others) + momentum + parts
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _data_order(groups: Sequence[Sequence[Row]]) -> Line:
+    """Whether, seed by seed, all contestants were given the same batches, going by the digests in their records."""
+    by_seed = [{row.seed: row.inputs for row in rows} for rows in groups]
+    seeds = tuple("seed " + ", ".join(map(str, sorted(inputs))) for inputs in by_seed)
+    equal = all(inputs == by_seed[0] for inputs in by_seed) and all(by_seed[0].values())
+    return Line("data and its order", seeds, equal)

@@ -1,0 +1,146 @@
+"""Rows of a table, from records: one per strategy of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench import methods
+from bench.errors import UserError
+from bench.records import CellSpec, Found, Record, StrategyRecord, TrainingRecord
+from bench.records.names import conditions_of, labels, machine_of, order
+from bench.reference import published
+from bench.reference.verdicts import RED, Check
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the figures.
+
+    Attributes:
+        error: what went wrong; empty for a row that is ok.
+        verdict: against the measured reference; empty where the row was not checked.
+        weights: shapes of the kernels and matrices that it predicts with; None in records that do not say.
+        inputs: digests of what the learner was given, see ``bench.records.Record``.
+        machine: GPU, or processor and its vector instructions, and threads, that its times are of; empty without any.
+        executed_macs: multiply-accumulate operations of a prediction, mean over test images; None where it is fixed.
+        conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
+    """
+
+    method: str
+    strategy: str
+    task: str
+    seed: int
+    status: str
+    accuracy: float | None = None
+    published: float | None = None
+    gap: float | None = None
+    train_images_per_second: float | None = None
+    train_images_per_second_compute: float | None = None
+    predict_images_per_second: float | None = None
+    peak_rss_bytes: int | None = None
+    peak_live_bytes: int | None = None
+    parameter_bytes: int | None = None
+    predict_peak_live_bytes: int | None = None
+    parameters: int | None = None
+    train_flops_per_image: float | None = None
+    executed_macs: float | None = None
+    energy_joules: float | None = None
+    train_seconds: float | None = None
+    loader: str = ""
+    noisy: bool | None = None
+    machine: str = ""
+    error: str = ""
+    cell: str = ""
+    verdict: str = ""
+    weights: tuple[tuple[int, ...], ...] | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    conditions: dict[str, Any] = field(default_factory=dict)
+
+
+def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
+    """A row per strategy of every record, failed ones included, and of every cell without a record.
+
+    Args:
+        found: records, and cells without one.
+        checks: verdicts against measured references, where there are any; one holds for all seeds of its row.
+    """
+    table = [replace(row, verdict=_verdict(row, checks)) for record in found.records for row in _record_rows(record)]
+    without = [(cell, "interrupted", "stopped before its end; the same command goes on") for cell in found.stopped]
+    without += [(cell, "running", "a process is running it now") for cell in found.running]
+    without += [(part.cell, "unreadable", part.reason) for part in found.unreadable if part.cell is not None]
+    for cell, status, problem in without:
+        table += [_empty(cell, strategy, status, problem) for strategy in _strategies(cell.method)]
+    return sorted(table, key=lambda row: (row.task, row.method, row.seed, order(row.method, row.conditions), row.cell))
+
+
+def _verdict(row: Row, checks: Sequence[Check]) -> str:
+    """The verdict on a row's accuracy, unless that is well and another on its cell is not.
+
+    Nothing has been confirmed here yet: an accuracy that is too low is an alarm.
+    """
+    mine = [check for check in checks if (check.task, check.method) == (row.task, row.method)]
+    accuracy: str = next((check.verdict for check in mine if check.strategy == row.strategy), "")
+    others = [check.verdict for check in mine if not check.strategy and check.verdict in RED]
+    if accuracy == "ok" and others:
+        return others[0]
+    return "alarm" if accuracy == "regression" else accuracy
+
+
+def _record_rows(record: Record) -> list[Row]:
+    if record.status != "ok" or record.training is None:
+        return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell.method)]
+    reference = published.accuracy(record.cell.method, record.cell.settings, record.cell.task)
+    return [_measured(record, record.training, strategy, reference) for strategy in record.strategies]
+
+
+def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord, reference: float | None) -> Row:
+    return replace(
+        _empty(record.cell, strategy.strategy, record.status, ""),
+        accuracy=strategy.accuracy,
+        published=reference,
+        gap=None if reference is None else strategy.accuracy - reference,
+        train_images_per_second=training.images_per_second,
+        train_images_per_second_compute=training.images_per_second_compute,
+        predict_images_per_second=strategy.images_per_second,
+        peak_rss_bytes=training.peak_rss_bytes,
+        peak_live_bytes=training.peak_live_bytes,
+        parameter_bytes=strategy.parameter_bytes,
+        predict_peak_live_bytes=strategy.peak_live_bytes,
+        parameters=strategy.parameters,
+        train_flops_per_image=training.flops_per_image,
+        executed_macs=None if record.work is None else record.work.macs,
+        energy_joules=training.energy_joules,
+        train_seconds=training.seconds,
+        noisy=training.noisy or strategy.noisy,
+        machine=machine_of(record),
+        weights=strategy.weights,
+        inputs=record.inputs,
+    )
+
+
+def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
+    return Row(
+        method=cell.method,
+        strategy=strategy,
+        task=cell.task,
+        seed=cell.seed,
+        status=status,
+        loader=cell.loader,
+        error=error,
+        cell=cell.id,
+        conditions=conditions_of(cell),
+    )
+
+
+def _strategies(method: str) -> tuple[str, ...]:
+    try:
+        return methods.get(method).strategies
+    except UserError:
+        return ("",)
+
+
+def labels_of_rows(table: Sequence[Row], *, brief: bool = False) -> list[str]:
+    """The ``labels`` of what rows were measured on."""
+    return labels([(row.method, row.conditions) for row in table], brief=brief)

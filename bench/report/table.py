@@ -1,0 +1,219 @@
+"""The table of a task's runs, and that of their accuracies alone."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from rich.console import Console
+
+from bench import tables
+from bench.records.names import order
+from bench.report import fairness
+from bench.report.rows import Row, labels_of_rows
+from bench.statistics import half_width
+
+
+def render_rows(table: Sequence[Row], form: tables.Format, console: Console, *, fairly: bool = True) -> None:
+    """Print rows: csv and json row by row, rich and markdown with the seeds of a row summed up.
+
+    Below the latter stands what was equal between the methods, unless ``fairly`` is false.
+    """
+    if form == "json":
+        console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
+    elif form == "csv":
+        lines = [[_plain(value) for value in asdict(row).values()] for row in table]
+        console.file.write(tables.to_csv([column.name for column in fields(Row)], lines))
+    else:
+        for task in sorted({row.task for row in table}):
+            of_task = [row for row in table if row.task == task]
+            checked = any(row.verdict for row in of_task)
+            title = f"{task}: test accuracy of the last epoch"
+            lines = _summaries(of_task, checked=checked)
+            tables.print_table(console, form, title, _headers(of_task, checked=checked), lines, _notes(of_task), keys=2)
+            if fairly:
+                render_fairness(of_task, form, console)
+
+
+def render_fairness(table: Sequence[Row], form: tables.Format, console: Console) -> None:
+    """Print what was equal among the methods of one task's rows, and what was not; nothing if there is but one."""
+    lines = fairness.lines(table)
+    if lines:
+        header = ["what", "equal", *fairness.contestants(table)]
+        cells = [[line.what, "yes" if line.equal else "no", *line.values] for line in lines]
+        console.file.write("\n")
+        tables.print_table(console, form, f"{table[0].task}: what was equal", header, cells, [], keys=2)
+
+
+def _plain(value: Any) -> Any:
+    """A value for a CSV file: what has parts as JSON."""
+    return json.dumps(value) if isinstance(value, dict | list | tuple) else value
+
+
+_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "published": ("published\n%", lambda x: f"{x:.2f}"),
+    "gap": ("gap\npoints", lambda x: f"{x:+.2f}"),
+    "train_seconds": ("train\nmin", lambda x: f"{x / 60:,.1f}"),
+    "train_images_per_second": ("train img/s\nend to end", lambda x: f"{x:,.0f}"),
+    "train_images_per_second_compute": ("train img/s\ncompute", lambda x: f"{x:,.0f}"),
+    "predict_images_per_second": ("predict\nimg/s", lambda x: f"{x:,.0f}"),
+    "peak_rss_bytes": ("peak RSS\nMiB", lambda x: f"{x / 2**20:,.0f}"),
+    "peak_live_bytes": ("peak live\nMiB", lambda x: f"{x / 2**20:,.1f}"),
+    "parameter_bytes": ("weights\nMiB", lambda x: f"{x / 2**20:,.2f}"),
+    "parameters": ("parameters\n", lambda x: f"{x:,.0f}"),
+    "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
+    "executed_macs": ("predict MMAC\nper image", lambda x: f"{x / 1e6:,.2f}"),
+}
+OPTIONAL = ("executed_macs",)
+"""Columns that are shown only where a row has something in them."""
+
+
+def _columns(table: Sequence[Row]) -> dict[str, tuple[str, Callable[[float], str]]]:
+    """The columns of figures that a table has."""
+    empty = {name for name in OPTIONAL if all(getattr(row, name) is None for row in table)}
+    return {name: column for name, column in _COLUMNS.items() if name not in empty}
+
+
+def _headers(table: Sequence[Row], *, checked: bool) -> list[str]:
+    verdict = ["against\nreference"] if checked else []
+    titles = [title for title, _ in _columns(table).values()]
+    return ["method\n", "strategy\n", "accuracy\n%", *titles, *verdict, "status\n"]
+
+
+def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
+    """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then what failed."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    columns = _columns(table)
+    names = labels_of_rows(table)
+    for row, name in zip(table, names, strict=True):
+        groups.setdefault((name, row.strategy), []).append(row)
+    lines = []
+    for (name, strategy), members in groups.items():
+        good = [row for row in members if row.status == "ok"]
+        if good:
+            accuracies = [row.accuracy for row in good]
+            width = _interval_text(accuracies) if good[0].gap is not None else ""
+            figures = [
+                _mean(good, column, show) + (width if column == "gap" else "") for column, (_, show) in columns.items()
+            ]
+            status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
+            verdict = [good[0].verdict or "-"] if checked else []
+            lines.append([name, strategy, accuracy_text(accuracies), *figures, *verdict, status])
+        blank = [""] * (len(columns) + (2 if checked else 1))
+        lines += [[name, strategy, *blank, f"{r.status} (seed {r.seed})"] for r in members if r.status != "ok"]
+    return lines
+
+
+def render_accuracies(table: Sequence[Row], form: tables.Format, console: Console) -> None:
+    """Print accuracies alone, a line per method and conditions and a column per strategy: for experiments on settings.
+
+    They are sorted by method, then by conditions. json and csv have half the width of a mean's interval in a column of
+    its own; below the other forms stands what failed.
+    """
+    tasks = sorted({row.task for row in table})
+    strategies = list(dict.fromkeys(row.strategy for row in table if row.status == "ok"))
+    lines = {task: _accuracies([row for row in table if row.task == task]) for task in tasks}
+    if form in ("json", "csv"):
+        every = [[task, *_numbers(line, strategies)] for task in tasks for line in lines[task]]
+        header = [column for each in strategies for column in (each, f"{each} half width")]
+        tables.render("", ["task", "method", *header, "seeds"], every, form, console)
+        return
+    for number, task in enumerate(tasks):
+        of_task = [row for row in table if row.task == task]
+        names = labels_of_rows(of_task, brief=True)
+        failed = {row.cell: (row, name) for row, name in zip(of_task, names, strict=True) if row.status != "ok"}
+        notes = [f"{name} seed {row.seed}: {row.status}" for row, name in failed.values()]
+        console.file.write("\n" if number else "")
+        title = f"{task}: test accuracy of the last epoch in %, mean and 95 % interval over seeds"
+        shown = [
+            [line.name, *(accuracy_text(line.values.get(each, [])) or "-" for each in strategies), str(line.seeds)]
+            for line in lines[task]
+        ]
+        tables.print_table(console, form, title, ["method", *strategies, "seeds"], shown, notes)
+
+
+@dataclass
+class _Line:
+    """Accuracies in per cent of one method under some conditions, by strategy, a value per seed."""
+
+    name: str
+    values: dict[str, list[float | None]] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> int:
+        return max(len(values) for values in self.values.values())
+
+
+def _accuracies(table: Sequence[Row]) -> list[_Line]:
+    """A line per method and conditions of one task."""
+    good = sorted((row for row in table if row.status == "ok"), key=lambda row: order(row.method, row.conditions))
+    found: dict[str, _Line] = {}
+    for row, name in zip(good, labels_of_rows(good), strict=True):
+        found.setdefault(name, _Line(name)).values.setdefault(row.strategy, []).append(row.accuracy)
+    return list(found.values())
+
+
+def _numbers(line: _Line, strategies: Sequence[str]) -> list[str | float | None]:
+    """A line for programs: None where there is no value, or no interval."""
+    figures: list[str | float | None] = []
+    for strategy in strategies:
+        known = [value for value in line.values.get(strategy, []) if value is not None]
+        figures += [statistics.fmean(known) if known else None, half_width(known)]
+    return [line.name, *figures, line.seeds]
+
+
+def accuracy_text(values: Sequence[float | None]) -> str:
+    """The mean, with the half width of its 95 % Student-t interval where there are several values."""
+    known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):.2f}{_interval_text(known)}" if known else ""
+
+
+def _interval_text(values: Sequence[float | None]) -> str:
+    width = half_width([value for value in values if value is not None])
+    return "" if width is None else f" ±{width:.2f}"
+
+
+def _mean(good: Sequence[Row], name: str, show: Callable[[float], str]) -> str:
+    values = [getattr(row, name) for row in good]
+    known = [value for value in values if value is not None]
+    return show(statistics.fmean(known)) if known else "-"
+
+
+def _notes(table: Sequence[Row]) -> list[str]:
+    notes = []
+    loaders = sorted({row.loader for row in table})
+    if loaders == ["memory"]:
+        notes.append("loader: memory (images kept in one tensor)")
+    else:
+        notes.append(f"loader: {', '.join(loaders)}")
+    names = labels_of_rows(table, brief=True)
+    noisy = sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.noisy})
+    if noisy:
+        notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")
+    if len({row.machine for row in table if row.machine}) > 1:
+        ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in _by_machine(table, names))
+        notes.append(f"times do not compare between machines: {ran}")
+    seen = set()
+    for row, name in zip(table, names, strict=True):
+        if row.error and row.cell not in seen:
+            seen.add(row.cell)
+            notes.append(f"{name} seed {row.seed}: {row.status}: {row.error}")
+    return notes
+
+
+def _by_machine(table: Sequence[Row], names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each machine that runs were timed on, with their names, and their seeds where others were timed elsewhere."""
+    machines: dict[str, set[str]] = {}
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for row, name in zip(table, names, strict=True):
+        if row.machine:
+            machines.setdefault(name, set()).add(row.machine)
+            seeds.setdefault((row.machine, name), set()).add(row.seed)
+    runs: dict[str, list[str]] = {}
+    for (machine, name), found in sorted(seeds.items()):
+        told = "".join(f" seed {seed}" for seed in sorted(found)) if len(machines[name]) > 1 else ""
+        runs.setdefault(machine, []).append(name + told)
+    return list(runs.items())

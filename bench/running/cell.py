@@ -1,0 +1,287 @@
+"""One cell in its own process: ``python -m bench.running.cell FOLDER SUITE DATA_DIR FORCE KEEP``, see ``main``.
+
+The folder holds ``cell.json``. The process prints one JSON object per line to standard output while it runs, leaves
+``record.json`` and exits with 0; whatever goes wrong in training is a status in the record, not a traceback.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import json
+import sys
+import traceback
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+
+from bench import records
+from bench.data import loaders
+from bench.errors import ExitStatus, UserError
+from bench.measure import clock, energy, environment, layers, probe, work
+from bench.measure.determinism import deterministic
+from bench.methods import Learner
+from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
+from bench.running import evaluation, parts, training
+
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Errors that no record could be written under either; the user can mend them, and the cell goes on from its state."""
+
+
+def run(
+    folder: Path,
+    *,
+    suite: str,
+    data_dir: Path | None,
+    force: bool,
+    progress: evaluation.Progress,
+    keep: bool = False,
+) -> Record:
+    """Run or go on with the cell in ``folder`` and write its record.
+
+    A record that is there already is replaced when the new one exists; ``force`` starts from the first epoch. The
+    state is kept where the cell failed for a reason from outside: another try goes on from it. With ``keep`` what was
+    learned stays in the folder.
+
+    Raises:
+        UserError: if the data cannot be had, a file in the folder is damaged, another process runs this cell, or what
+            it begins with is not there.
+    """
+    spec = records.read_cell(folder / records.CELL_FILE)
+    lock = filelock.FileLock(folder / records.LOCK_FILE)
+    try:
+        lock.acquire(timeout=2)
+    except filelock.Timeout:
+        raise UserError(f"cell {spec.id} is being run by another process (lock {folder / records.LOCK_FILE})") from None
+    try:
+        if force:
+            _remove_states(folder)
+        torch.set_num_threads(spec.threads)
+        record = _outcome(spec, folder, suite, data_dir, torch.device(spec.device), progress)
+        if keep and record.status == "ok":
+            (folder / records.STATE_FILE).replace(folder / records.LEARNED_FILE)
+        records.write(folder / records.RECORD_FILE, record)
+        if record.status in FINISHED:
+            _remove_states(folder, but=records.LEARNED_FILE)
+        return record
+    finally:
+        lock.release()
+
+
+def _remove_states(folder: Path, *, but: str = "") -> None:
+    for state in folder.glob("*.pt"):
+        if state.name != but:
+            state.unlink()
+
+
+def _outcome(
+    spec: CellSpec, folder: Path, suite: str, data_dir: Path | None, device: torch.device, progress: evaluation.Progress
+) -> Record:
+    """The record of a cell, whatever became of it."""
+    status: records.Status = "ok"
+    error: str | None = None
+    measured = _Measured()
+    here = environment.environment(device)
+    try:
+        with deterministic(device) as measured.nondeterministic:
+            here = environment.environment(device)
+            _measure(spec, folder, data_dir, device, measured, progress)
+    except training.Diverged as reason:
+        status, error = "diverged", str(reason)
+    except (UserError, BrokenPipeError):
+        raise
+    except Exception as reason:
+        if isinstance(reason, OSError) and reason.errno in OF_THE_DISK:
+            raise
+        traceback.print_exc()
+        status, error = "failed", _in_words(reason)
+    return Record(
+        id=spec.id,
+        cell=spec,
+        suite=suite,
+        status=status,
+        error=error,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        code=environment.code(),
+        environment=here,
+        epochs=measured.history.epochs,
+        opening_losses=measured.history.opening if status == "ok" else {},
+        inputs=measured.history.inputs if status == "ok" else {},
+        nondeterministic=measured.nondeterministic,
+        layer_values=measured.layer_values,
+        work=measured.work,
+        training=measured.training,
+        strategies=measured.strategies,
+    )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return f"out of memory: {_first_line(error)}"
+    return f"{type(error).__name__}: {error}"
+
+
+@dataclass
+class _Measured:
+    """What training and measuring have given so far."""
+
+    history: training.History = field(default_factory=training.History)
+    nondeterministic: list[str] = field(default_factory=list)
+    layer_values: dict[str, list[list[float]]] = field(default_factory=dict)
+    work: WorkRecord | None = None
+    training: TrainingRecord | None = None
+    strategies: list[StrategyRecord] = field(default_factory=list)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _measure(
+    spec: CellSpec,
+    folder: Path,
+    data_dir: Path | None,
+    device: torch.device,
+    measured: _Measured,
+    progress: evaluation.Progress,
+) -> None:
+    """Train, test and probe, and fill ``measured`` step by step."""
+    progress({"event": "data"})
+    with parts.data(spec, data_dir, lambda *_: progress({"event": "data"})) as data:
+        steps = len(data.train)
+        learner, generator = parts.learner(spec, steps)
+        if spec.begins_with is not None:
+            learned = folder.parent / spec.begins_with.id / records.LEARNED_FILE
+            parts.begin(learner, spec, training.load_state(learned, device)["learner"])
+        training.train(
+            learner,
+            data.train,
+            data.validation,
+            epochs=spec.epochs,
+            generator=generator,
+            device=device,
+            folder=folder,
+            history=measured.history,
+            progress=progress,
+            twin=lambda: parts.learner(spec, steps)[0],
+        )
+        measured.layer_values = layers.values(learner, data.validation.epoch(0))
+        progress({"event": "test"})
+        measured.work = work.executed(learner, data.test.epoch(0))
+        measured.strategies = _test(learner, data.test, measured.history, folder, device, progress)
+        progress({"event": "probe"})
+        batch = training.cached_batch(data.train)
+        beat = _beat(progress)
+        probed = probe.training(
+            parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps), beat, epochs=spec.epochs
+        )
+        measured.training = _training_record(measured.history, probed, device)
+
+
+def _yardstick(spec: CellSpec, steps_per_epoch: int) -> probe.Yardstick | None:
+    other = parts.yardstick(spec)
+    if other is None:
+        return None
+    one, two = (parts.learner(other, steps_per_epoch)[0] for _ in range(2))
+    return probe.Yardstick(other.method, one, two)
+
+
+def _beat(progress: evaluation.Progress) -> probe.Beat:
+    """A sign of life, for measurements that take long."""
+    return lambda: progress({"event": "probe"})
+
+
+def _training_record(history: training.History, probed: probe.TrainingProbe, device: torch.device) -> TrainingRecord:
+    epochs = history.epochs
+    rate = clock.rate(
+        [epoch.images for epoch in epochs],
+        [epoch.seconds for epoch in epochs],
+        [epoch.noise.noisy for epoch in epochs],
+    )
+    joules = [epoch.energy_joules for epoch in epochs if epoch.energy_joules is not None]
+    whole = len(joules) == len(epochs)
+    return TrainingRecord(
+        seconds=sum(epoch.seconds for epoch in epochs),
+        first_batch_seconds=history.first_batch_seconds,
+        images_per_second=rate.median,
+        images_per_second_minimum=rate.minimum,
+        images_per_second_iqr=rate.iqr,
+        peak_rss_bytes=epochs[0].peak_bytes,
+        peak_reserved_bytes=epochs[0].peak_reserved_bytes,
+        energy_joules=sum(joules) if whole else None,
+        energy_note=None if whole else energy.counter(device).note or "the counter was not there in every epoch",
+        noisy=rate.noisy or probed.noisy,
+        **{column.name: getattr(probed, column.name) for column in fields(probed) if column.name != "noisy"},
+    )
+
+
+def _test(
+    learner: Learner,
+    loader: loaders.Loader,
+    history: training.History,
+    folder: Path,
+    device: torch.device,
+    progress: evaluation.Progress,
+) -> list[StrategyRecord]:
+    """Test accuracies: of the last epoch, and of the epoch that was best on validation data.
+
+    Leaves the learner in whichever state was tested last.
+    """
+    history.inputs["test"] = loader.digest
+    last = evaluation.accuracies(learner, learner.strategies, loader, progress)
+    images, _ = training.cached_batch(loader)
+    probed = {strategy: probe.prediction(learner, strategy, images, _beat(progress)) for strategy in learner.strategies}
+    best = dict(last)
+    for strategy, epoch in history.best_epoch.items():
+        if epoch != len(history.epochs):
+            learner.load_state_dict(training.load_state(training.best_file(folder, strategy), device))
+            best |= evaluation.accuracies(learner, [strategy], loader, progress)
+    return [
+        StrategyRecord(
+            strategy=strategy,
+            accuracy=last[strategy],
+            best_validation_epoch=history.best_epoch[strategy],
+            accuracy_at_best_validation=best[strategy],
+            samples=loader.samples,
+            **asdict(probed[strategy]),
+        )
+        for strategy in learner.strategies
+    ]
+
+
+def _print_event(event: dict[str, Any]) -> None:
+    """One JSON line; if nobody reads any more, the harness is gone and this process ends."""
+    print(json.dumps(event), flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a cell: folder, suite, data folder, "force" and "keep", each of the last three or an empty string."""
+    folder, suite, data_dir, force, keep = arguments
+    try:
+        record = run(
+            Path(folder),
+            suite=suite,
+            data_dir=Path(data_dir) if data_dir else None,
+            force=force == "force",
+            keep=keep == "keep",
+            progress=_print_event,
+        )
+    except UserError as error:
+        _print_event({"event": "bad-input", "message": str(error)})
+        return ExitStatus.BAD_INPUT
+    except BrokenPipeError:
+        return ExitStatus.CELL_FAILED
+    except OSError as error:
+        # The disk is full, or not ours to write: the user can mend that, and nothing written so far is lost.
+        what = error.filename or folder
+        _print_event({"event": "bad-input", "message": f"{what} cannot be used: {error.strerror or error}"})
+        return ExitStatus.BAD_INPUT
+    _print_event({"event": "done", "status": record.status, "error": record.error})
+    return ExitStatus.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

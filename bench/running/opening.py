@@ -1,0 +1,35 @@
+"""The opening of a cell: what its learner is given, and the losses of its first steps, without the rest."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from bench.measure import environment
+from bench.records import CellSpec
+from bench.reference.golden import Opening
+from bench.reference.measured import Machine
+from bench.running import parts, training
+
+
+def take(spec: CellSpec, data_dir: Path | None) -> Opening:
+    """Take a cell's first ``training.OPENING_STEPS`` steps, exactly as a whole run would.
+
+    Raises:
+        UserError: if the data cannot be had.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(spec.threads)
+    try:
+        with parts.data(spec, data_dir) as data:
+            learner, _ = parts.learner(spec, len(data.train))
+            learner.begin_epoch(0)
+            steps = [learner.train_step(*batch) for batch in islice(data.train.epoch(0), training.OPENING_STEPS)]
+            losses = {name: [float(step[name]) for step in steps] for name in steps[0]}
+            machine = Machine.of(environment.environment(torch.device(spec.device)))
+            inputs = {"train": data.train.digest, "validation": data.validation.digest, "test": data.test.digest}
+            return Opening(spec.seed, machine, inputs, losses)
+    finally:
+        torch.set_num_threads(threads)

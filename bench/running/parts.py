@@ -1,0 +1,144 @@
+"""The parts of a cell: the loaders of its data, and its learner."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import methods, seeds
+from bench.data import loaders
+from bench.data.ffcv.beton import Report
+from bench.data.sets import splits, tasks
+from bench.errors import UserError
+from bench.methods import Beginner, Learner, settings
+from bench.records import CellSpec
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Data:
+    """Loaders of the three splits."""
+
+    train: loaders.Loader
+    validation: loaders.Loader
+    test: loaders.Loader
+
+
+@contextlib.contextmanager
+def data(spec: CellSpec, data_dir: Path | None, report: Report | None = None) -> Iterator[Data]:
+    """A cell's data, on its device; the loaders are closed afterwards.
+
+    Args:
+        spec: the cell.
+        data_dir: where the task's files are; None for the usual places.
+        report: told of the progress of files that the loader has to write.
+
+    Raises:
+        UserError: if the data cannot be had.
+    """
+    task = tasks.get_task(spec.task)
+    parts = splits.split(task, task.read(data_dir), train_limit=spec.train_samples)
+
+    def loader(part: splits.Split, *, train: bool) -> loaders.Loader:
+        return loaders.make_loader(
+            spec.loader,
+            task,
+            part,
+            batch_size=spec.batch_size if train else EVALUATION_BATCH,
+            seed=spec.seed,
+            shuffle=train,
+            augmentation=spec.augmentation if train else (),
+            device=torch.device(spec.device),
+            resolutions=(spec.resolutions or ()) if train else (),
+            packing=spec.packing,
+            report=report,
+        )
+
+    with contextlib.ExitStack() as stack:
+        train = stack.enter_context(contextlib.closing(loader(parts.train, train=True)))
+        validation = stack.enter_context(contextlib.closing(loader(parts.validation, train=False)))
+        test = stack.enter_context(contextlib.closing(loader(parts.test, train=False)))
+        yield Data(train, validation, test)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """See ``asge.common.types.TrainingBudget``."""
+
+    epochs: int
+    steps_per_epoch: int
+
+
+def learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Generator]:
+    """A learner before its first step, and the generator of its randomness.
+
+    Raises:
+        UserError: where settings and task do not fit.
+    """
+    generator = seeds.generator(spec.seed, "learner")
+    budget = Budget(spec.epochs, steps_per_epoch)
+    task, device = tasks.get_task(spec.task), torch.device(spec.device)
+    return build(spec.method, spec.settings, task, budget, device, generator), generator
+
+
+def build(
+    method: str,
+    values: Mapping[str, Any],
+    task: tasks.Task,
+    budget: Budget,
+    device: torch.device,
+    generator: torch.Generator,
+) -> Learner:
+    """A learner of a method, by name and settings, before its first step.
+
+    Raises:
+        UserError: where settings and task do not fit.
+    """
+    try:
+        return methods.get(method).build(task, settings.make(method, values), budget, device, generator)
+    except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{method} cannot be built for {task.name}: {reason}") from error
+
+
+def begin(learner: Learner, spec: CellSpec, state: dict[str, Any]) -> None:
+    """Let a learner begin with the state of another.
+
+    Raises:
+        UserError: if its method cannot, or the state is not of such a network.
+    """
+    if not isinstance(learner, Beginner):
+        raise UserError(f"method {spec.method!r} cannot begin with what another has learned: it has no 'begin_with'")
+    try:
+        learner.begin_with(state)
+    except ValueError as error:
+        raise UserError(
+            f"{spec.method} cannot begin with {spec.begins_with and spec.begins_with.id}: {error}"
+        ) from error
+
+
+def check_resolutions(spec: CellSpec, made: Learner) -> None:
+    """Raise the UserError if a learner cannot see images of the sides that a cell trains on."""
+    channels, height, width = tasks.get_task(spec.task).shape
+    for _, side in spec.resolutions or ():
+        try:
+            for strategy in made.strategies:
+                made.predict(torch.zeros(1, channels, side, side), strategy)
+        except (ValueError, RuntimeError):
+            raise UserError(
+                f"{spec.method} with these settings takes images of {height} x {width} pixels only, "
+                f"not of {side} x {side} as in resolutions"
+            ) from None
+
+
+def yardstick(spec: CellSpec) -> CellSpec | None:
+    """The cell whose learner a cell's speed is compared with."""
+    if spec.yardstick is None:
+        return None
+    return spec.model_copy(update={"method": spec.yardstick.method, "settings": spec.yardstick.settings})

@@ -1,0 +1,49 @@
+"""A rehearsal before the first cell: everything that can be known to fail is found before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.data import loaders
+from bench.data.sets import sources, splits, tasks
+from bench.errors import UserError
+from bench.measure import noise
+from bench.records import CellSpec
+from bench.running import parts
+
+
+def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
+    """Find out what can be known to fail before anything runs: numbers, settings that do not fit a task, data files.
+
+    Data that is not here is fetched.
+    """
+    rehearse_settings(cells)
+    for name in dict.fromkeys(spec.task for spec in cells):
+        task = tasks.get_task(name)
+        root = sources.locate(task, data_dir)
+        for status in sources.verify(task, data_dir):
+            if status.status != "ok":
+                raise UserError(
+                    f"{root / status.path} is {status.status} ({status.detail}); `bench data get {name}` mends it"
+                )
+        for limit in {spec.train_samples for spec in cells if spec.train_samples is not None}:
+            splits.split(task, task.read(data_dir), train_limit=limit)
+
+
+def rehearse_settings(cells: Sequence[CellSpec]) -> None:
+    """Check threads, environment variables and settings, and build every learner once; a UserError if one is bad."""
+    most = 16 * (os.cpu_count() or 1)
+    widest = max(cell.threads for cell in cells)
+    if widest > most:
+        raise UserError(f"--threads {widest} is more than this machine can use; valid are 1 to {most}")
+    noise.tries()
+    loaders.workers_wanted()
+    for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():
+        for built in filter(None, (spec, parts.yardstick(spec))):
+            learner, _ = parts.learner(built.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+            if built.begins_with is not None:
+                other, _ = parts.learner(built.begins_with.model_copy(update={"device": "cpu"}), steps_per_epoch=1)
+                parts.begin(learner, built, other.state_dict())
+            parts.check_resolutions(spec, learner)

@@ -1,0 +1,73 @@
+import json
+from dataclasses import replace
+
+import pytest
+from sides_made_up import only, runs, three_rows
+
+from bench import records
+from bench.cli import compare as comparing
+from bench.errors import ExitStatus, UserError
+
+NO_OPTIONS = {
+    "suite": None, "methods": None, "seeds": None, "epochs": None, "threads": None, "data_dir": None, "out": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed", "status"),
+    [
+        ([{"verdict": "better"}, {"verdict": "identical"}], False, ExitStatus.OK),
+        ([{"verdict": "no difference seen"}, {"verdict": "only in B"}], False, ExitStatus.OK),
+        ([{"verdict": "too few seeds"}], False, ExitStatus.OK),
+        ([{"verdict": "worse"}, {"verdict": "failed", "failed_b": 1}], True, ExitStatus.REGRESSION),
+        ([{"verdict": "better"}, {"verdict": "failed", "failed_b": 1}], False, ExitStatus.CELL_FAILED),
+        ([{"verdict": "better", "failed_a": 1}], False, ExitStatus.CELL_FAILED),
+        ([{"verdict": "only in A"}], True, ExitStatus.CELL_FAILED),
+        ([{"verdict": "only in A"}, {"verdict": "only in B"}], False, ExitStatus.NOTHING_MEASURED),
+        ([], False, ExitStatus.NOTHING_MEASURED),
+    ],
+)
+def test_the_exit_status(changes, failed, status):
+    row = only(runs([90.0]), runs([90.0]))
+    assert comparing.exit_status([replace(row, **change) for change in changes], failed=failed, what="x") == status
+
+
+def folder(path, made):
+    for part in made:
+        (path / part.id).mkdir(parents=True)
+        records.write(path / part.id / records.RECORD_FILE, part)
+    return str(path)
+
+
+def test_two_folders_are_compared_with_the_second_run_that_stands_beside_them(tmp_path, capsys):
+    a = folder(tmp_path / "a", runs([90.0, 90.1], rates=[100.0, 101.0]))
+    b = folder(tmp_path / "b", runs([80.0, 80.1], rates=[50.0, 51.0]))
+    folder(tmp_path / "a-again", runs([90.0], rates=[110.0]))
+    status = comparing.compare(a, b, **NO_OPTIONS, form="json")
+    [row] = json.loads(capsys.readouterr().out)
+    assert status == ExitStatus.REGRESSION
+    assert (row["verdict"], row["speed_verdict"]) == ("worse", "slower")
+    assert row["speed_same"] == pytest.approx(1.1)
+
+
+def test_the_title_names_the_folders_and_the_commits(tmp_path, capsys):
+    a, b = folder(tmp_path / "a", runs([90.0])), folder(tmp_path / "b", runs([90.0]))
+    assert comparing.compare(a, b, **NO_OPTIONS, form="markdown") == ExitStatus.OK
+    assert f"**A: {a} (commit abc), B: {b} (commit abc)**" in capsys.readouterr().out
+
+
+def test_empty_folders_say_that_nothing_can_be_compared(tmp_path, capsys):
+    assert comparing.compare(str(tmp_path), str(tmp_path), **NO_OPTIONS, form="rich") == ExitStatus.NOTHING_MEASURED
+    assert capsys.readouterr().err.startswith("error: nothing can be compared")
+
+
+def test_an_option_for_revisions_is_refused_with_folders(tmp_path):
+    with pytest.raises(UserError, match="--epochs is for running two revisions"):
+        comparing.compare(str(tmp_path), str(tmp_path), **{**NO_OPTIONS, "epochs": 3}, form="rich")
+
+
+def test_a_row_that_b_has_lost_is_not_all_well():
+    lost = replace(three_rows()[0], verdict="only in A", failed_a=0, failed_b=0)
+    kept = replace(lost, verdict="no difference seen")
+    assert comparing.exit_status([kept, lost], failed=False, what="x") == ExitStatus.NOTHING_MEASURED
+    assert comparing.exit_status([kept, replace(lost, verdict="only in B")], failed=False, what="x") == ExitStatus.OK
