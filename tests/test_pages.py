@@ -55,8 +55,8 @@ def test_a_page_has_what_one_folder_is_above_another(tmp_path):
     [
         ("no mark", "has no table between"),
         ("<!-- table: results/none -->\n<!-- end of table -->", "does not exist"),
-        ("<!-- table: empty -->\n<!-- end of table -->", "empty holds no record"),
-        ("<!-- differences: empty none -->\n<!-- end of table -->", "empty holds no record"),
+        ("<!-- table: empty -->\n<!-- end of table -->", "empty has no record"),
+        ("<!-- differences: empty none -->\n<!-- end of table -->", "empty has no record"),
     ],
 )
 def test_pages_that_cannot_be_filled(text, message, tmp_path):

@@ -1,4 +1,4 @@
-"""Measuring: time, memory, work, energy, and what disturbed them. Nothing here runs inside a training step.
+"""Measuring time, memory, work, energy, and disturbances. Nothing here runs inside a training step.
 
 clock        segments of time, and the summary of a run
 memory       resident size, live tensor bytes, allocator peaks

@@ -1,4 +1,4 @@
-"""Where references are kept."""
+"""The folder of the references."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import bench
 
 
 def reference_folder() -> Path:
-    """``results/reference`` of the checkout this package runs from, or the folder that BENCH_REFERENCE names."""
+    """``results/reference`` of this package's checkout, or the folder in BENCH_REFERENCE."""
     override = os.environ.get("BENCH_REFERENCE")
     return Path(override) if override else Path(bench.__file__).parents[1] / "results" / "reference"

@@ -1,11 +1,11 @@
-"""Figures from records; nothing is measured here, so each can be drawn again at any time.
+"""Figures from records. Nothing is measured here, so they can be redrawn at any time.
 
-drawing    what they share
+drawing    style, titles and saving, shared by all
 accuracy   by seed, by depth, against time
 cost       speed and memory
 lengths    accuracy against the length of training
-layers     what layers do from epoch to epoch, and the values that they end with
-work       accuracy and time against what predictions execute, by image and class; gates by layer
+layers     values of layers from epoch to epoch, and after the last epoch
+work       accuracy and time against the work of predictions, by image and class; gates by layer
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
     "execution-by-layer": work.by_layer,
     "gates": work.gates,
 }
-"""Draws each from records with their names, and a color for each name; None where the records have nothing of it."""
+"""Figure functions: (records with their names, a color per name) -> figure, or None if the records lack the data."""
 
 
 def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
-    """Draw every figure that the records hold data for, one set per task, as PNG files in ``out``."""
+    """Draw every figure that the records have data for, one set per task, as PNG files in ``out``."""
     done = sorted((record for record in records if record.status == "ok"), key=_place)
     if not done:
         return []
@@ -62,5 +62,5 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
 
 
 def _place(record: Record) -> tuple[Any, ...]:
-    """Sorts records by method, then by their conditions and seed."""
+    """Sort key of records: method, conditions, seed."""
     return *order(record.cell.method, conditions_of(record.cell)), record.cell.seed, record.id
