@@ -1,4 +1,4 @@
-"""Which way things depend: the harness on both libraries, the baselines on ASGE, never the other way."""
+"""Dependencies point one way: the harness imports both libraries, the baselines import ASGE, never the reverse."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every table in a page is what its records say, and every picture is there."""
+"""Every table in a page equals its records, and every picture exists."""
 
 import re
 from pathlib import Path

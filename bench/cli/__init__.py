@@ -1,7 +1,7 @@
-"""The command line, a module per command: options, what is printed, and the exit status. The work is done below.
+"""The command line, one module per command: options, output and exit status. The work is done in other packages.
 
-app        the commands and their options, and the one place where errors end
-options    options that several commands have
+app        the commands and their options, and the handling of all errors
+options    options shared by several commands
 run, check, compare, data, doctor, reference, tune      commands that need more than a few lines
 """
 

@@ -1,4 +1,4 @@
-"""The command line. Every error a user can make ends here, as one sentence and an exit status."""
+"""The command line. Every error that a user can cause ends here, as one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ app.add_typer(reference_app, name="reference")
 app.add_typer(tune_app, name="tune")
 
 OWN_ERROR = 70
-"""Exit status of an error of this program, as in sysexits.h."""
+"""Exit status for a bug in this program, as in sysexits.h."""
 
 RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_default=True)]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        help="CPU threads; part of a result, as it changes the last bits. Default: the suite's, else all there are.",
+        help="CPU threads; they affect the last bits of results. Default: the suite's, else all available.",
         show_default=False,
     ),
 ]
@@ -44,7 +44,7 @@ ThreadsOption = Annotated[
 
 @app.command("list")
 def list_command(form: FormatOption = OutputFormat.RICH) -> None:
-    """Methods with their settings, tasks, suites, studies, loaders and augmentations."""
+    """List methods with their settings, tasks, suites, studies, loaders and augmentations."""
     from bench import methods, studies, suites, tables
     from bench.data import loaders
     from bench.data.batches import augment
@@ -73,11 +73,11 @@ def run(
     name: Annotated[
         str | None, typer.Argument(metavar="[SUITE]", help="A suite's name, or a TOML file; default: quick.")
     ] = None,
-    suite: Annotated[str | None, typer.Option(help="The same as the argument.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Same as the argument.")] = None,
     methods: Annotated[str | None, typer.Option(help="A subset of the suite's methods, separated by commas.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks instead of the suite's, separated by commas.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds.")] = None,
-    first_seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds.")] = None,
+    first_seed: Annotated[int, typer.Option(help="First seed.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Epochs for every method.")] = None,
     loader: Annotated[str | None, typer.Option(help="auto, ffcv, memory or torch.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
@@ -85,19 +85,17 @@ def run(
     data_dir: DataDirOption = None,
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Say which cells are recorded and which would run; run none.")
+        bool, typer.Option("--dry-run", help="Print which cells are finished and which would run, without running any.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Run finished cells again.")] = False,
     keep: Annotated[
         bool,
         typer.Option(
             "--keep",
-            help="Keep what cells learn, in learned.pt; finished ones without it run again.",
+            help="Keep the trained weights of every cell in learned.pt; finished cells without it run again.",
         ),
     ] = False,
-    stall: Annotated[
-        float, typer.Option(min=1.0, help="Stop a cell that reports nothing for so many seconds.")
-    ] = 1800.0,
+    stall: Annotated[float, typer.Option(min=1.0, help="Kill a cell after this many seconds without output.")] = 1800.0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
@@ -107,7 +105,7 @@ def run(
     ] = False,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
-    """Run a suite, then print its table. Finished cells are kept, stopped ones go on."""
+    """Run a suite and print its table. Finished cells are skipped; interrupted ones resume."""
     if name and suite and name != suite:
         raise UserError(f"two suites are named, {name!r} and --suite {suite!r}: name one")
     from bench.cli.run import run_suite
@@ -144,11 +142,11 @@ def run(
 def table(
     runs: RunsArgument = DEFAULT_RUNS,
     accuracies: Annotated[
-        bool, typer.Option("--accuracies", help="Accuracies alone, a line per setting and a column per strategy.")
+        bool, typer.Option("--accuracies", help="Only accuracies, one line per setting, one column per strategy.")
     ] = False,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
-    """The table of all records in a folder of runs."""
+    """Print the table of all records in a folder of runs."""
     from bench import records
     from bench.report import rows
     from bench.report import table as report
@@ -165,9 +163,9 @@ def table(
 
 @app.command()
 def fill(
-    pages: Annotated[list[Path], typer.Argument(help="Markdown files with marks, such as README.md.")],
+    pages: Annotated[list[Path], typer.Argument(help="Markdown files with markers, such as README.md.")],
 ) -> None:
-    """Write the tables of kept records into pages, between <!-- table: FOLDER --> and <!-- end of table -->."""
+    """Update the tables in Markdown pages, between <!-- table: FOLDER --> and <!-- end of table -->, from records."""
     from bench.report import pages as filling
 
     for page in pages:
@@ -179,9 +177,7 @@ def check(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
     junit: Annotated[Path | None, typer.Option(help="Also write the verdicts to this file, as JUnit XML.")] = None,
-    confirm: Annotated[
-        bool, typer.Option(help="Run fresh seeds where an accuracy is too low, and believe those.")
-    ] = True,
+    confirm: Annotated[bool, typer.Option(help="Let fresh seeds confirm an accuracy that is too low.")] = True,
     any_code: AnyCodeOption = False,
     data_dir: DataDirOption = None,
     form: FormatOption = OutputFormat.RICH,
@@ -224,14 +220,14 @@ def compare(
         str | None, typer.Option(help="Revisions: a subset of the suite's methods, separated by commas.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Revisions: how many seeds, counted from 0; default: 3.", show_default=False)
+        int | None, typer.Option(help="Revisions: number of seeds, from 0; default: 3.", show_default=False)
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Revisions: epochs for every method.")] = None,
     threads: ThreadsOption = None,
     data_dir: DataDirOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Revisions: folder for the records; default: one below results/runs/compare."),
+        typer.Option(help="Revisions: folder for the records; default: a new one in results/runs/compare."),
     ] = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
@@ -255,7 +251,7 @@ def compare(
 @app.command()
 def plot(
     runs: RunsArgument = DEFAULT_RUNS,
-    out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: `figures` in the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: RUNS/figures.")] = None,
 ) -> int:
     """Draw the figures of all records in a folder of runs."""
     from bench import records
@@ -278,21 +274,21 @@ def plot(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="A study's name; `bench list` shows them.")],
-    task: Annotated[str | None, typer.Option(help="The task to study; default: the study's own.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task to study; default: the study's.")] = None,
     samples: Annotated[
-        int | None, typer.Option(help="How many of its images; default: the study's own.", show_default=False)
+        int | None, typer.Option(help="Number of its images; default: the study's.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws the images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed that draws the images.")] = 0,
     data_dir: DataDirOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for numbers and figures; default: results/studies and the name.")
+        Path | None, typer.Option(help="Folder for numbers and figures; default: results/studies/NAME.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the study; may be repeated.")
     ] = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> None:
-    """Measure what is no grid of trainings: a table, figures, and a file with the numbers."""
+    """Run a study: a measurement other than a grid of training runs (loaders, robustness, ...)."""
     from bench import studies, tables
     from bench.methods.settings import parse_options
 
@@ -309,7 +305,7 @@ def study(
 
 @app.command()
 def doctor(form: FormatOption = OutputFormat.RICH) -> None:
-    """What is installed, what is missing, and what to do."""
+    """Show what is installed, what is missing, and how to get it."""
     from bench import tables
     from bench.cli.doctor import examine
 
@@ -323,26 +319,26 @@ def _nothing(runs: Path) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
+    """Run the command line and return its exit status."""
     try:
         status: Any = app(args=arguments, prog_name="bench", standalone_mode=False)
     except (UserError, LoaderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted: what was finished is kept", file=sys.stderr)
+        print("interrupted: finished work is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read the output (`| head`) has seen enough; a second failing flush at exit would be a traceback.
+        # The reader of the output (`| head`) is gone; a second failing flush at exit would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.OK
     except OSError as error:
         print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except Exception as error:  # noqa: BLE001 -- the last resort
-        # typer keeps its copy of click's exceptions private; what they have in common is this method.
+        # typer keeps its copy of click's exceptions private; they all have this method.
         if not hasattr(error, "format_message"):
-            # An error of this program: not 1, which would be a regression.
+            # A bug in this program: not 1, which would mean a regression.
             traceback.print_exc()
             return OWN_ERROR
         if message := error.format_message():

@@ -1,4 +1,4 @@
-"""The gate: check a suite's records, confirm an alarm with fresh seeds, say it in every form, give the exit status."""
+"""The gate: checks a suite's records, confirms alarms with fresh seeds, prints verdicts, returns the exit status."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def check_suite(
     any_code: bool,
     data_dir: Path | None,
 ) -> int:
-    """Compare a suite's records with its references, print the verdicts, give the exit status.
+    """Compare a suite's records with its references, print the verdicts, return the exit status.
 
-    An accuracy that is too low is an alarm; with ``confirming`` fresh seeds are run by the code that is here, and only
-    what they confirm counts as a regression.
+    An accuracy that is too low is an alarm; with ``confirming``, fresh seeds are run with the current code, and only an
+    alarm that they confirm counts as a regression.
 
     Raises:
-        UserError: for bad input.
+        UserError: for invalid input.
     """
     suite = suites.load(name)
     expected = suites.expected(suite)
@@ -56,7 +56,7 @@ def check_suite(
 
 
 def status(checks: Sequence[Check]) -> ExitStatus:
-    """The exit status of a check; says to standard error what was not measured, where that decides."""
+    """The exit status of a check; prints to standard error what was not measured, if that decides."""
     verdicts = {check.verdict for check in checks}
     if verdicts & RED:
         return ExitStatus.REGRESSION
@@ -72,7 +72,7 @@ def status(checks: Sequence[Check]) -> ExitStatus:
 def _confirmed(
     checks: list[Check], counted: Sequence[Record], stored: Measured, suite: str, runs: Path, data_dir: Path | None
 ) -> list[Check]:
-    """The checks after fresh seeds of the alarming methods have been run, or with the reason why they could not be."""
+    """The checks after running fresh seeds of the alarming methods, or with the reason why that failed."""
     console = Console(stderr=True)
     alarming = confirm.alarms(checks)
     cells = suites.with_starts(confirm.fresh_cells(alarming, counted, stored))
@@ -96,12 +96,12 @@ def _confirmed(
 
 
 def check_opening(name: str, *, threads: int | None, data_dir: Path | None, form: tables.Format) -> int:
-    """Take the first steps of every method of a suite, compare inputs and losses with the stored ones.
+    """Run the first steps of every method of a suite, and compare inputs and losses with the stored ones.
 
-    Cells that begin with what others have learned are left out: their first steps come after a whole training.
+    Cells with a starting checkpoint are left out: their first steps come after a whole training.
 
     Raises:
-        UserError: for bad input.
+        UserError: for invalid input.
     """
     suite = suites.load(name)
     every = suites.cells(suite, device="cpu", threads=threads, overrides=suites.Overrides(loader="memory", seeds=1))

@@ -1,4 +1,4 @@
-"""``bench compare``: from two folders or two revisions to a table, its notes and an exit status."""
+"""``bench compare``: from two folders or two revisions to a table with notes and an exit status."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def compare(
     out: Path | None,
     form: tables.Format,
 ) -> int:
-    """Compare two folders of records, or run and compare two revisions, print the table, give the exit status.
+    """Compare two folders of records, or run and compare two revisions; print the table, return the exit status.
 
-    Everything from ``suite`` to ``out`` is about running revisions; see ``revisions.run_interleaved``.
+    The parameters from ``suite`` to ``out`` apply to revisions, see ``revisions.run_interleaved``.
 
     Raises:
-        UserError: if ``a`` and ``b`` are neither, or for bad input to the runs.
+        UserError: if ``a`` and ``b`` are neither, or for invalid input to the runs.
     """
     failed = False
     if Path(a).is_dir() and Path(b).is_dir():
@@ -54,7 +54,7 @@ def compare(
         ends = [worktrees.short(root, worktrees.resolve(root, rev)) for rev in (a, b)]
         target = out or DEFAULT_OUT / "-".join([*ends, Path(suite or DEFAULT_SUITE).stem])
         if worktrees.uncommitted(root):
-            _say("note: changes that are not committed are part of neither revision")
+            _say("note: uncommitted changes are part of neither revision")
         calls = revisions.run_interleaved(
             root,
             a,
@@ -77,7 +77,7 @@ def compare(
 
 
 def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> list[str]:
-    """Of `bench run`, equal for both revisions."""
+    """Options of `bench run`, equal for both revisions."""
     options = [] if threads is None else ["--threads", str(threads)]
     options += [] if epochs is None else ["--epochs", str(epochs)]
     options += [] if data_dir is None else ["--data-dir", str(data_dir.resolve())]
@@ -85,7 +85,7 @@ def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> 
 
 
 def _read(folder: Path) -> Found:
-    """What is in a folder, nothing where there is none: a revision may have failed before it wrote anything."""
+    """The contents of a folder, empty if it does not exist: a revision may have failed before writing anything."""
     if not folder.is_dir():
         return Found([])
     found = records.read_all(folder)
@@ -95,12 +95,12 @@ def _read(folder: Path) -> Found:
 
 
 def exit_status(table: Sequence[Comparison], *, failed: bool, what: str) -> int:
-    """What the process tells its caller; says why where nothing could be compared.
+    """The exit status; prints why if nothing could be compared.
 
     Args:
         table: the rows.
-        failed: something went wrong that may have left no row.
-        what: where the records are.
+        failed: whether something went wrong that may have left no row.
+        what: location of the records, for the message.
     """
     if any(row.verdict == "worse" for row in table):
         return ExitStatus.REGRESSION
@@ -117,7 +117,7 @@ def exit_status(table: Sequence[Comparison], *, failed: bool, what: str) -> int:
 
 
 def _name(given: str, runs: Found) -> str:
-    """What the user named, with the commits that made its records."""
+    """The user's name of a side, with the commits that made its records."""
     commits = sorted({_commit(record) for record in runs.records})
     return f"{given} ({', '.join(commits)})" if commits else given
 

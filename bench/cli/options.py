@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class OutputFormat(StrEnum):
-    """How data is printed."""
+    """Output formats."""
 
     RICH = "rich"
     MARKDOWN = "markdown"
@@ -18,18 +18,18 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How to print.")]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(help="Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
 ]
 AnyCodeOption = Annotated[
-    bool, typer.Option("--any-code", help="Also count records that other code than that which is here has made.")
+    bool, typer.Option("--any-code", help="Also count records made by a different version of the code.")
 ]
 
 
 def names_in(text: str | None) -> tuple[str, ...] | None:
-    """Names from a text in which commas separate them."""
+    """Split a comma-separated text into names."""
     if text is None:
         return None
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,4 +1,4 @@
-"""What the larger commands of the command line do."""
+"""Implementation of `bench run`."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def run_suite(
     unequal_budgets: bool = False,
     dry: bool = False,
 ) -> int:
-    """Run a suite and print its table; progress goes to standard error, so that standard output holds data alone.
+    """Run a suite and print its table; progress goes to standard error, so that standard output has only data.
 
-    A dry run prints which cells there are, and what would be done with each; it looks for no data and writes nothing.
+    A dry run prints the cells and what would be done with each; it needs no data and writes nothing.
 
     Raises:
-        UserError: for bad input, before any cell runs wherever that can be known.
+        UserError: for invalid input, before any cell runs if it can be known then.
     """
     suite = suites.load(name)
     if not unequal_budgets:
@@ -54,7 +54,7 @@ def run_suite(
     titles = progress.titles(cells)
     if dry:
         rehearse_settings(cells)
-        return _say_plan(local.plan(cells, out, force=force, keep_learned=keep), titles, suite, out, form)
+        return _print_plan(local.plan(cells, out, force=force, keep_learned=keep), titles, suite, out, form)
     rehearse(cells, data_dir)
     records.prepare_folder(out)
     console = Console(stderr=True)
@@ -72,7 +72,7 @@ def run_suite(
     return _report(outcomes, titles, out, suite, stored, plots, form, console)
 
 
-def _say_plan(
+def _print_plan(
     planned: Sequence[tuple[CellSpec, local.Plan]],
     titles: Mapping[str, str],
     suite: suites.Suite,
@@ -83,7 +83,7 @@ def _say_plan(
         [titles[cell.id], cell.epochs, cell.threads, does, cell.id] for cell, does in planned
     ]
     recorded = sum(does == "recorded" for _, does in planned)
-    title = f"{suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {out}"
+    title = f"{suite.name}: {recorded} of {len(planned)} cells are finished in {out}"
     tables.render(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())
     return ExitStatus.OK
 
@@ -98,7 +98,7 @@ def _report(
     form: tables.Format,
     console: Console,
 ) -> int:
-    """Figures, notes, the table, what went wrong, and the exit status."""
+    """Print figures, notes, the table and failures; return the exit status."""
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -111,7 +111,7 @@ def _report(
         try:
             for path in figures.draw_all(finished, out / "figures" / suite.name):
                 say(f"figure: {path}")
-        except Exception as error:  # noqa: BLE001 -- hours of training must not lose their table to a picture
+        except Exception as error:  # noqa: BLE001 -- a failing plot must not cost the table of hours of training
             say(f"note: the figures could not be drawn: {error}")
     for note in stale(finished):
         say(f"note: {note}")

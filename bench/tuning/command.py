@@ -1,4 +1,4 @@
-"""What ``bench tune`` does."""
+"""Implementation of ``bench tune``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from bench.tuning import study as studies
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"trials": 30, "epochs": 6, "train_samples": 10000, "timeout": 1500.0, "pruner": "median", "threads": 1},
 }
-"""Few images and epochs. Successive halving ended all but four of thirty trials, most of them after the first epoch,
-when schedules that end low have not had their best yet; the median lets half go on."""
+"""Few images and epochs. Successive halving pruned all but four of thirty trials, most of them after the first epoch,
+before schedules with a low final rate reach their best; the median pruner lets half of them continue."""
 DEFAULTS: dict[str, Any] = {
     "trials": 20, "epochs": 10, "pruner": "median", "sampler": "tpe", "objective": "accuracy",
 }  # fmt: skip
@@ -45,24 +45,24 @@ def tune(
     out: Path,
     plots: bool,
 ) -> int:
-    """Run or go on with a study; print its best trials.
+    """Run or resume a study; print its best trials.
 
     Args:
-        method: what to tune.
-        task: what to tune it on.
-        given: what the command line says of the budget and the rest, see ``tuner.Plan``; None where it says nothing.
-        preset: a name in ``PRESETS``; what is given goes before it.
-        name: of the study; by default made of method and task.
+        method: the method to tune.
+        task: the task to tune it on.
+        given: values of ``tuner.Plan`` from the command line; None where not given.
+        preset: a name in ``PRESETS``; ``given`` takes precedence.
+        name: of the study; default: made of method and task.
         storage: see ``study.storage``.
-        base: settings that are not the default.
+        base: fixed settings.
         space: see ``space.narrowed``.
         space_file: see there.
-        data_dir: where the data is; None for the usual places.
+        data_dir: folder of the data; None for the usual places.
         out: folder of the trials' runs and of the figures.
         plots: whether to draw them.
 
     Raises:
-        UserError: for bad input, before any trial.
+        UserError: for invalid input, before any trial.
     """
     if preset is not None and preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
@@ -106,7 +106,7 @@ def tune(
 
 
 def show_space(method: str, space: Sequence[str], space_file: Path | None, form: tables.Format) -> None:
-    """Print where a method's settings are looked for."""
+    """Print the search space of a method."""
     from rich.console import Console
 
     found = spaces.narrowed(method, space, space_file)
@@ -118,7 +118,7 @@ def export_suite(names: Sequence[str], storage: str | None, to: Path) -> None:
     """Write the best settings of studies as a suite file.
 
     Raises:
-        UserError: for an unknown study, or studies that do not go together.
+        UserError: for an unknown study, or studies that do not fit together.
     """
     if to.suffix != ".toml":
         raise UserError(f"--to {str(to)!r} is not the name of a TOML file")
@@ -129,7 +129,7 @@ def export_suite(names: Sequence[str], storage: str | None, to: Path) -> None:
 
 
 def _print(study: optuna.Study) -> None:
-    """The best trials, those run with several seeds by their mean; and how the others ended."""
+    """Print the best trials, those run with several seeds by their mean, and how the others ended."""
     from rich.console import Console
 
     lines = []

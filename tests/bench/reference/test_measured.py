@@ -16,7 +16,7 @@ EXPECTED = [(cell(seed=0), ("last", "best"))]
 
 
 def records(*values):
-    """Seed 0 is the suite's own; the reference's values begin with seed 1."""
+    """Seed 0 is the suite's own; the reference's values start at seed 1."""
     return [
         record(seed=seed, accuracies={"last": last, "best": best}, relative=relative(2.0))
         for seed, (last, best) in enumerate(values)
