@@ -110,8 +110,10 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, two files at a time; arguments go to pytest instead, and then it is one at a time."""
-    arguments, env = (session.posargs, {}) if session.posargs else (TWO_FILES_AT_A_TIME, TWO_AT_ONCE)
+    """Run the tests, two files at a time; --quick runs the fast ones; other arguments go to pytest, one at a time."""
+    arguments, env = session.posargs, {}
+    if arguments in ([], ["--quick"]):
+        arguments, env = [*TWO_FILES_AT_A_TIME, *arguments], TWO_AT_ONCE
     session.run(_python(session), "-m", "pytest", *arguments, env=env, external=True)
 
 

@@ -1,10 +1,7 @@
-"""The command line, one module per command: options, output and exit status. The work is done in other packages.
+"""The command line, one module per command: its options, output and exit status. The work is done elsewhere.
 
-app        the commands and their options, and the handling of all errors
-options    options shared by several commands
-run, check, compare, data, doctor, reference, tune      commands that need more than a few lines
+app        assembles the commands; every error ends here as a sentence and an exit status
+options    options shared by several commands, and those made from the fields of ``bench.options.RunOptions``
+
+Modules import what they need inside the commands: `bench --help` must not wait for PyTorch.
 """
-
-from bench.cli.app import main
-
-__all__ = ["main"]

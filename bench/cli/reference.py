@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from bench.cli.options import AnyCodeOption, FormatOption, OutputFormat, names_in
+from bench.cli.options import AnyCodeOption, FormatOption, OutputFormat, RunsOption, SuiteArgument
 from bench.errors import ExitStatus, UserError
-from bench.records import DEFAULT_RUNS
+from bench.options import DEFAULT_RUNS, names_in
 
 reference_app = typer.Typer(help="Show or update the measured references of `bench check`.", no_args_is_help=True)
 
@@ -49,14 +48,18 @@ def reference_show(
 
 @reference_app.command("update")
 def reference_update(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    suite: SuiteArgument,
     reason: Annotated[str, typer.Option(help="Reason for the update, for the file's history.")],
-    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    runs: RunsOption = DEFAULT_RUNS,
     methods: Annotated[str | None, typer.Option(help="Only these methods, separated by commas.")] = None,
     any_code: AnyCodeOption = False,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="Keep all values, for new settings that give bit-exact golden numbers."),
+        typer.Option(
+            "--keep-values",
+            "--keep",
+            help="Keep all values, for new settings that give bit-exact golden numbers.",
+        ),
     ] = False,
 ) -> None:
     """Update a suite's measured references from its finished records, and print old and new means."""

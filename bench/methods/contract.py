@@ -90,7 +90,8 @@ class Inspectable(Protocol):
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> Mapping[str, Sequence[Tensor]]:
         """Values of every layer that has any, first to last, by name: tensors (n,) of any length; may be empty.
 
-        Changes nothing; validation batches are for values that depend on data.
+        Shares of images that open a gate have the name ``open`` (``asge.common.types.OPEN``). Changes nothing;
+        validation batches are given for values that depend on data.
         """
 
 
@@ -122,10 +123,13 @@ class Beginner(Protocol):
 class Method(Protocol):
     """A training method: the object that an entry point of group ``bench.methods`` names.
 
-    Optional: ``published(settings) -> [(method, variant), ...]``, the rows of ``results/reference/published.csv`` that
-    a cell with these settings is compared with, of which the first for its task counts (the mapping lacks settings
-    newer than the cell); ``between(settings) -> str``, a description of the layers between such a network's
-    convolutions (pooling, normalisation, activation), for the table of what was equal.
+    Optional, for tables (``settings`` is a mapping by name, without settings newer than the record):
+
+    * ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv`` that a cell
+      with these settings is compared with; the first one for its task counts.
+    * ``between(settings) -> str``: description of the layers between its convolutions (pooling, normalisation,
+    activation). * ``optimiser(settings) -> str``: description of its optimiser, rates and schedule.
+    * ``family(settings) -> str``: the kind of network that the settings choose; figures give each kind a color.
     """
 
     @property
@@ -171,16 +175,39 @@ def between(name: str, values: Mapping[str, Any]) -> str | None:
     Raises:
         UserError: if the method's ``between`` fails.
     """
+    return _said(name, "between", values)
+
+
+def optimiser(name: str, values: Mapping[str, Any]) -> str | None:
+    """A method's optimiser, in words; None where it does not say.
+
+    Raises:
+        UserError: if the method's ``optimiser`` fails.
+    """
+    return _said(name, "optimiser", values)
+
+
+def family(name: str, values: Mapping[str, Any]) -> str:
+    """The method, with the kind of network that its settings choose where it says so.
+
+    Raises:
+        UserError: if the method's ``family`` fails.
+    """
+    return f"{name} {_said(name, 'family', values) or ''}".strip()
+
+
+def _said(name: str, hook: str, values: Mapping[str, Any]) -> str | None:
+    """The words of an optional hook of a method; None without it, or where the method is not installed."""
     try:
-        words = getattr(get(name), "between", None)
-    except UserError:  # the method is not installed
+        words = getattr(get(name), hook, None)
+    except UserError:
         return None
     if words is None:
         return None
     try:
         return str(words(values))
     except Exception as error:  # a plug-in may fail in any way
-        raise UserError(f"between() of method {name!r} failed: {type(error).__name__}: {error}") from error
+        raise UserError(f"{hook}() of method {name!r} failed: {type(error).__name__}: {error}") from error
 
 
 def published_rows(name: str, values: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

@@ -2,5 +2,6 @@
 
 published   results/reference/published.csv
 measured    results/reference/measured/<suite>.json: per-seed values made with this harness
+folder      where they are kept: results/reference of a checkout; a wheel brings them along in bench/reference/stored
 check       the comparison of records with measured references
 """

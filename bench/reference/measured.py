@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bench.errors import UserError
 from bench.records import Code, Environment, Model, Record, Yardstick
-from bench.reference.folder import reference_folder
+from bench.reference import folder
 
 FEWEST_SEEDS = 2
 """Minimum number of values in a row of a reference: one value has no deviation."""
@@ -124,8 +124,8 @@ class Measured(Model):
 
 
 def path_of(suite: str) -> Path:
-    """The file of a suite's measured references."""
-    return reference_folder() / "measured" / f"{suite}.json"
+    """The file that a suite's measured references are written to."""
+    return folder.reference_folder() / "measured" / f"{suite}.json"
 
 
 def load(suite: str) -> Measured | None:
@@ -134,8 +134,8 @@ def load(suite: str) -> Measured | None:
     Raises:
         UserError: if the file cannot be read.
     """
-    path = path_of(suite)
-    if not path.is_file():
+    path = folder.find(f"measured/{suite}.json")
+    if path is None:
         return None
     try:
         return Measured.model_validate_json(path.read_bytes())

@@ -11,7 +11,7 @@ from typing import Any
 from bench import methods
 from bench.data.sets import tasks
 from bench.errors import UserError
-from bench.reference.folder import reference_folder
+from bench.reference import folder
 
 
 @cache
@@ -34,8 +34,8 @@ def accuracy(method: str, settings: Mapping[str, Any], task: str) -> float | Non
         title = tasks.get_task(task).title
     except UserError:
         return None
-    path = reference_folder() / "published.csv"
-    if not path.is_file():
+    path = folder.find("published.csv")
+    if path is None:
         return None
     found = (_table(path).get((*row, title)) for row in rows)
     return next((value for value in found if value is not None), None)

@@ -5,5 +5,5 @@ study    Optuna's studies: storage, samplers and pruners, and trials whose worke
 tuner    runs trials, each a cell; runs the most promising ones again with other seeds
 export   the best settings as a suite
 figures  history, importances, parallel coordinates, Pareto front
-command  implementation of `bench tune`
+tune     a study from its options
 """
