@@ -1,4 +1,4 @@
-"""What a method whose layers can be looked at has to keep: watching changes nothing, no gradient crosses a layer."""
+"""Contract of methods with observable layers: watching changes nothing, no gradient crosses a layer."""
 
 import itertools
 
@@ -39,7 +39,7 @@ def test_layers_can_be_watched_if_they_say_so_and_watching_changes_nothing(varia
 
 
 def updates(variant, changed=None):
-    """What two steps change each trained tensor by, after a little noise on the one of index ``changed``."""
+    """Change of each trained tensor over two steps, after a little noise on the one of index ``changed``."""
     learner, _ = build(variant)
     tensors = list(learner.parameters())
     if changed is not None:

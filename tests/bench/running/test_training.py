@@ -11,7 +11,7 @@ from bench.running.training import Diverged, train
 
 
 class Batches:
-    """Two small batches an epoch."""
+    """Two small batches per epoch."""
 
     kind = "memory"
     samples = 6
@@ -27,7 +27,7 @@ class Batches:
 
 
 class Counter:
-    """A learner whose state is the list of what was asked of it; predicts class 1 from the epoch in ``right`` on."""
+    """A learner whose state is the list of its calls; predicts class 1 from the epoch in ``right`` on."""
 
     strategies = ("early", "late")
 

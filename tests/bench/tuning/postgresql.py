@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: on a free port of this machine, in a folder that goes with it."""
+"""A temporary PostgreSQL server for tests: on a free port of this machine, in a temporary folder."""
 
 import contextlib
 import os
@@ -13,18 +13,18 @@ from pathlib import Path
 
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 PATIENCE = 30.0
-"""Seconds after which a server that does not answer is given up."""
+"""Seconds to wait for a server that does not answer."""
 MOST = 300.0
-"""Seconds for one command, such as an installation."""
+"""Timeout of one command, such as an installation, in seconds."""
 
 
 class CannotStartError(Exception):
-    """Why there is no server; one line."""
+    """The reason why there is no server; one line."""
 
 
 @contextlib.contextmanager
 def server():
-    """The URL of a database that is empty.
+    """The URL of an empty database.
 
     Where the programs are missing they are installed, if that may be (root and apt).
     """
