@@ -32,10 +32,21 @@ def _markdown(folder: str) -> list[str]:
 
 def _api(config: MkDocsConfig) -> dict[str, str]:
     """The pages of the API, as Markdown by path."""
-    return {
-        f"docs/api/{module}.md": f"# {module}\n\n{title}.\n\n::: {module}\n"
-        for module, title in config.extra["api"].items()
-    }
+    pages = {}
+    for package, what in config.extra["api"].items():
+        parts = [f"# {package}"]
+        for module in _modules(package) if what == "modules" else [package]:
+            of_package = what == "modules" and (ROOT / module.replace(".", "/")).is_dir()
+            parts.append(f"::: {module}" + ("\n    options: {members: false}" if of_package else ""))
+        pages[f"docs/api/{package}.md"] = "\n\n".join(parts)
+    return pages
+
+
+def _modules(package: str) -> list[str]:
+    """A package and all modules below it; a package's own text comes first."""
+    files = sorted((ROOT / package.replace(".", "/")).rglob("*.py"))
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
+    return sorted(name for name in names if "._" not in name)
 
 
 def on_config(config: MkDocsConfig) -> None:
