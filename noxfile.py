@@ -244,7 +244,7 @@ def versions(session: nox.Session, version: str) -> None:
     """Run the quick tests on every version of Python that the project names, where it is installed."""
     if not _succeeds(_interpreter(version) or "false", "-c", "import ensurepip", stderr=subprocess.DEVNULL):
         session.skip(f"python{version} is not on the PATH, or has no ensurepip")
-    _quick_tests(session, _python(python=version))
+    _quick_tests(session, _python(python=version, name="versions"))
 
 
 @nox.session(default=False)
