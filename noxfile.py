@@ -177,9 +177,15 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, two files at a time; arguments go to pytest instead, and then it is one at a time."""
-    arguments, env = (session.posargs, {}) if session.posargs else (TWO_FILES_AT_A_TIME, TWO_AT_ONCE)
-    session.run(_python(), "-m", "pytest", *arguments, env=env, external=True)
+    """Run the tests, two files at a time; --quick runs the fast ones; other arguments go to pytest, one at a time."""
+    if session.posargs in ([], ["--quick"]):
+        _test_in_pairs(session, _python(), *session.posargs)
+    else:
+        session.run(_python(), "-m", "pytest", *session.posargs, external=True)
+
+
+def _test_in_pairs(session: nox.Session, python: str, *arguments: str) -> None:
+    session.run(python, "-m", "pytest", *TWO_FILES_AT_A_TIME, *arguments, env=TWO_AT_ONCE, external=True)
 
 
 @nox.session(default=False)
@@ -244,7 +250,7 @@ def versions(session: nox.Session, version: str) -> None:
     """Run the quick tests on every version of Python that the project names, where it is installed."""
     if not _succeeds(_interpreter(version) or "false", "-c", "import ensurepip", stderr=subprocess.DEVNULL):
         session.skip(f"python{version} is not on the PATH, or has no ensurepip")
-    _quick_tests(session, _python(python=version, name="versions"))
+    _test_in_pairs(session, _python(python=version, name="versions"), *(session.posargs or ["--quick"]))
 
 
 @nox.session(default=False)
@@ -254,12 +260,8 @@ def minimums(session: nox.Session) -> None:
     names = {each.partition(">=")[0].partition("[")[0] for each in tools}
     pins = [line for line in PINS.splitlines() if line.partition("==")[0] in names]
     oldest = "\n".join([*(each.replace(">=", "==") for each in DEPENDENCIES), *pins])
-    _quick_tests(session, _python([*DEPENDENCIES, *tools, *TO_BUILD], oldest, name="minimums", ffcv=False))
-
-
-def _quick_tests(session: nox.Session, python: str) -> None:
-    selected = session.posargs or ("-m", "not slow")
-    session.run(python, "-m", "pytest", *TWO_FILES_AT_A_TIME, *selected, env=TWO_AT_ONCE, external=True)
+    python = _python([*DEPENDENCIES, *tools, *TO_BUILD], oldest, name="minimums", ffcv=False)
+    _test_in_pairs(session, python, *(session.posargs or ["--quick"]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """ASGE: Adaptive Spatial Goodness Encoding (Gong, Staszewski, Xu; arXiv 2509.12394).
 
-A Forward-Forward method for convolutional networks. Every block is trained by its own loss, from its own
+A Forward-Forward method for convolutional networks. Every block is trained by its own loss on its own activations,
+during the one forward pass; no gradient leaves a block.
 activations, in the one forward pass; no gradient leaves a block.
 
     goodness    spatial goodness encoding and the number of patches per side

@@ -28,7 +28,7 @@ LAYER_NORM_EPS = 1e-5
 
 
 class ConvUnit(nn.Module):
-    """Convolution, ReLU, pooling, LayerNorm: what ASGE and backprop on ASGE's topology share.
+    """Convolution, ReLU, pooling, LayerNorm: the layers that ASGE shares with backprop on ASGE's topology.
 
     LayerNorm runs over the channels of every pixel. Its gamma and beta belong to the unit that reads it, since in ASGE
     no gradient reaches the block that it ends; without them they are the constants 1 and 0.
@@ -70,18 +70,18 @@ class ConvUnit(nn.Module):
         return self.convolve(self.prepare(x))
 
     def prepare(self, x: Tensor) -> Tensor:
-        """What the convolution reads: X, rescaled and gated."""
+        """The convolution's input: X, rescaled and gated, (B, C, H, W)."""
         x = self.rescale(x)
         return x if self.gate is None else self.gate(x)
 
     def rescale(self, x: Tensor) -> Tensor:
-        """X with gamma and beta of the LayerNorm that it comes from."""
+        """Apply gamma and beta of the preceding LayerNorm to X, (B, C, H, W)."""
         if self.gamma is None or self.beta is None:
             return x
         return torch.addcmul(self.beta, x, self.gamma)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The same as ``activate`` for what ``prepare`` gives."""
+        """Y from the output of ``prepare``; ``activate`` is both: (B, C, H, W) -> (B, C', H, W)."""
         return F.relu(self.conv(x), inplace=True)
 
     def propagate(self, y: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class ConvUnit(nn.Module):
 
 
 def between_units(pooling: object, *, affine: bool) -> str:
-    """What lies between the convolutions of such units, in words."""
+    """Describe, in words, the layers between the convolutions of such units."""
     trained = "trained gamma and beta" if affine else "no gamma and beta"
     return f"ReLU, {pooling} pooling, LayerNorm ({trained})"
 

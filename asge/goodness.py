@@ -19,7 +19,7 @@ Rule = Literal["power", "linear"]
 
 
 def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean") -> Tensor:
-    """The goodness of every patch of every channel.
+    """Goodness of every patch of every channel: g of a block.
 
     Each channel map is cut into ``patches`` x ``patches`` patches; the goodness of a patch is the mean or the sum
     of its squared activations. Where H or W is not a multiple of ``patches`` the map is cut at floor(i H / P), so
@@ -78,7 +78,7 @@ def membership(length: int, patches: int, like: Tensor) -> Tensor:
 
 @cache
 def _membership(length: int, patches: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Kept for later calls, which may differentiate: an inference tensor could not serve them.
+    # Cached for later calls, which may differentiate: an inference tensor could not serve them.
     with torch.inference_mode(False):
         member = torch.zeros(patches, length, dtype=dtype)
         for patch, (start, end) in enumerate(cuts(length, patches)):

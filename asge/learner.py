@@ -22,6 +22,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.goodness import Reduction, Rule
@@ -44,12 +45,11 @@ class ASGESettings:
         pooling: in branch 1, see ``asge.pooling.pool2d``.
         affine: whether LayerNorm's gamma and beta are trained, by the block after it.
         gating: gates of channels before convolutions: GCT with l2 or l1 norms, or squeeze-and-excitation.
-        gating_where: before every convolution, or before the first on maps of each size, which begins a block.
+        gating_where: before every convolution, or ("block") only before the first on maps of each size.
         gate_activation: of GCT, see ``asge.gating.GatedChannelTransform``.
-        classifier_epochs: 0 if the classifiers of `last` and `fusion` train along with the blocks, on features that
-            pass no gradient back; else they train in so many epochs at the end, with a schedule of their own, when
-            the blocks are done.
-        step: the local step written out, or by autograd; they give the same, see ``asge.step``.
+        classifier_epochs: 0: the classifiers of `last` and `fusion` train along with the blocks, on detached features;
+            n > 0: they train in the last n epochs, after the blocks, with a schedule of their own.
+        step: the local step written out, or by autograd; same result, see ``asge.step``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
@@ -74,7 +74,7 @@ class ASGESettings:
 
 
 def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Generator) -> ASGENetwork:
-    """The network of some settings for a task, on the CPU; the generator draws everything random in it."""
+    """Build the network of some settings for a task, on the CPU; ``generator`` draws everything random in it."""
     return ASGENetwork(
         task.shape,
         task.classes,
@@ -94,7 +94,7 @@ def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Gene
 
 
 class Classifiers:
-    """The linear classifiers of `last` and `fusion` in training."""
+    """Trains the linear classifiers of `last` and `fusion`."""
 
     def __init__(self, network: ASGENetwork, settings: OptimiserSettings, total_steps: int) -> None:
         self._network = network
@@ -102,7 +102,7 @@ class Classifiers:
         self._optimiser = ScheduledOptimiser(parameters, settings, total_steps)
 
     def train_step(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """One step of both, on the detached features (B, C_l) of all layers; their losses."""
+        """One step of both on the detached features (B, C_l) of all layers; returns their detached losses."""
         losses = {}
         self._optimiser.zero_grad()
         for name, logits in (
@@ -121,7 +121,7 @@ class Classifiers:
         return self._optimiser.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self._optimiser.load_state_dict(state)
 
 
@@ -129,7 +129,7 @@ class ASGELearner:
     """An ASGE network in training.
 
     Attributes:
-        on_layer: None, or what ``train_step`` calls after each block's local step.
+        on_layer: None, or a function that ``train_step`` calls after each block's local step.
     """
 
     strategies = strategies.STRATEGIES
@@ -159,7 +159,7 @@ class ASGELearner:
         self._epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
-        """Note which epoch it is; the schedules count steps."""
+        """Set the current epoch; the schedules count steps."""
         self._epoch = epoch
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -197,20 +197,20 @@ class ASGELearner:
         return strategies.layer_logits(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
-        """Mean of Y_l squared, over images, channels and space, of every layer."""
+        """Mean of Y_l^2 over images, channels and space, a scalar per layer."""
         return strategies.layer_goodness(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def examine(self, images: Tensor) -> Examination:
-        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, in one walk."""
+        """Results of ``predict``, ``layer_logits`` and ``layer_goodness`` from a single forward pass."""
         return strategies.examine(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:  # noqa: ARG002
-        """``gamma`` of GCT's gates, first to last: above 0 channels compete, below they cooperate."""
+        """``gamma`` of GCT's gates, (C,) each, first to last: above 0 channels compete, below they cooperate."""
         found = gammas(self.network)
         return {"gamma": found} if found else {}
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
-        """The tensors that a strategy predicts with; without one, all that are trained."""
+        """The tensors that a strategy predicts with; without a strategy, all trained tensors."""
         if strategy is None:
             yield from self.network.parameters()
         else:
@@ -226,7 +226,7 @@ class ASGELearner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self.network.load_state_dict(state["network"])
         self._stage.load_state_dict(state["blocks"])
         self._classifiers.load_state_dict(state["classifiers"])
@@ -234,7 +234,7 @@ class ASGELearner:
 
 
 class ASGE:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[ASGESettings]] = ASGESettings
     strategies: ClassVar[tuple[str, ...]] = strategies.STRATEGIES
@@ -242,10 +242,20 @@ class ASGE:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG004
-        """The published figures' network and settings are not known: all of ours are compared with them."""
+        """Every run is compared with the headline results: their network and settings are not known."""
         return [("ASGE", "headline")]
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
-        """What lies between the convolutions, in words."""
+        """Describe, in words, the layers between the convolutions."""
         return between_units(settings.get("pooling", "rms"), affine=settings.get("affine", True))
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)
+
+    @staticmethod
+    def family(settings: Mapping[str, Any]) -> str:
+        """The kind of gates, where there are some."""
+        return str(settings.get("gating", ""))

@@ -36,7 +36,7 @@ class Layer:
 
     @property
     def output(self) -> tuple[int, int, int]:
-        """(C, H, W) of what the next layer is given, after the pool."""
+        """(C, H, W) of the next layer's input, after the pool."""
         return self.channels, self.height // self.pool, self.width // self.pool
 
 
@@ -80,12 +80,12 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
 def gates(
     layers: list[Layer], gating: Gating, where: Where, activation: Gate, generator: torch.Generator
 ) -> list[nn.Module | None]:
-    """The gate before every convolution of a plan.
+    """Make the gate before every convolution of a plan, None where there is none.
 
     Args:
         layers: of the plan.
         gating: "none", or see ``asge.gating.make_gate``.
-        where: before "every" convolution, or before the first on maps of each size, which begins a "block".
+        where: before "every" convolution, or ("block") only before the first on maps of each size.
         activation: see ``make_gate``.
         generator: see there.
     """
@@ -109,7 +109,7 @@ class ASGENetwork(nn.Module):
         classes: N.
         plan: see ``parse_plan``.
         alpha, rule: see ``asge.goodness.patches_per_side``.
-        pooling, affine, reduction, projection, scale: see ``ASGEBlock``; no block is affine on the images.
+        pooling, affine, reduction, projection, scale: see ``ASGEBlock``; the first block, on images, is never affine.
         gating, gating_where, gate_activation: see ``gates``.
         make_block: makes a block from the arguments of ``ASGEBlock``.
         generator: draws everything random, on the CPU.
@@ -169,9 +169,9 @@ class ASGENetwork(nn.Module):
         self.best_layer = len(layers) - 1
 
     def activations(self, images: Tensor, depth: int | None = None) -> Iterator[Tensor]:
-        """Y_1 .. Y_depth for images (B, C, H, W), all L without a depth.
+        """Y_1 .. Y_depth, (B, C_l, H_l, W_l) each, for images (B, C, H, W); all L without a depth.
 
-        One at a time, so that a layer's map is gone before the next but one is made.
+        A generator, so that at most two layers' maps are held at once.
         """
         blocks = self.blocks[:depth]
         x = images

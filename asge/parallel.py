@@ -1,12 +1,12 @@
-"""Layer-parallel training: the blocks of a network in several processes, a stage of consecutive blocks in each.
+"""Layer-parallel training: the blocks of a network in several processes, each with a stage of consecutive blocks.
 
-No block waits for a backward pass. As soon as a stage has handed its last X on, it takes the next batch:
+No block waits for a backward pass. As soon as a stage has sent its last X, it takes the next batch:
 
     rank 0    blocks 1 .. k        batch t + 1    images from the loader
     rank 1    blocks k + 1 .. L    batch t        X, labels and the features of rank 0's blocks, from rank 0
 
-Every block sees the inputs that it sees in sequential training, in the same order: the trained weights are the same.
-For the strategy `best`, ``asge.strategies.choose_best_layer`` follows ``gather``. There are no checkpoints. Run it
+Every block sees the same inputs in the same order as in sequential training: the trained weights are the same.
+For the strategy `best`, call ``asge.strategies.choose_best_layer`` after ``gather``. There are no checkpoints. Run it
 under ``torchrun``, after ``torch.distributed.init_process_group``: see docs/examples/layer_parallel.py.
 """
 
@@ -26,13 +26,13 @@ from asge.network import Layer, parse_plan
 from asge.stage import Stage
 
 AHEAD = 2
-"""Batches that may be on their way from one stage to the next."""
+"""Batches that may be in flight from one stage to the next."""
 END = -1
-"""Sent instead of a batch's size when there is none left."""
+"""Sent instead of a batch size after the last batch."""
 
 
 def balanced(layers: Sequence[Layer], stages: int) -> list[range]:
-    """Consecutive layers for every stage, so that the stage with the most multiplications has as few as can be.
+    """Split layers into consecutive stages so that the most expensive stage has as few multiplications as possible.
 
     Raises:
         ValueError: if there are fewer layers than stages.
@@ -50,7 +50,7 @@ def balanced(layers: Sequence[Layer], stages: int) -> list[range]:
 
 
 class LayerParallelTrainer:
-    """This process' stage of an ASGE network; every process of the group makes one with equal arguments.
+    """This process's stage of an ASGE network; every process of the group makes one with equal arguments.
 
     Args:
         task, settings, budget: as for ``asge.ASGELearner``; the classifiers train along.
@@ -58,11 +58,11 @@ class LayerParallelTrainer:
         generator: in the same state in every process, so that all draw the same network.
 
     Attributes:
-        network: the whole network; before ``gather`` only this stage's blocks are trained, or on ``device``.
-        numbers: which blocks are this stage's, counted from 0.
+        network: the whole network; until ``gather``, only this stage's blocks are trained, and on ``device``.
+        numbers: indices of this stage's blocks, counted from 0.
 
     Raises:
-        ValueError: if there are more processes than blocks, or the classifiers are to train afterwards.
+        ValueError: if there are more processes than blocks, or ``classifier_epochs`` is not 0.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LayerParallelTrainer:
         generator: torch.Generator,
     ) -> None:
         if settings.classifier_epochs:
-            raise ValueError("layer-parallel training has its classifiers train along: classifier_epochs must be 0")
+            raise ValueError("layer-parallel training trains the classifiers along: classifier_epochs must be 0")
         self._rank, self._stages = dist.get_rank(), dist.get_world_size()
         self._device = device
         self.network = build_network(task, settings, generator)
@@ -97,16 +97,16 @@ class LayerParallelTrainer:
         self._sent: deque[tuple[list[dist.Work], list[Tensor]]] = deque()
 
     def train_epoch(self, batches: Iterable[tuple[Tensor, Tensor]] | None = None) -> dict[str, float]:
-        """One epoch of this stage.
+        """Train this stage for one epoch.
 
         Args:
-            batches: images (B, C, H, W) and labels (B,), in the first process; None in all others.
+            batches: images (B, C, H, W) and labels (B,) in the first process; None in the others.
 
         Returns:
-            Mean losses of this stage's blocks (``layer1`` ..), and in the last process of the classifiers.
+            Mean losses of this stage's blocks (``layer1`` ..); in the last process also of the classifiers.
 
         Raises:
-            ValueError: if the first process has no batches, or another one has.
+            ValueError: if the first process gets no batches, or another one gets some.
         """
         if (batches is None) != (self._rank > 0):
             raise ValueError(f"the first process gets the batches, all others None; this is process {self._rank}")
@@ -146,7 +146,7 @@ class LayerParallelTrainer:
             yield images.to(self._device, memory_format=torch.channels_last), labels.to(self._device), []
 
     def _received(self) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:
-        """X, labels and the features of all blocks before, batch by batch, until the stage before says that was all."""
+        """X, labels and the features of all earlier blocks, batch by batch, until the previous stage sends ``END``."""
         size = torch.empty(1, dtype=torch.int64, device=self._device)
         while True:
             dist.recv(size, self._rank - 1)
@@ -154,7 +154,7 @@ class LayerParallelTrainer:
             if count == END:
                 return
             channels, height, width = self._input_shape
-            # A contiguous tensor of pixels by channels is a channels_last one seen otherwise.
+            # Pixels by channels, contiguous, is the memory layout of a channels_last tensor.
             x = torch.empty(count, height, width, channels, device=self._device)
             labels = torch.empty(count, dtype=torch.int64, device=self._device)
             features = torch.empty(count, sum(self._features_before), device=self._device)
@@ -163,7 +163,7 @@ class LayerParallelTrainer:
             yield x.permute(0, 3, 1, 2), labels, list(features.split(self._features_before, dim=1))
 
     def _send(self, x: Tensor, labels: Tensor, features: list[Tensor]) -> None:
-        """Send to the next stage; on a CPU, wait only where it is ``AHEAD`` batches behind."""
+        """Send to the next stage; on a CPU, wait only when it is ``AHEAD`` batches behind."""
         size = torch.tensor([len(labels)], device=self._device)
         # Under autocast the features have its dtype; the stage that receives expects float32.
         tensors = [size, x.permute(0, 2, 3, 1).float().contiguous(), labels, torch.cat(features, dim=1).float()]

@@ -1,4 +1,4 @@
-"""Blocks in a row, and what trains them: all of a network, or the part of it that one process has."""
+"""Consecutive blocks and their optimisers: a whole network, or the part of it that one process trains."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from asge.step import StepName, autograd_step, fast_step
 
 STEPS = {"fast": fast_step, "autograd": autograd_step}
 GROUP_BYTES = 2**20
-"""Blocks in a row with less than this in parameters are updated together: many small updates cost time, gradients that
-wait for a large one cost memory."""
+"""Consecutive blocks with less than this in parameters are updated together: many small updates cost time, gradients
+that wait for a large one cost memory."""
 
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """What a stage's step gives, all of it detached.
+    """Results of a stage's step, all detached.
 
     Attributes:
         losses: a scalar per block.
         features: global average pools of the Y_l, (B, C_l) each.
-        next_input: X of the block after the stage; None if it was not asked for.
+        next_input: X of the block after the stage; None if not requested.
     """
 
     losses: list[Tensor]
@@ -35,13 +35,13 @@ class StageOutcome:
 
 
 class Stage:
-    """Blocks in a row, each of which takes its local step as soon as its input is there.
+    """Consecutive blocks, each of which takes its local step as soon as its input is there.
 
     Args:
         blocks: at least one.
         settings: of the optimisers.
         step: the local step written out, or by autograd.
-        total_steps: training will have so many; the schedule needs it.
+        total_steps: steps of the whole training, for the schedule.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Stage:
             optimiser.zero_grad()  # nothing is left, unless a step was interrupted
         for index, block in enumerate(self.blocks):
             outcome = self._local_step(block, x, labels, propagate=propagate or index + 1 < len(self.blocks))
-            if index in self._optimisers:  # the gradients of the group are used, then let go
+            if index in self._optimisers:  # the gradients of the group are used, then freed
                 self._optimisers[index].step()
                 self._optimisers[index].zero_grad()
             losses.append(outcome.loss)
@@ -89,13 +89,13 @@ class Stage:
         return {str(index): optimiser.state_dict() for index, optimiser in self._optimisers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         for index, optimiser in self._optimisers.items():
             optimiser.load_state_dict(state[str(index)])
 
 
 def _groups(blocks: Sequence[ASGEBlock]) -> dict[int, nn.Module]:
-    """Blocks that are updated together, by the index of the last of them."""
+    """Blocks that are updated together, by the index of the last one."""
     groups: dict[int, nn.Module] = {}
     waiting: list[ASGEBlock] = []
     for index, block in enumerate(blocks):

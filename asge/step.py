@@ -1,23 +1,23 @@
-"""One block's local step on one batch: the loss of the block, and the gradient of what it trains, its convolution.
+"""One block's local step on one batch: its loss, and the gradients of the parameters that it trains.
 
-Both functions do the same:
+Both functions compute the same:
 
     Y = ReLU(Z),  Z = Conv(X)
     g = mean of Y^2 in every patch          (or the sum; then nothing is divided by the pixels below)
     a = W g + b
     L = CE(a, label)
 
-``autograd_step`` says just that and lets autograd differentiate it. ``fast_step`` has the derivative written out:
+``autograd_step`` writes just that and lets autograd differentiate it. ``fast_step`` has the derivative written out:
 
     dL/da = (softmax(a) - onehot(label)) / B
     dL/dg = dL/da W
     dL/dY = 2 Y * dL/dg of the patch / pixels of the patch
     dL/dZ = dL/dY                          since Y = 0 wherever ReLU is closed
-    dL/dConv                               the convolution's weight gradient; that of its input is not needed, unless
-                                           there is a gate before it
+    dL/dConv                               the convolution's weight gradient; its input's is needed only if there is a
+                                           gate before it
 
-So nothing has to be kept for a backward pass: dL/dZ is written over Y, the squares are made a few images at a time, and
-RMSPool's windows serve the patches too where these are made of whole windows.
+So nothing is stored for a backward pass: dL/dZ is written over Y, squares are computed a few images at a time, and
+the patches reuse RMSPool's windows where they are made of whole ones.
 
 Shapes: B images, C channels, H x W pixels, P patches per side.
 """
@@ -40,17 +40,17 @@ from asge.strategies import pooled
 
 StepName = Literal["fast", "autograd"]
 SLICE_BYTES = 2**21
-"""About as much of Y is squared at a time as a core's own cache holds."""
+"""Bytes of Y that are squared at a time: about the size of a core's own cache."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a block's step gives.
+    """Results of a block's step.
 
     Attributes:
         loss: scalar, detached.
         features: global average pool of Y, (B, C), detached.
-        next_input: X of the next block, detached; None if it was not asked for.
+        next_input: X of the next block, detached; None if not requested.
     """
 
     loss: Tensor
@@ -59,10 +59,10 @@ class Outcome:
 
 
 def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
-    """Make the gradient of what the block trains, by autograd.
+    """Loss and gradients of a block, by autograd.
 
     Args:
-        block: its parameters' ``grad``, None before, is set.
+        block: its parameters' ``grad``, None before the call, is set.
         x: detached input (B, C, H, W).
         labels: (B,) int64.
         propagate: whether there is a next block.
@@ -77,7 +77,7 @@ def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: boo
 
 @torch.no_grad()
 def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
-    """The same as ``autograd_step``, without autograd."""
+    """Loss and gradients of a block without autograd; arguments and results of ``autograd_step``."""
     gated: Tensor | None = None
     if block.unit.gate is None:
         y = _activate(block, x)
@@ -121,7 +121,7 @@ def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
 
 
 def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor | None, Tensor]:
-    """X of the next block and the goodness (B, C, P, P); where it can be, both from one pass over the squares of Y."""
+    """X of the next block and the goodness (B, C, P, P), both from one pass over Y^2 where possible."""
     pool, patches, reduction = block.unit.pool, block.patches, block.reduction
     if not (propagate and pool > 1 and block.unit.pooling == "rms"):
         g = torch.cat([goodness.patch_energy(y[part].square(), patches, reduction) for part in _slices(y)])
@@ -144,7 +144,7 @@ def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor |
 
 
 def _slices(y: Tensor) -> list[slice]:
-    """A few images at a time on the CPU, where the squares then stay in the cache; all at once elsewhere."""
+    """Slices of a few images on the CPU, where their squares then stay in the cache; one slice of all elsewhere."""
     if y.device.type != "cpu":
         return [slice(None)]
     count = max(1, SLICE_BYTES // y[:1].nbytes)
@@ -166,9 +166,9 @@ def _multiply_patches(y: Tensor, factors: Tensor) -> None:
 
 
 def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
-    """Gradients of what a block trains, from that of its convolution's output, whose dtype may be autocast's.
+    """Set the gradients of a block's parameters, from that of its convolution's output (whose dtype may be autocast's).
 
-    Those of gamma and beta need no gradient of X: with U = gamma X + beta, and S the sums of dL/dZ over the pixels that
+    gamma and beta need no gradient of X: with U = gamma X + beta, and S the sums of dL/dZ over the pixels that
     each weight of the kernel meets within the map,
 
         dL/dgamma = W . dL/dW(X),   dL/dbeta = W . S,   dL/dW = gamma dL/dW(X) + beta S
@@ -189,7 +189,7 @@ def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
 
 
 def _set_gradients_through_gate(block: ASGEBlock, gated: Tensor, gradient: Tensor) -> None:
-    """The same where a gate made the convolution's input: its gradient is needed, and autograd takes it from there."""
+    """The same behind a gate: the gradient of the convolution's input is needed, and autograd continues from there."""
     conv = block.unit.conv
     by_input, by_weight, by_bias = _convolution_backward(conv, gated.detach(), gradient, of_input=True)
     torch.autograd.backward(gated, by_input.to(gated.dtype))
@@ -200,7 +200,7 @@ def _set_gradients_through_gate(block: ASGEBlock, gated: Tensor, gradient: Tenso
 def _convolution_backward(
     conv: nn.Conv2d, x: Tensor, gradient: Tensor, *, of_input: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input (anything, if it is not asked for), weight and bias, from that of the output."""
+    """Gradients of input (undefined unless ``of_input``), weight and bias, from that of the output."""
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, x.to(gradient.dtype), conv.weight.to(gradient.dtype), [conv.out_channels], conv.stride,
         conv.padding, conv.dilation, False, (0, 0), 1, (of_input, True, True),
@@ -209,7 +209,7 @@ def _convolution_backward(
 
 
 def _by_input(weight: Tensor) -> Tensor:
-    """A kernel (C', C, k, k) as a matrix (C' k k, C): a view if it is laid out channels last."""
+    """A kernel (C', C, k, k) as a matrix (C' k k, C): a view if its layout is channels last."""
     return weight.permute(0, 2, 3, 1).flatten(0, 2)
 
 
@@ -230,7 +230,7 @@ def _within(conv: nn.Conv2d, size: Sequence[int], out: Sequence[int], like: Tens
 
 @cache
 def _kept_within(axes: tuple[tuple[int, int, int, int, int], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Made once: copying it to a GPU in every step would wait for all that the GPU has still to do.
+    # Cached: copying it to a GPU in every step would wait for everything queued there.
     with torch.inference_mode(False):  # later calls may differentiate: an inference tensor could not serve them
         found = []
         for side, pixels, stride, padding, kernel in axes:
@@ -240,7 +240,7 @@ def _kept_within(axes: tuple[tuple[int, int, int, int, int], ...], dtype: torch.
 
 
 def _assign(parameter: Tensor | None, gradient: Tensor) -> None:
-    """Set a gradient in dtype and memory layout of its parameter: fused optimisers take both for granted."""
+    """Set a gradient in the dtype and memory layout of its parameter, which fused optimisers assume."""
     if parameter is not None:
         gradient = gradient.view(parameter.shape)
         equal = gradient.dtype == parameter.dtype and gradient.stride() == parameter.stride()

@@ -1,7 +1,7 @@
 """The three prediction strategies of ASGE (arXiv 2509.12394).
 
 last    one linear layer on the globally average-pooled Y_L: fewest classifier parameters
-fusion  one linear layer on the pooled Y_2 .. Y_L, concatenated; the first layer is too inaccurate to help
+fusion  one linear layer on the pooled Y_2 .. Y_L, concatenated (the first layer is too inaccurate to help)
 best    a_l* of the layer l* that was most accurate on validation data: no classifier, and the layers after l*
         are not run
 """
@@ -63,13 +63,13 @@ def layer_logits(network: ASGENetwork, images: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def layer_goodness(network: ASGENetwork, images: Tensor) -> list[Tensor]:
-    """Mean of Y_l squared, over images, channels and space, of every layer: scalars."""
+    """Mean of Y_l^2 over images, channels and space, a scalar per layer."""
     return [_mean_square(y) for y in network.activations(images)]
 
 
 @torch.no_grad()
 def examine(network: ASGENetwork, images: Tensor) -> Examination:
-    """Logits of all strategies and layers, and the mean of Y_l squared, in one walk through the blocks."""
+    """Logits of all strategies and layers, and the mean of Y_l^2, from a single forward pass."""
     by_layer, features, goodness = [], [], []
     for block, y in zip(network.blocks, network.activations(images), strict=True):
         by_layer.append(block.local_logits(y))
@@ -84,7 +84,7 @@ def examine(network: ASGENetwork, images: Tensor) -> Examination:
 
 
 def choose_best_layer(network: ASGENetwork, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Set l*, the layer whose own logits are most accurate on validation data (the deepest of equals).
+    """Set l*, the layer whose own logits are most accurate on validation data (the deepest one in a tie).
 
     Args:
         network: its ``best_layer`` is set.

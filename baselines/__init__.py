@@ -1,4 +1,4 @@
-"""What ASGE is compared with, each readable on one page.
+"""The methods that ASGE is compared with, each readable on one page.
 
 forward_forward   Hinton's perceptron, and convolutions on ASGE's plans
 cwc               channel-wise competitive learning

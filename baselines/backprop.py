@@ -1,8 +1,8 @@
 """Backprop: one loss at the end of a network, one gradient through all of it.
 
 On ASGE's topology, the default, the network has ASGE's convolutions, pooling and LayerNorm, and the classifier of its
-strategy `last`: with equal plan, pooling and `affine` nothing else differs than the loss and the gradient. Other
-networks are VGG with batch normalisation, and whatever timm and torchvision have.
+strategy `last`: with equal plan, pooling and `affine` only the loss and its gradient differ. Other networks are VGG
+with batch normalisation, and the models of timm and torchvision.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from asge.layers.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
@@ -36,7 +37,7 @@ from baselines.start import take_over, weights_of
 from baselines.vgg import Activation, Dropout, VGGBlock
 
 OF_A_STACK = ("topology", "plan", "hidden", "pooling", "activation", "dropout", "affine")
-"""Settings that say what a stack is made of."""
+"""Settings that define a stack."""
 LibraryPools = Literal["own", "soft", "rms", "max", "avg"]
 
 
@@ -45,18 +46,18 @@ class BackpropSettings:
     """Settings of backprop.
 
     Attributes:
-        model: "stack", made of the settings below, or "timm:NAME" or "torchvision:NAME", any of their models, see
+        model: "stack", defined by the settings below, or "timm:NAME" or "torchvision:NAME", see
             ``baselines.library_models``.
-        topology, plan, hidden, pooling, activation, dropout, affine: of a stack, see ``baselines.stack``; set aside, to
-            their defaults, where the model is a library's.
-        library_pools: what a library's model has instead of its own pools, see ``asge.pooling.replace_pools``.
+        topology, plan, hidden, pooling, activation, dropout, affine: of a stack, see ``baselines.stack``; reset to
+            their defaults where the model is a library's.
+        library_pools: pools that replace those of a library's model, see ``asge.pooling.replace_pools``.
         gating, gate_activation: gates of channels before convolutions, see ``asge.gating.make_gate``.
-        gating_where: before every convolution, or before the first of each block: of a stack, the first on maps of each
-            size; of a library's model, the first in each residual block.
-        gate_epochs: for so many epochs at the start only gates are trained, as when they are put into a network that
-            has been trained; batch normalisation then keeps its statistics.
-        accumulate: parts into which a batch is cut, one after the other; their gradients are added up. The step is the
-            same, its memory is not; with batch normalisation, whose statistics are then a part's, it is another.
+        gating_where: "every" convolution, or the first of each "block": of a stack, the first on maps of each size; of
+            a library's model, the first in each residual block.
+        gate_epochs: number of first epochs that train only the gates, for gates inserted into a trained network; batch
+            normalisation then keeps its statistics.
+        accumulate: micro-batches per batch; their gradients are summed. Less memory for the same step, except that
+            batch normalisation takes its statistics from each micro-batch.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
@@ -88,10 +89,10 @@ class BackpropSettings:
 
 
 def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.Generator) -> nn.Module:
-    """The network of some settings for a task, on the CPU, from images (B, C, H, W) to logits (B, N).
+    """Build the network of some settings for a task, on the CPU: images (B, C, H, W) -> logits (B, N).
 
     Raises:
-        ValueError: where settings and task do not go together.
+        ValueError: if a setting has no effect, or settings and task do not fit.
     """
     _check(settings)
     if settings.model == "stack":
@@ -118,7 +119,7 @@ def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.
 
 
 def _check(settings: BackpropSettings) -> None:
-    """Refuse settings that would have no effect."""
+    """Raise a ValueError for a setting that would have no effect."""
     default = BackpropSettings()
     foreign = ["library_pools"] if settings.model == "stack" else []
     if settings.gating == "none":
@@ -134,7 +135,7 @@ def _check(settings: BackpropSettings) -> None:
 
 
 def _gates(network: nn.Module) -> dict[str, nn.Module]:
-    """The gates before convolutions by their names, wherever they are."""
+    """The gates before convolutions, by module name."""
     found: dict[str, nn.Module] = {}
     for name, module in network.named_modules():
         if isinstance(module, Gated):
@@ -145,7 +146,7 @@ def _gates(network: nn.Module) -> dict[str, nn.Module]:
 
 
 class BackpropLearner:
-    """A network in end-to-end training with cross-entropy."""
+    """Trains a network end to end with cross-entropy."""
 
     strategies = ("logits",)
 
@@ -166,10 +167,10 @@ class BackpropLearner:
         self._optimiser = ScheduledOptimiser(groups, settings, total_steps=budget.epochs * budget.steps_per_epoch)
 
     def begin_with(self, state: dict[str, Any]) -> None:
-        """Take over a network without gates, or with the same ones; gates that it had not stay as they were drawn.
+        """Load weights of a network with the same gates or none; gates missing there keep their initial values.
 
         Raises:
-            ValueError: if it is not a network like this one.
+            ValueError: if it is a different network.
         """
         of_gates = tuple(f"{name}." for name in _gates(self.network))
         weights = weights_of(state)
@@ -181,7 +182,7 @@ class BackpropLearner:
         take_over(self.network, weights, lambda name: name.startswith(of_gates), old_name)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Freeze all but the gates, if it is an epoch for them."""
+        """Freeze all but the gates during the first ``gate_epochs``."""
         self._frozen = epoch < self._gate_epochs
         if self._gate_epochs:
             self.network.requires_grad_(not self._frozen)
@@ -189,7 +190,7 @@ class BackpropLearner:
                 gate.requires_grad_()
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """One step of backprop on images (B, C, H, W) float and labels (B,) int64."""
+        """One step of backprop on images (B, C, H, W) float and labels (B,) int64; returns the detached ``loss``."""
         self.network.train(not self._frozen)
         self._optimiser.zero_grad()
         images = images.contiguous(memory_format=torch.channels_last)
@@ -214,12 +215,12 @@ class BackpropLearner:
         return logits
 
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:  # noqa: ARG002
-        """``gamma`` of GCT's gates, first to last: above 0 channels compete, below they cooperate."""
+        """``gamma`` of GCT's gates, (C,) each, first to last: above 0 channels compete, below they cooperate."""
         found = gammas(self.network)
         return {"gamma": found} if found else {}
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:  # noqa: ARG002
-        """All tensors; the one strategy needs every one of them."""
+        """All tensors: the only strategy uses every one of them."""
         return self.network.parameters()
 
     def state_dict(self) -> dict[str, Any]:
@@ -227,13 +228,13 @@ class BackpropLearner:
         return {"network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
 
 
 class Backprop:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[BackpropSettings]] = BackpropSettings
     strategies: ClassVar[tuple[str, ...]] = BackpropLearner.strategies
@@ -241,14 +242,24 @@ class Backprop:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Rows of the published table that such a network is compared with."""
+        """Rows of published.csv that such a run is compared with."""
         if settings.get("model") == "timm:resnet18":
             return [("BP", "ResNet-18"), ("BP", "ResNet-18 augmented")]
         return [("BP", "VGG8b augmented"), ("BP", "VGG8b")] if is_vgg8b(settings) else []
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
-        """What lies between the convolutions, in words."""
+        """Describe, in words, the layers between the convolutions."""
         if settings.get("model", "stack") != "stack":
             return f"as in {settings['model']}"
         return between(settings, settings.get("activation", "relu"))
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)
+
+    @staticmethod
+    def family(settings: Mapping[str, Any]) -> str:
+        """The kind of gates, where there are some."""
+        return str(settings.get("gating", ""))

@@ -6,9 +6,9 @@
 
 Other losses: PvN = mean of softplus(2 - G_label) and softplus(mean of the other G_j - 2), and 0.28 CE + 0.72 PvN.
 CFSE blocks alternate along depth: an extractor (ordinary convolution), then a separator (convolution with N groups).
-Interleaved layer training (ILT): layer l trains only in its own part of training, the shallower the earlier it ends;
-outside it is frozen, its BatchNorm statistics included. Where classes have superclasses, the first layers may compete
-for those. Shapes: B images, C channels, N classes.
+Interleaved layer training (ILT): layer l trains only in its own part of training, which ends earlier for shallower
+layers; outside it the layer is frozen, its BatchNorm statistics included. Where classes have superclasses, the first
+layers may compete for those. Shapes: B images, C channels, N classes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.cwc_layer import CwCLayer, LossName, class_goodness, goodness_loss
 
 POOL_EVERY = 2
 ROUNDING = 1e-9
-"""Shares such as 10 / 23 of 23 epochs are not exactly whole."""
+"""Tolerance for shares such as 10 / 23 of 23 epochs, which are not exactly whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +46,14 @@ class CwCSettings:
     """Settings of CwC.
 
     Attributes:
-        channels: of each layer, multiples of the number of classes (or of superclasses) that it tells apart.
+        channels: of each layer, multiples of the number of classes (or superclasses) that it tells apart.
         blocks: "cfse" (extractors and separators alternate) or "plain" (ordinary convolutions only).
         loss: "ce", "pvn" or "ce+pvn".
-        superclass_layers: so many of the first layers tell superclasses apart; the task has to have them.
-        train_until: the share of training after which each layer is frozen (ILT), one per layer; the published
-            windows of FashionMNIST, 10, 15, 19 and 23 of 23 epochs, by default.
-        train_from: the share before which each layer is frozen, one per layer; none for all from the start.
-        head_from: the share before which the linear layer of `softmax` does not train.
+        superclass_layers: number of first layers that tell superclasses apart; needs a task that has them.
+        train_until: share of training after which each layer is frozen (ILT), one per layer; the default is the
+            published schedule of FashionMNIST: epochs 10, 15, 19 and 23 of 23.
+        train_from: share of training before which each layer is frozen, one per layer; empty: all train from the start.
+        head_from: share of training before which the linear layer of `softmax` does not train.
         head_learning_rate: of that linear layer, which reads every pixel of every channel; null for `learning_rate`.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
@@ -73,7 +74,7 @@ class CwCSettings:
 
 
 class CwCLearner:
-    """A convolutional network whose channels compete, class against class, layer by layer."""
+    """Trains a convolutional network whose channels compete, class against class, layer by layer."""
 
     strategies = ("goodness", "softmax")
 
@@ -124,15 +125,15 @@ class CwCLearner:
         self._optimiser = ScheduledOptimiser.with_head(body, head, settings, steps, settings.head_learning_rate)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Freeze the layers whose training window is over or yet to come (epochs count from 0)."""
+        """Freeze the layers whose training window is over or not yet open (epochs count from 0)."""
         self._trains = [epoch in window for window in self._windows]
         self._head_trains = epoch in self._head_window
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Train every layer whose window is open, then the head, on images (B, C, H, W), labels (B,) int64.
+        """Train every layer whose window is open, then the head, on images (B, C, H, W) and labels (B,) int64.
 
         Returns:
-            Detached scalar losses: ``layerK`` of the layers that train, and ``softmax``.
+            Detached scalar losses: ``layerK`` of the layers in training, and ``softmax``.
         """
         self._optimiser.zero_grad()
         losses: dict[str, Tensor] = {}
@@ -143,7 +144,7 @@ class CwCLearner:
                 out, goodness = layer.compete(x, self._groups[index])
                 loss = goodness_loss(goodness, self._target(index, labels), self._loss)
                 x = out.detach()
-                del out  # with what its graph, which nothing runs backward, holds
+                del out  # frees its graph, which no backward pass uses
                 loss.backward()
                 losses[f"layer{index + 1}"] = loss.detach()
             elif self._head_trains or any(self._trains[index:]):
@@ -163,7 +164,7 @@ class CwCLearner:
 
     @torch.no_grad()
     def predict(self, images: Tensor, strategy: str) -> Tensor:
-        """Logits (B, N): ``goodness``, G of the last layer; ``softmax``, a linear layer on its flat output."""
+        """Logits (B, N): `goodness`: G of the last layer; `softmax`: the linear layer on its flattened output."""
         if strategy not in self.strategies:
             raise ValueError(f"strategy must be one of {', '.join(self.strategies)}, got {strategy!r}")
         out = self._outputs(images)[-1]
@@ -171,17 +172,17 @@ class CwCLearner:
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
-        """G of every layer, (B, N) each; where a layer tells superclasses apart, a class has its superclass's."""
+        """G of every layer, (B, N) each; in a layer of superclasses, each class gets the G of its superclass."""
         return self._layers_logits(self._outputs(images))
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
-        """Mean of x_l squared, over images, channels and space, of every layer."""
+        """Mean of x_l^2 over images, channels and space, a scalar per layer."""
         return _mean_squares(self._outputs(images))
 
     @torch.no_grad()
     def examine(self, images: Tensor) -> Examination:
-        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, from one pass."""
+        """Results of ``predict``, ``layer_logits`` and ``layer_goodness`` from a single forward pass."""
         outputs = self._outputs(images)
         layers = self._layers_logits(outputs)
         return Examination(
@@ -191,18 +192,18 @@ class CwCLearner:
         )
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
-        """The tensors that a strategy predicts with; without one, all of them."""
+        """The tensors that a strategy predicts with; without a strategy, all tensors."""
         for layer in self.layers:
             yield from layer.parameters()
         if strategy != "goodness":
             yield from self.head.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Layers, head, optimiser and schedule; ``begin_epoch`` sets what is frozen."""
+        """Layers, head, optimiser and schedule; ``begin_epoch`` restores what is frozen."""
         return {"modules": self._modules.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self._modules.load_state_dict(state["modules"])
         self._optimiser.load_state_dict(state["optimiser"])
 
@@ -234,7 +235,7 @@ def _mean_squares(outputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _epochs(start: float, end: float, epochs: int) -> range:
-    """The epochs of a window given in shares of training; at least one, the last where the window is at the end."""
+    """The epochs of a window given in shares of training: at least one epoch."""
     if start >= end:
         raise ValueError(f"a layer cannot train from {start:g} until {end:g} of training")
     first = min(math.ceil(start * epochs - ROUNDING), epochs - 1)
@@ -242,7 +243,7 @@ def _epochs(start: float, end: float, epochs: int) -> range:
 
 
 def _superclasses(task: TaskShape, layers: int, depth: int) -> Tensor:
-    """The superclass of every class, (N,) int64; each class its own where no layer asks for superclasses."""
+    """The superclass of every class, (N,) int64; the class itself where no layer uses superclasses."""
     if layers == 0:
         return torch.arange(task.classes)
     superclasses: Sequence[int] | None = getattr(task, "superclasses", None)
@@ -254,7 +255,7 @@ def _superclasses(task: TaskShape, layers: int, depth: int) -> Tensor:
 
 
 class CwC:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[CwCSettings]] = CwCSettings
     strategies: ClassVar[tuple[str, ...]] = CwCLearner.strategies
@@ -262,10 +263,15 @@ class CwC:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The published figures are of CFSE blocks."""
+        """Rows of published.csv: the published results use CFSE blocks."""
         return [("CwC", "CFSE")] if settings.get("blocks") == "cfse" else []
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
-        """What lies between the convolutions, in words."""
+        """Describe, in words, the layers between the convolutions."""
         return "ReLU, max pooling, BatchNorm"
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings, "head")

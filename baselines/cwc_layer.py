@@ -1,4 +1,4 @@
-"""A layer of CwC (arXiv 2312.12668), the goodness of its classes, and the losses on it; see ``baselines.cwc``.
+"""A layer of CwC (arXiv 2312.12668), the goodness of its classes, and its losses; see ``baselines.cwc``.
 
 Shapes: B images, C channels, H x W pixels, N classes.
 """
@@ -15,7 +15,7 @@ BATCH_NORM_EPS = 1e-4
 BATCH_NORM_MOMENTUM = 0.1
 PVN_MARGIN = 2.0
 PVN_SHARE = 0.72
-"""Of "ce+pvn"."""
+"""Weight of PvN in "ce+pvn"."""
 LossName = Literal["ce", "pvn", "ce+pvn"]
 
 
@@ -38,23 +38,23 @@ class CwCLayer(nn.Module):
         return out
 
     def compete(self, x: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        """``out = self(x)`` in training mode and ``class_goodness(out, classes)``, whose gradient is linear in z.
+        """``out = self(x)`` in training mode and ``class_goodness(out, classes)``, computed from sums over z.
 
-        With z what BatchNorm reads, S = sum of z and Q = sum of z^2 over the P pixels of an image's channel:
+        With z the input of BatchNorm, S = sum of z and Q = sum of z^2 over the P pixels of an image's channel:
 
             out = a z + b,   a = gamma / sqrt(var + eps),   b = beta - a mean       mean, var from the batch's S and Q
             sum of out^2 = a^2 Q + 2 a b S + P b^2
 
-        G depends on z only through S and Q, so that dG/dz = dG/dS + 2 z dG/dQ: one pass over z instead of those of
-        BatchNorm's gradient and of the squares'. Equal but for rounding, which is that of S and Q: where a channel's
-        mean is so large that var < 1e-5 mean^2, float32 has few digits left of var.
+        G depends on z only through S and Q, so that dG/dz = dG/dS + 2 z dG/dQ: one pass over z instead of the passes
+        for the gradients of BatchNorm and of the squares. Equal up to the rounding of S and Q: where a channel's mean
+        is so large that var < 1e-5 mean^2, float32 keeps few digits of var.
 
         Args:
-            x: what the layer reads, (B, C, H, W).
+            x: the layer's input, (B, C, H, W).
             classes: N.
 
         Returns:
-            out, (B, C', H', W'), and G, (B, N). The running statistics have moved.
+            out, (B, C', H', W'), and G, (B, N). The running statistics are updated.
         """
         z = self._rectified(x)
         batch, channels, height, width = z.shape
@@ -73,13 +73,13 @@ class CwCLayer(nn.Module):
 
     def _rectified(self, x: Tensor) -> Tensor:
         y = self.conv(x)
-        if self.pool:  # before the ReLU, with which it commutes: a quarter of the values to rectify, back and forth
+        if self.pool:  # before the ReLU, with which it commutes: a quarter of the values to rectify
             y = F.max_pool2d(y, 2)
         return F.relu(y, inplace=True)
 
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """BatchNorm's running statistics, of `count` values per channel."""
-        statistics = dict(self.norm.named_buffers())  # as attributes they might be None, for all that types know
+        """Update BatchNorm's running statistics with those of ``count`` values per channel."""
+        statistics = dict(self.norm.named_buffers())  # for the type checker, attributes might be None
         mean, variance = mean.to(statistics["running_mean"]), variance.to(statistics["running_var"])
         statistics["running_mean"].lerp_(mean, BATCH_NORM_MOMENTUM)
         statistics["running_var"].lerp_(variance * (count / max(count - 1, 1)), BATCH_NORM_MOMENTUM)
@@ -114,7 +114,7 @@ def class_goodness(x: Tensor, classes: int) -> Tensor:
 
 
 def pvn_loss(goodness: Tensor, labels: Tensor) -> Tensor:
-    """PvN of goodness (B, N) and labels (B,): positive against the mean of the negative groups, a scalar."""
+    """PvN of goodness (B, N) and labels (B,): the positive group against the mean of the negative ones, a scalar."""
     classes = goodness.shape[1]
     positive = goodness.gather(1, labels[:, None])[:, 0]
     negative = (goodness.sum(1) - positive) / (classes - 1)
@@ -122,7 +122,7 @@ def pvn_loss(goodness: Tensor, labels: Tensor) -> Tensor:
 
 
 def goodness_loss(goodness: Tensor, labels: Tensor, name: LossName) -> Tensor:
-    """The loss of a layer by name, from goodness (B, N) and labels (B,) int64: a scalar."""
+    """A layer's loss by name, from goodness (B, N) and labels (B,) int64: a scalar."""
     if name == "ce":
         return F.cross_entropy(goodness, labels)
     if name == "pvn":

@@ -1,7 +1,7 @@
 """FF, the Forward-Forward algorithm (Hinton 2022, arXiv 2212.13345).
 
     x^0 = image with a one-hot label                                positive: true label, negative: a wrong one
-    h^l = ReLU(W_l norm(x^{l-1}) + b_l),   x^l = h^l                only the direction of x^{l-1} passes
+    h^l = ReLU(W_l norm(x^{l-1}) + b_l),   x^l = h^l                only the direction of x^{l-1} is passed on
     G^l = sum_j (h^l_j)^2                                           goodness, before normalisation
     p(positive) = sigmoid(G^l - theta),   theta = width of the layer
     L^l = -log p(positive) on positive data - log(1 - p(positive)) on negative data
@@ -30,13 +30,14 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.layers.pooling import Pooling
 from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
 ELEMENTS = 2**26
-"""About as many activations of a layer, under all labels, are held at once."""
+"""Most activations of a layer, under all labels, that are held at once (about)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +45,18 @@ class ForwardForwardSettings:
     """Settings of FF.
 
     Attributes:
-        hidden: widths of the hidden layers, at least two (the first one does not predict).
-        plan: empty for the perceptron; else a channel plan of convolutions, see ``asge.network.parse_plan``, and
-            ``hidden`` is not used.
+        hidden: widths of the hidden layers, at least two (the first one is not used for prediction).
+        plan: empty for the perceptron; else a channel plan of convolutions, see ``asge.network.parse_plan``;
+            ``hidden`` is then ignored.
         pooling: between convolutions, see ``asge.pooling.pool2d``.
         goodness: "sum" of the squares of a layer, or their "mean" (theta is then divided by the width too).
         threshold: theta as a multiple of the layer's width.
-        negatives: wrong labels drawn with equal chances, or "hard": with the probabilities of the softmax prediction,
-            the true label left out.
+        negatives: how wrong labels are drawn: "uniform", or "hard": by the probabilities of the softmax prediction
+            without the true label.
         label_value: value of the hot label in the image; the others are 0. The neutral label is label_value / N.
         peer_normalization: weight of the loss that keeps every unit's mean activity near the layer's mean.
         peer_momentum: of the running mean activity.
-        head_learning_rate: of the linear layer behind the softmax prediction; null for ``learning_rate``.
+        head_learning_rate: of the linear layer of the softmax prediction; null for ``learning_rate``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
@@ -77,26 +78,26 @@ class ForwardForwardSettings:
 
 
 def wrong_labels(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-    """A label per sample, uniform over the classes other than its own: (B,) int64 -> (B,) int64."""
+    """Draw a wrong label per sample, uniformly: (B,) int64 -> (B,) int64."""
     offset = torch.randint(1, classes, labels.shape, generator=generator).to(labels.device)
     return (labels + offset) % classes
 
 
 def hard_labels(labels: Tensor, logits: Tensor, generator: torch.Generator) -> Tensor:
-    """A wrong label per sample, drawn with the softmax of its logits (B, N): (B,) int64 -> (B,) int64."""
-    # A run that has diverged shall be seen in its losses, not in an error here.
+    """Draw a wrong label per sample by the softmax of its logits (B, N): (B,) int64 -> (B,) int64."""
+    # A diverged run must show in its losses, not as an error here.
     chances = logits.softmax(1).nan_to_num(1.0).clamp_min(torch.finfo(logits.dtype).tiny)
     others = chances.scatter(1, labels[:, None], 0.0)
     return torch.multinomial(others.cpu(), 1, generator=generator)[:, 0].to(labels.device)
 
 
 def _summed(layers: list[Tensor]) -> Tensor:
-    """The goodness of all but the first layer, (B, N) of each -> (B, N)."""
+    """Goodness summed over all but the first layer, (B, N) each -> (B, N)."""
     return torch.stack(layers[1:]).sum(0)
 
 
 class ForwardForwardLearner:
-    """A network whose layers learn to be active on true labels and quiet on wrong ones."""
+    """Trains a network whose layers learn to be active on true labels and quiet on wrong ones."""
 
     strategies = ("goodness", "softmax")
 
@@ -132,7 +133,7 @@ class ForwardForwardLearner:
         """Nothing to do: the schedule counts steps."""
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Positive, negative and neutral pass over images (B, C, H, W) float, labels (B,) int64.
+        """One step, with a positive, a negative and a neutral pass, on images (B, C, H, W) float and labels (B,) int64.
 
         Returns:
             Detached scalar losses: ``layer1`` .. ``layerL`` (with peer normalisation) and ``softmax``.
@@ -152,7 +153,7 @@ class ForwardForwardLearner:
             loss.backward()
             losses[f"layer{index + 1}"] = loss.detach()
             x = self.body.propagate(index, h.detach())
-            del h, goodness, margin  # the next layer runs without them
+            del h, goodness, margin  # free them before the next layer runs
             if self.on_layer is not None:
                 self.on_layer()
         loss = F.cross_entropy(self._softmax_logits(images), labels)
@@ -166,10 +167,10 @@ class ForwardForwardLearner:
 
     @torch.no_grad()
     def predict(self, images: Tensor, strategy: str) -> Tensor:
-        """Logits (B, N).
+        """Logits (B, N) of a strategy.
 
-        ``goodness``: the summed goodness of all but the first layer under each label, all labels in one pass.
-        ``softmax``: one pass with the neutral label, a linear layer on the normalised activities.
+        ``goodness``: goodness summed over all but the first layer, under each label, all labels in one pass.
+        ``softmax``: one pass with the neutral label, then a linear layer on the normalised activities.
         """
         if strategy == "goodness":
             return _summed(self.layer_logits(images))
@@ -179,19 +180,19 @@ class ForwardForwardLearner:
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
-        """Goodness of each layer under each label, (B, N) per layer; large maps a part of the images at a time."""
+        """Goodness of each layer under each label, (B, N) per layer, in chunks of images where maps are large."""
         count = max(1, ELEMENTS // (self.classes * self.body.largest))
         parts = [self._layer_logits(part) for part in images.split(count)]
         return [torch.cat(by_part) for by_part in zip(*parts, strict=True)]
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
-        """Mean G^l per unit, under the neutral label: h^2 over images and units, of every layer."""
+        """Mean of h^2 over images and units under the neutral label, a scalar per layer."""
         return [h.square().mean() for h in self._activities(self.body.labelled(images, self._neutral(images.device)))]
 
     @torch.no_grad()
     def examine(self, images: Tensor) -> Examination:
-        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, with one pass under all labels."""
+        """Results of ``predict``, ``layer_logits`` and ``layer_goodness``, with one pass under all labels."""
         layers = self.layer_logits(images)
         return Examination(
             strategies={"goodness": _summed(layers), "softmax": self._softmax_logits(images)},
@@ -200,7 +201,7 @@ class ForwardForwardLearner:
         )
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
-        """The tensors that a strategy predicts with; without one, all of them."""
+        """The tensors that a strategy predicts with; without a strategy, all tensors."""
         yield from self.body.parameters()
         if strategy != "goodness":
             yield from self.read_out.parameters()
@@ -215,7 +216,7 @@ class ForwardForwardLearner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self.body.load_state_dict(state["body"])
         self.read_out.load_state_dict(state["read_out"])
         self._mean_activity = [
@@ -268,7 +269,7 @@ class ForwardForwardLearner:
 
 
 class ForwardForward:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[ForwardForwardSettings]] = ForwardForwardSettings
     strategies: ClassVar[tuple[str, ...]] = ForwardForwardLearner.strategies
@@ -276,7 +277,7 @@ class ForwardForward:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """A public implementation's figure of three layers of 1000, else Hinton's own; none of convolutions."""
+        """Rows of published.csv: a public implementation's for three layers of 1000, else Hinton's; no convolutions."""
         if settings.get("plan"):
             return []
         small = list(settings.get("hidden", ())) == [1000] * 3
@@ -284,6 +285,11 @@ class ForwardForward:
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
-        """What lies between the layers, in words."""
+        """Describe, in words, the layers between the linear or convolutional ones."""
         pooling = f"{settings.get('pooling')} pooling, " if settings.get("plan") else ""
         return f"ReLU, {pooling}length normalisation"
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings, "head")

@@ -1,10 +1,10 @@
 """The networks that FF trains: Hinton's perceptron, and a stack of convolutions on ASGE's channel plans.
 
     perceptron      label in the first N values of the flat image;  h = ReLU(W norm(x) + b)
-    convolutions    label in N more planes, constant over space;    h = ReLU(Conv(norm(x))), pooled where the plan says
+    convolutions    label in N extra planes, constant over space;    h = ReLU(Conv(norm(x))), pooled where the plan says
 
-norm divides all of a sample's activities by their root mean square, so that only their direction passes. FF on
-convolutions has no official form; this one is the perceptron's with the layers replaced. Shapes: B images, N classes,
+norm divides all of a sample's activities by their root mean square, so that only their direction is passed on. FF has
+no official form for convolutions; this one is the perceptron's with the layers replaced. Shapes: B images, N classes,
 D values of a flat image, C channels, H x W pixels.
 """
 
@@ -30,20 +30,20 @@ def normalize_length(x: Tensor) -> Tensor:
 
 
 def overlay(flat: Tensor, label: Tensor) -> Tensor:
-    """Images (B, D) whose first N values are replaced by ``label`` (B, N) or (N,); the input stays as it is."""
+    """Replace the first N values of images (B, D) by ``label`` (B, N) or (N,); returns a copy."""
     out = flat.clone()
     out[:, : label.shape[-1]] = label
     return out
 
 
 class Layers(nn.Module):
-    """Linear layers or convolutions, each with its own activation.
+    """Linear layers or convolutions, each followed by its own activation.
 
     Attributes:
-        layers: one linear layer or convolution each.
-        unit_counts: units whose mean activity peer normalisation watches, per layer: of convolutions, channels.
-        feature_counts: values that the read-out gets from each layer.
-        largest: values of the largest h of one sample.
+        layers: the linear layers or convolutions.
+        unit_counts: units per layer whose mean activity peer normalisation tracks; of convolutions, channels.
+        feature_counts: values per layer that the read-out reads.
+        largest: number of values of one sample's largest h.
     """
 
     layers: nn.ModuleList
@@ -57,7 +57,7 @@ class Layers(nn.Module):
 
 
 class Perceptron(Layers):
-    """Linear layers.
+    """Linear layers: Hinton's perceptron.
 
     Args:
         shape: (C, H, W) of the images.
@@ -87,7 +87,7 @@ class Perceptron(Layers):
         self.largest = max(hidden)
 
     def labelled(self, images: Tensor, label: Tensor) -> Tensor:
-        """Flat images (B, D) with a label (B, N), or one (N,) for all, in their first values."""
+        """Flatten images to (B, D) and write a label (B, N), or one (N,) for all, into their first values."""
         return overlay(images.flatten(1), label)
 
     def propagate(self, index: int, h: Tensor) -> Tensor:  # noqa: ARG002
@@ -95,7 +95,7 @@ class Perceptron(Layers):
         return h
 
     def features(self, h: Tensor) -> Tensor:
-        """What the read-out gets of a layer's h: its direction, (B, D)."""
+        """The read-out's input from a layer's h: its direction, (B, D)."""
         return normalize_length(h)
 
     def mean_activity(self, h: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Convolutions(Layers):
         self.largest = max(layer.channels * layer.height * layer.width for layer in layers)
 
     def labelled(self, images: Tensor, label: Tensor) -> Tensor:
-        """Images (B, C, H, W) and a label (B, N), or one (N,) for all, in planes of their own: (B, C + N, H, W)."""
+        """Append a label (B, N), or one (N,) for all, to images (B, C, H, W) as planes: (B, C + N, H, W)."""
         planes = label.expand(len(images), -1)[:, :, None, None].expand(-1, -1, *images.shape[2:])
         return torch.cat([images, planes], dim=1).contiguous(memory_format=torch.channels_last)
 
@@ -141,7 +141,7 @@ class Convolutions(Layers):
         return pool2d(h, self._pools[index], self._pooling) if self._pools[index] > 1 else h
 
     def features(self, h: Tensor) -> Tensor:
-        """What the read-out gets of a layer's h: the mean over space of its direction, (B, C)."""
+        """The read-out's input from a layer's h: the mean over space of its direction, (B, C)."""
         return normalize_length(h).mean((2, 3))
 
     def mean_activity(self, h: Tensor) -> Tensor:

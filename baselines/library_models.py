@@ -1,4 +1,4 @@
-"""Any classification model of timm or torchvision by name, made to fit small images."""
+"""Classification models of timm and torchvision by name, adapted to small images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 SMALL_SIDE = 64
-"""Below so many pixels a model's stem keeps the size of the image."""
+"""Side in pixels below which a model's stem keeps the size of the image."""
 TOKENS_PER_SIDE = 8
 COLOURS = 3
 STEM_POOLS = ("maxpool", "features.pool0")
-"""Of ResNets and DenseNets, in both libraries."""
+"""Max pools of the stem of ResNets and DenseNets, in both libraries."""
 WITH_AUXILIARY = ("googlenet", "inception_v3")
-"""Models of torchvision with classifiers on the way, which give a second output in training."""
+"""Models of torchvision with auxiliary classifiers, which add an output in training."""
 
 
 def library_model(name: str, shape: tuple[int, int, int], classes: int, *, generator: torch.Generator) -> Drawing:
-    """A model without pretrained weights.
+    """Make a model by name, without pretrained weights.
 
     For images of less than 64 pixels a side the first convolution gets stride 1 and a 3x3 kernel and the max pool after
     it is left out, as is usual for ResNets on CIFAR; a transformer cuts them into 8 x 8 tokens or thereabouts.
@@ -30,10 +30,10 @@ def library_model(name: str, shape: tuple[int, int, int], classes: int, *, gener
             ``torchvision.models.list_models()``.
         shape: (C, H, W) of the images.
         classes: N.
-        generator: draws the first weights, and later what is dropped.
+        generator: draws initial weights, and later dropout.
 
     Raises:
-        ValueError: if there is no such model, or it does not fit such images.
+        ValueError: if there is no such model, or it does not fit the images.
     """
     library, _, own_name = name.partition(":")
     if library not in MAKERS or not own_name:
@@ -89,7 +89,7 @@ def _fitting(
     generator: torch.Generator,
     make: Callable[[], nn.Module],
 ) -> nn.Module:
-    """A model that has been seen to work on such images."""
+    """Make a model and check that it runs on such images."""
     _, height, width = shape
     with drawn_from(generator, torch.device("cpu")):
         try:
@@ -107,7 +107,7 @@ def _fitting(
 
 
 def _first_that_is_made(name: str, attempts: Sequence[dict[str, Any]]) -> nn.Module:
-    """A model made with the first options that it knows: transformers need the size of images, others refuse it."""
+    """Make a model with the first options it accepts: transformers need the size of images, others reject it."""
     import timm
 
     for options in attempts[:-1]:
@@ -117,13 +117,13 @@ def _first_that_is_made(name: str, attempts: Sequence[dict[str, Any]]) -> nn.Mod
 
 
 def _patch(side: int) -> int:
-    """A transformer's patch: of the sides that divide the image the one that makes about 8 x 8 tokens."""
+    """A transformer's patch size: the divisor of the image's side that gives closest to 8 x 8 tokens."""
     divisors = [patch for patch in range(1, side + 1) if side % patch == 0]
     return min(divisors, key=lambda patch: abs(patch - side / TOKENS_PER_SIDE))
 
 
 class Drawing(nn.Module):
-    """A model that draws what it drops from a generator, not from PyTorch's global one."""
+    """A model whose dropout draws from a given generator instead of PyTorch's global one."""
 
     def __init__(self, model: nn.Module, generator: torch.Generator) -> None:
         super().__init__()
@@ -139,14 +139,14 @@ class Drawing(nn.Module):
 
 @contextlib.contextmanager
 def drawn_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """PyTorch's global generators of the CPU and a device, seeded from ``generator``, and afterwards as they were."""
+    """Seed PyTorch's global generators (CPU and device) from ``generator`` inside the context; restore them after."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         yield
 
 
 def _keep_size(model: nn.Module) -> None:
-    """Let the first convolution keep the images' size, unless it cuts patches; drop the max pool of the stem."""
+    """Let the first convolution keep the images' size, unless it cuts patches; remove the max pool of the stem."""
     name, first = _first_convolution(model)
     if "patch_embed" in name or name == "conv_proj":
         return
@@ -163,7 +163,7 @@ def _keep_size(model: nn.Module) -> None:
 
 
 def _read_channels(model: nn.Module, channels: int) -> None:
-    """Let the first convolution read images of so many channels."""
+    """Replace the first convolution by one that reads this many channels."""
     name, first = _first_convolution(model)
     stem = nn.Conv2d(
         channels,

@@ -1,14 +1,14 @@
-"""Local error signals (Nøkland & Eidnes, ICML 2019, arXiv 1901.06656): every block learns from a read-out of its own.
+"""Local error signals (Nøkland & Eidnes, ICML 2019, arXiv 1901.06656): every block has its own loss and read-out.
 
     block l:   h = activate(x)                               x is detached; next x = propagate(h)
-    pred:      a = V average_pool(h),  L = CE(a, label)      V linear, trained, at first zero
+    pred:      a = V average_pool(h),  L = CE(a, label)      V linear, trained, initially zero
     sim:       s = deviation over space of K * h             K a 3x3 convolution, trained; a linear map where h is flat;
                                                              s = K * h where a map has one pixel or h 3 channels
                R_h = cosines between the centred s of all pairs of the batch,   R_y = those of the labels, one-hot
                L = mean (R_h - R_y)^2
     predsim:   0.01 pred + 0.99 sim
 
-After the last block a linear classifier learns from its output, by cross-entropy. The signals read h before dropout
+After the last block a linear classifier is trained on its output by cross-entropy. The signals read h before dropout
 and pooling. Shapes: B images, C channels, H x W pixels, N classes.
 """
 
@@ -33,6 +33,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.layers.pooling import Pooling
@@ -42,7 +43,7 @@ from baselines.vgg import Activation, Dropout
 Signal = Literal["pred", "sim", "predsim"]
 COSINE_EPS = 1e-8
 FEW_CHANNELS = 3
-"""With so many channels there is next to nothing left of their deviations once they are centred."""
+"""With this many channels or fewer, centring leaves almost nothing of their deviations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +51,13 @@ class LocalErrorSettings:
     """Settings of local errors. Nøkland & Eidnes' VGG8b: plan vgg8, hidden [1024], 400 epochs of CIFAR-10.
 
     Attributes:
-        signal: what a block learns from.
-        similarity_weight: share of sim in predsim.
-        read_out_size: pred averages over windows until at most so many values are left; 1024 for 28 x 28 images.
-        topology, plan, hidden, pooling, dropout, affine: see ``baselines.stack``. The topology "asge" makes the network
-            that of ASGE; with pred each of its blocks has a read-out of averages that is trained, where ASGE has a
-            fixed one of the spatial goodness.
-        activation: of topology "vgg"; the authors' if it is not given, relu for pred, leaky-relu for sim and predsim.
+        signal: loss of a block, see above.
+        similarity_weight: weight of sim in predsim.
+        read_out_size: pred averages over windows until at most this many values are left; 1024 for 28 x 28 images.
+        topology, plan, hidden, pooling, dropout, affine: see ``baselines.stack``. With topology "asge" the network is
+            ASGE's; with pred each block then has a trained read-out of averages instead of ASGE's fixed one of the
+            spatial goodness.
+        activation: of topology "vgg"; default: the authors', relu for pred, leaky-relu for sim and predsim.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
@@ -105,7 +106,7 @@ class PredSignal(nn.Module):
     Args:
         shape: (C, H, W) of h, or (D,) where it is flat.
         classes: N.
-        read_out_size: at most so many values are read.
+        read_out_size: maximum number of values read.
     """
 
     def __init__(self, shape: Sequence[int], classes: int, *, read_out_size: int) -> None:
@@ -133,7 +134,7 @@ class PredSignal(nn.Module):
 
 
 class SimSignal(nn.Module):
-    """Samples of a class shall look alike, samples of two classes shall not.
+    """The similarity loss: samples of one class shall look alike, samples of different classes shall not.
 
     Args:
         shape: (C, H, W) of h, or (D,) where it is flat.
@@ -163,7 +164,7 @@ class SimSignal(nn.Module):
 
 
 class LocalError(nn.Module):
-    """The loss of one block.
+    """The loss of one block: pred, sim, or their weighted sum.
 
     Args:
         shape: (C, H, W) of h, or (D,) where it is flat.
@@ -182,7 +183,7 @@ class LocalError(nn.Module):
         self.sim = SimSignal(shape, classes, generator=generator) if sim_weight > 0 else None
 
     def forward(self, h: Tensor, labels: Tensor) -> Tensor:
-        """A scalar, for h of one batch and labels (B,) int64."""
+        """The loss, a scalar, of h for one batch and labels (B,) int64."""
         loss = torch.zeros((), device=h.device)
         if self.pred is not None:
             loss = loss + (1 - self.sim_weight) * self.pred(h, labels)
@@ -192,7 +193,7 @@ class LocalError(nn.Module):
 
 
 class LocalErrorLearner:
-    """A network whose blocks learn one after the other, in one forward pass, each from its own error."""
+    """Trains a network block by block within one forward pass, each block by its own loss."""
 
     strategies = ("logits",)
 
@@ -238,7 +239,7 @@ class LocalErrorLearner:
             h = h.detach()
             if index + 1 < len(self.errors):
                 x = block.propagate(h)
-                del h  # the next block runs without it
+                del h  # free it before the next block runs
             if self.on_layer is not None:
                 self.on_layer()
         losses["classifier"] = self._learn(-1, F.cross_entropy(self.network.classify(h), labels))
@@ -257,7 +258,7 @@ class LocalErrorLearner:
         return logits
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
-        """The tensors that a strategy predicts with; without one, all that are trained."""
+        """The tensors that a strategy predicts with; without a strategy, all trained tensors."""
         return self._modules.parameters() if strategy is None else self.network.parameters()
 
     def state_dict(self) -> dict[str, Any]:
@@ -268,7 +269,7 @@ class LocalErrorLearner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self._modules.load_state_dict(state["modules"])
         for optimiser, kept in zip(self._optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
@@ -281,7 +282,7 @@ class LocalErrorLearner:
 
 
 class PredictingLearner(LocalErrorLearner):
-    """One whose blocks have a read-out each, and so predict."""
+    """A learner whose blocks each have a read-out, and so can predict."""
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
@@ -290,7 +291,7 @@ class PredictingLearner(LocalErrorLearner):
 
     @torch.no_grad()
     def examine(self, images: Tensor) -> Examination:
-        """What ``predict`` and ``layer_logits`` give, from one pass."""
+        """Results of ``predict`` and ``layer_logits`` from a single forward pass."""
         layers, last = self._pass(images)
         return Examination(strategies={"logits": self.network.classify(last)}, layers=layers, goodness=[])
 
@@ -307,7 +308,7 @@ class PredictingLearner(LocalErrorLearner):
 
 
 def _with_activation(settings: LocalErrorSettings) -> Any:
-    """Settings whose activation is given."""
+    """The settings, with the authors' activation if none is given."""
     authors: Activation = "relu" if settings.signal == "pred" or settings.topology == "asge" else "leaky-relu"
     return replace(settings, activation=settings.activation or authors)
 
@@ -319,13 +320,13 @@ def build(
     device: torch.device,
     generator: torch.Generator,
 ) -> LocalErrorLearner:
-    """A learner; with sim alone, its blocks cannot predict."""
+    """Make a learner; with sim alone, its blocks cannot predict."""
     learner = LocalErrorLearner if settings.signal == "sim" else PredictingLearner
     return learner(task, settings, budget, device, generator)
 
 
 class LocalErrors:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[LocalErrorSettings]] = LocalErrorSettings
     strategies: ClassVar[tuple[str, ...]] = LocalErrorLearner.strategies
@@ -333,13 +334,18 @@ class LocalErrors:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Rows of the published table: VGG8b's."""
+        """Rows of published.csv: VGG8b's."""
         row = f"local-error {settings.get('signal')}"
         return [(row, "VGG8b augmented"), (row, "VGG8b")] if is_vgg8b(settings) else []
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
-        """What lies between the convolutions, in words."""
+        """Describe, in words, the layers between the convolutions."""
         return between(
             settings, settings.get("activation") or ("relu" if settings.get("signal") == "pred" else "leaky ReLU")
         )
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)

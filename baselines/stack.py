@@ -1,4 +1,4 @@
-"""The networks of backprop and of local errors: blocks in a row, and a linear classifier.
+"""The networks of backprop and local errors: consecutive blocks and a linear classifier.
 
     h_l = activate(x_l),  x_{l+1} = propagate(h_l)
 
@@ -29,7 +29,7 @@ Block: TypeAlias = ConvUnit | VGGBlock
 
 
 class StackSettings(Protocol):
-    """The settings that say what a stack is made of.
+    """The settings that define a stack.
 
     topology: see above. plan: see ``asge.network.parse_plan``. hidden: widths of linear layers between convolutions and
     classifier. pooling: see ``asge.pooling.pool2d``. activation, dropout: see ``VGGBlock``. The topology "asge" has
@@ -54,13 +54,13 @@ class StackSettings(Protocol):
 
 
 def is_vgg8b(settings: Mapping[str, Any]) -> bool:
-    """Whether settings, as a record has them, describe VGG8b."""
+    """Whether settings, as in a record, describe VGG8b."""
     wanted = {"model": "stack", "topology": "vgg", "plan": "vgg8", "hidden": [1024], "pooling": "max"}
     return all(settings.get(key, "stack" if key == "model" else None) == value for key, value in wanted.items())
 
 
 def between(settings: Mapping[str, Any], activation: str) -> str:
-    """What a stack has between its convolutions, in words, by settings as a record has them."""
+    """Describe, in words, the layers between a stack's convolutions; settings as in a record."""
     if settings.get("topology") == "asge":
         return between_units(settings.get("pooling"), affine=bool(settings.get("affine")))
     dropout = f", dropout {settings.get('dropout')}" if settings.get("dropout") else ""
@@ -68,23 +68,23 @@ def between(settings: Mapping[str, Any], activation: str) -> str:
 
 
 class Stack(nn.Module):
-    """Blocks in a row, and a linear classifier that is zero at first.
+    """Consecutive blocks and a linear classifier, initially zero.
 
     Args:
         shape: (C, H, W) of the images.
         classes: N.
-        settings: what it is made of.
-        pooled: whether the classifier reads the last h, averaged over space, as ASGE's strategy `last` does; else it
-            reads all that the last block hands on.
+        settings: see ``StackSettings``.
+        pooled: whether the classifier reads the last h averaged over space, as ASGE's strategy `last` does; else it
+            reads the whole output of the last block.
         gates: before each convolution, see ``asge.network.gates``; none by default.
-        generator: draws the first weights, and later what is dropped, on the CPU.
+        generator: draws initial weights, and later dropout, on the CPU.
 
     Attributes:
         blocks: convolutions, then hidden layers.
-        activation_shapes: of every block's h, without the batch: (C, H, W), or (D,) of a hidden layer.
+        activation_shapes: shape of every block's h for one image: (C, H, W), or (D,) of a hidden layer.
 
     Raises:
-        ValueError: where topology and settings do not go together.
+        ValueError: if topology and settings do not fit.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Stack(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def activations(self, images: Tensor) -> Iterator[Tensor]:
-        """h_1 .. h_L for images (B, C, H, W), one at a time."""
+        """h_1 .. h_L for images (B, C, H, W), as a generator."""
         x = images
         for index, block in enumerate(self.blocks, start=1):
             h = block.activate(x)

@@ -1,4 +1,4 @@
-"""Beginning with the weights of a network that has learned before gates were put into it."""
+"""Starting from the weights of a network that was trained before gates were inserted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def weights_of(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The weights in the ``state_dict`` of a learner that trains one network end to end.
 
     Raises:
-        ValueError: if it is of another learner.
+        ValueError: if it is another kind of learner's.
     """
     weights = state.get("network")
     if not weights:
@@ -26,16 +26,17 @@ def take_over(
     is_new: Callable[[str], bool],
     old_name: Callable[[str], str] = lambda name: name,
 ) -> None:
-    """Load another network's weights into one that has more.
+    """Load another network's weights into one that has more parameters.
 
     Args:
-        network: the one with more.
+        network: the larger one, changed in place.
         weights: the other's ``state_dict``.
-        is_new: whether the other network may lack what has this name here; it then stays as it was drawn.
-        old_name: the other network's name of what has this name here.
+        is_new: whether a parameter, by its name here, may be missing from ``weights``; it then keeps its initial
+            values.
+        old_name: maps a name here to the name in ``weights``.
 
     Raises:
-        ValueError: if anything else is in one of them only, or is of another shape.
+        ValueError: if any other parameter is in only one of them, or differs in shape.
     """
     own = network.state_dict()
     names = {name: old_name(name) for name in own}

@@ -3,7 +3,7 @@
     h = act(BatchNorm(Conv(x)))      or Linear, in the hidden layers at the end
     next x = MaxPool(Dropout(h))     dropout takes whole channels; pool where the plan says M
 
-Where a batch has but one value per channel, normalisation is by the running statistics.
+Where a batch has only one value per channel, the running statistics normalise it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ LEAK = 0.01
 
 
 class VGGBlock(nn.Module):
-    """A convolution or linear layer, its normalisation and activation, and what lies before the next block.
+    """A convolution or linear layer with its normalisation and activation, and the layers before the next block.
 
     Args:
-        transform: a convolution or a linear layer; its parameters are drawn anew.
+        transform: a convolution or a linear layer; its parameters are initialised here.
         norm: batch normalisation of its outputs.
         pool: side of the pooling window after the block; 1 for none.
         pooling: kind of pooling.
         activation: "relu", or "leaky-relu" with a slope of 0.01.
-        dropout: probability that a channel (of a linear layer: a unit) is dropped on its way to the next block.
+        dropout: probability of dropping a channel (of a linear layer: a unit) on its way to the next block.
         gate: of the input's channels, before a convolution, see ``asge.gating``; None for none.
-        generator: draws the first weights, and later what is dropped.
+        generator: draws initial weights, and later dropout.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A video network with pools: R3D-18 (Tran et al., CVPR 2018, arXiv 1711.11248), whose strides become pools.
+"""R3D-18, a video network (Tran et al., CVPR 2018, arXiv 1711.11248), with pools in place of its strides.
 
     stem         a convolution, then a pool over space
     a block that makes maps smaller    a pool over time and space, then its first convolution; the same in its shortcut
@@ -18,7 +18,7 @@ from asge.layers.pooling import Pooling, pool
 
 
 class Pool3d(nn.Module):
-    """A pool by name over windows that lie side by side."""
+    """A pool by name over adjacent windows."""
 
     def __init__(self, kind: Pooling, size: tuple[int, int, int]) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Pool3d(nn.Module):
 def video_network(
     classes: int, *, pooling: Pooling = "soft", blocks: Sequence[int] = (2, 2, 2, 2), generator: torch.Generator
 ) -> nn.Module:
-    """The network, from videos (B, 3, T, H, W) to logits (B, N).
+    """Build R3D-18 with pools: videos (B, 3, T, H, W) -> logits (B, N).
 
     Args:
         classes: N.
         pooling: kind of all pools, see ``asge.pooling.pool``.
-        blocks: of each stage of 64, 128, 256 and 512 channels; R3D-18 has two.
+        blocks: number in each stage of 64, 128, 256 and 512 channels; R3D-18 has two each.
         generator: draws the first weights.
     """
     with torch.random.fork_rng(devices=[]):

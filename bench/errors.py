@@ -36,4 +36,4 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
 
 
 class LoaderError(RuntimeError):
-    """A loader stopped giving batches, or could not start; the cause is chained where it is known."""
+    """A loader stopped giving batches, or could not start; the cause is chained if known."""

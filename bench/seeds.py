@@ -1,4 +1,4 @@
-"""Independent random streams out of one seed."""
+"""Independent random streams derived from one seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 def derive(seed: int, *parts: str | int) -> int:
     """A seed for the stream named by ``parts``: 63 bits, the same on every machine and in every version.
 
-    Streams with different names are independent, so that drawing more from one never shifts another.
+    Streams of different names are independent: drawing more from one never shifts another.
     """
     name = json.dumps([seed, *parts]).encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") >> 1

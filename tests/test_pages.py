@@ -9,19 +9,34 @@ from bench.errors import UserError
 from bench.report import pages
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_tables_are_made_from_the_kept_records(page):
     text = page.read_text()
     assert pages.filled(text, ROOT) == text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_pictures_are_there(page):
     for picture in re.findall(r"^!\[[^\]]*\]\(([^)]+)\)", page.read_text(), re.MULTILINE):
         assert (page.parent / picture).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_blocks_are_python(page):
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        compile(block, name(page), "exec")
+
+
+def test_what_experiments_found_is_among_the_pages():
+    marked = {name(page) for page in PAGES if pages.MARKS.search(page.read_text())}
+    assert marked >= {"README.md", "docs/results/asge.md", "docs/results/baselines.md", "docs/results/papers.md"}
 
 
 def test_the_readme_begins_with_a_table_and_a_picture():

@@ -1,9 +1,9 @@
-"""Marks that say, beside a setting, where tuning looks for its best value.
+"""Search spaces of tuning, declared as annotations of settings.
 
     learning_rate: Annotated[float, Gt(0), Range(1e-4, 1e-1, log=True)] = 3e-3
     momentum: Annotated[float, Ge(0), Lt(1), Range(0.8, 0.99, when={"optimiser": ("sgd", "nesterov")})] = 0.9
 
-A setting without a mark is not tuned, unless it is asked for.
+A setting without one is tuned only on request.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``.
+    """A range of numbers from ``low`` to ``high``.
 
     Attributes:
-        low, high: both are tried; low is not above high.
-        log: on a logarithmic scale; low is then above 0.
+        low, high: both inclusive; low is not above high.
+        log: sample on a logarithmic scale; low is then above 0.
         step: only low, low + step, ...; not with log.
         whole: whole numbers only.
-        when: other settings and values of theirs without which this one has no effect, and is left alone.
+        when: values of other settings for which this one has an effect; otherwise it is not tuned.
 
     Raises:
-        ValueError: for a range that holds nothing, or what does not go together.
+        ValueError: for an empty range, or options that exclude each other.
     """
 
     low: float
@@ -47,7 +47,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values; ``when`` as of ``Range``."""
+    """One of several values; ``when`` as in ``Range``."""
 
     values: tuple[Any, ...]
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)

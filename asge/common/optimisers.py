@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, get_args
 
@@ -24,19 +24,20 @@ Momentum = Annotated[float, Ge(0), Lt(1), Range(0.8, 0.99, when={"optimiser": ("
 ScheduleSetting = Annotated[ScheduleName, Choice(("one-cycle", "cosine", "flat-linear", "constant"))]
 
 ONE_CYCLE_WARM_UP = 0.25
-"""Share of training in which one-cycle rises to its peak."""
+"""Share of training during which one-cycle rises to its peak."""
 STEPS: dict[str, tuple[float, tuple[float, ...]]] = {
     "milestones": (0.25, (0.5, 0.75, 0.89, 0.94)),
     "steps": (0.1, (3 / 7, 5 / 7)),
     "late-steps": (0.1, (0.6, 0.75, 0.9)),
     "imagenet-steps": (0.1, (0.3, 0.6, 0.9)),
 }
-"""Schedules that multiply the rate by a factor after some shares of training: Nøkland & Eidnes', ConvNet-AIG's (epochs
-150 and 250 of 350), batch-shaping's (300, 375 and 450 of 500), ConvNet-AIG's on ImageNet (30, 60 and 90 of 100)."""
+"""Step schedules: a factor, and the shares of training after which the rate is multiplied by it. Nøkland & Eidnes',
+ConvNet-AIG's (epochs 150 and 250 of 350), batch-shaping's (300, 375 and 450 of 500), ConvNet-AIG's on ImageNet (30, 60
+and 90 of 100)."""
 
 
 class OptimiserSettings(Protocol):
-    """The settings that every method with this module's optimiser has."""
+    """The settings that every method with one of this module's optimisers has."""
 
     @property
     def optimiser(self) -> OptimiserName: ...  # noqa: D102
@@ -50,12 +51,29 @@ class OptimiserSettings(Protocol):
     def schedule(self) -> ScheduleName: ...  # noqa: D102
 
 
+def optimiser_in_words(settings: Mapping[str, Any], *parts: str) -> str:
+    """Describe an optimiser, in words: "adamw 0.003, decay 0.01, one-cycle".
+
+    Args:
+        settings: by name, as in a record.
+        parts: parts of a network that may have a rate of their own, the setting ``PART_learning_rate``.
+    """
+    name, rate, decay = (settings.get(key) for key in ("optimiser", "learning_rate", "weight_decay"))
+    momentum = f", momentum {settings.get('momentum')}" if name in ("sgd", "nesterov") else ""
+    own = {part: settings.get(f"{part}_learning_rate") for part in parts}
+    rates = "".join(f", {part} {value}" for part, value in own.items() if value is not None)
+    return f"{name} {rate}, decay {decay}, {settings.get('schedule')}{momentum}{rates}"
+
+
 def schedule_factor(schedule: ScheduleName, progress: float) -> float:
     """The learning rate as a share of its peak, at ``progress`` from 0 (start) to 1 (end of training).
 
     constant: 1. cosine: half a cosine from 1 to 0. flat-linear: 1 for the first half, then linear to 0. one-cycle:
-    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. milestones and all that are named
-    steps: 1, then less after each of their ``STEPS``.
+    linear from 1/25 to 1 over the first quarter, then half a cosine to 0. Step schedules: 1, multiplied by a factor
+    at each of their ``STEPS``.
+
+    Raises:
+        ValueError: for an unknown schedule.
     """
     if schedule == "constant":
         return 1.0
@@ -76,12 +94,12 @@ def schedule_factor(schedule: ScheduleName, progress: float) -> float:
 class ScheduledOptimiser:
     """A PyTorch optimiser whose learning rate follows a schedule over a known number of steps.
 
-    Its updates work parameter by parameter: one instance over the parameters of many blocks is the same as one per
-    block. A parameter without a gradient is left alone. Parameters may come in groups, as PyTorch's optimisers take
-    them, with a weight decay and a peak learning rate ("lr") of their own; the schedule is one for all.
+    Updates work parameter by parameter: one instance over the parameters of many blocks equals one per block. Those
+    without a gradient are skipped. Parameters may come in groups, as PyTorch's optimisers take them, with their own
+    weight decay and peak learning rate ("lr"); all share the schedule.
 
     Raises:
-        ValueError: for an optimiser that does not exist, or nesterov without momentum.
+        ValueError: for an unknown optimiser, or nesterov without momentum.
     """
 
     def __init__(
@@ -107,7 +125,7 @@ class ScheduledOptimiser:
         total_steps: int,
         head_rate: float | None,
     ) -> ScheduledOptimiser:
-        """For a network and the linear layer behind it, which has a peak rate of its own unless that is None."""
+        """For a network and its final linear layer; ``head_rate`` is that layer's peak rate, None for the body's."""
         groups: list[dict[str, Any]] = [{"params": list(body)}, {"params": list(head)}]
         if head_rate is not None:
             groups[1]["lr"] = head_rate
@@ -115,21 +133,21 @@ class ScheduledOptimiser:
 
     @cached_property
     def _made(self) -> tuple[torch.optim.Optimizer, list[float]]:
-        """The optimiser, and its groups' peak rates; made when it is first needed.
+        """The optimiser and its groups' peak rates, made on first use.
 
-        The first optimiser that PyTorch makes in a process imports its compiler, which takes seconds: a process that
-        only looks at a learner does not pay them.
+        The first optimiser of a process imports PyTorch's compiler, which takes seconds: a process that only inspects a
+        learner does not wait for it.
         """
         optimiser = _make(self._parameters, self._settings)
         return optimiser, [group["lr"] for group in optimiser.param_groups]
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         optimiser, _ = self._made
         optimiser.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """One update with the gradients at hand, at the schedule's present rate."""
+        """Update the parameters once, at the schedule's current rate."""
         optimiser, peaks = self._made
         factor = schedule_factor(self._schedule, min(1.0, self._step / self._total))
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
@@ -143,7 +161,7 @@ class ScheduledOptimiser:
         return {"step": self._step, "optimiser": optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         optimiser, _ = self._made
         self._step = state["step"]
         optimiser.load_state_dict(state["optimiser"])

@@ -1,7 +1,4 @@
-"""What a learner needs to know about its data and its time: protocols, so that any object with these fields will do.
-
-And what it can show of itself, and a mark for settings.
-"""
+"""What methods and harness share: protocols for task and budget, a learner's predictions, neutral settings."""
 
 from __future__ import annotations
 
@@ -11,12 +8,15 @@ from typing import Protocol
 
 from torch import Tensor
 
+OPEN = "open"
+"""Name under which a learner's ``layer_values`` show, for each gate of a layer, the share of images that open it."""
+
 
 class Neutral:
-    """Marks a setting whose default computes what its method computed before it had that setting.
+    """Marks a setting added later, whose default leaves the method as it was.
 
-    As in ``gating: Annotated[Gating, Neutral] = "none"``. With that default it is no part of a run's identity:
-    references and finished runs from before still hold.
+    As in ``gating: Annotated[Gating, Neutral] = "none"``. At its default the setting is not part of a run's identity:
+    older references and finished runs stay valid.
     """
 
 
@@ -33,7 +33,7 @@ class TaskShape(Protocol):
 
 
 class TrainingBudget(Protocol):
-    """How long training will last; schedules need it."""
+    """The length of training; schedules need it."""
 
     @property
     def epochs(self) -> int:
@@ -41,12 +41,12 @@ class TrainingBudget(Protocol):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches per epoch, the last, smaller one included."""
+        """Batches per epoch, counting a smaller last one."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """All that a learner predicts for images, from one pass. Shapes: B images, N classes.
+    """A learner's predictions for a batch of images, from one pass. Shapes: B images, N classes.
 
     Attributes:
         strategies: logits (B, N) by strategy.

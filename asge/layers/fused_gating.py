@@ -1,4 +1,4 @@
-"""GCT's arithmetic (``asge.gating``, l2 norm and tanh) with its derivatives by hand, without maps between.
+"""GCT's arithmetic (``asge.gating``, l2 norm and tanh) with a hand-written backward pass, without intermediate maps.
 
     e_c = sum_{h,w} x_c^2    r = sqrt(e + eps)    s = alpha r    q = 1 / sqrt(mean_c s^2 + eps)    n = s q
     g = 1 + tanh(gamma n + beta)                  y_c = g_c x_c
@@ -21,18 +21,18 @@ from torch import Tensor
 
 
 def pays(x: Tensor, alpha: Tensor) -> bool:
-    """Whether ``gated`` may take the place of autograd: nothing is compiled or in short floats."""
+    """Whether ``gated`` can replace autograd: equal dtypes of at least 32 bits, and not under ``torch.compile``."""
     return x.dtype == alpha.dtype and x.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
 
 
 def gated(x: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
-    """y: (B, C, ...) -> (B, C, ...); can be differentiated twice."""
+    """GCT's y with the backward pass above: (B, C, ...) -> (B, C, ...); twice differentiable."""
     result: Tensor = _Gated.apply(x, alpha, gamma, beta, eps)
     return result
 
 
 def plainly_gated(x: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
-    """What ``gated`` gives, by autograd."""
+    """The same y by autograd, the reference for ``gated``: (B, C, ...) -> (B, C, ...)."""
     s = alpha * (x.flatten(2).square().sum(2) + eps).sqrt()
     n = s / (s.square().mean(1, keepdim=True) + eps).sqrt()
     return x * _as_map(1 + (gamma * n + beta).tanh(), x)
@@ -55,7 +55,7 @@ class _Gated(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (by_y,) = gradients
         x, alpha, gamma, beta, r, q, n, tanh, g = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody wants the second derivative
+        if torch.is_grad_enabled():  # the second derivative is asked for
             return *_by_autograd(x, alpha, gamma, beta, ctx.eps, by_y), None
         by_l = torch.ops.aten.tanh_backward((x * by_y).flatten(2).sum(2), tanh)
         n_by_l = n * by_l

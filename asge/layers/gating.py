@@ -69,7 +69,7 @@ class GatedChannelTransform(nn.Module):
         return x * gates.view(*gates.shape, *(1,) * (x.dim() - 2))
 
     def gates(self, x: Tensor) -> Tensor:
-        """The factor of every channel, (B, C), float32 or wider."""
+        """The factor of every channel, 1 + tanh(gamma n + beta) or its ablation: (B, C), float32 or wider."""
         self._check(x)
         precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         if self.mode == "l2":
@@ -93,7 +93,7 @@ class GatedChannelTransform(nn.Module):
 
 
 class Gated(nn.Sequential):
-    """A gate and the convolution after it."""
+    """A gate followed by a convolution."""
 
     def __init__(self, transform: nn.Module, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Gated(nn.Sequential):
 def add_gct(
     model: nn.Module, where: Where = "every", *, mode: Mode = "l2", eps: float = EPS, gate: Gate = "tanh"
 ) -> list[GatedChannelTransform]:
-    """Put a gate before convolutions of a model; right after, the model computes what it did before.
+    """Insert a GCT gate before convolutions of a model; at first the gates are 1 and the model computes the same.
 
     Args:
         model: any network of 2d convolutions, such as torchvision's and timm's; changed in place.
@@ -130,7 +130,7 @@ def add_gct(
 
 
 def add_gates(model: nn.Module, where: Where, make: Callable[[int], G]) -> list[G]:
-    """Put gates of any kind before convolutions of a model.
+    """Insert gates of any kind before convolutions of a model.
 
     Args:
         model: see ``add_gct``.
@@ -157,7 +157,7 @@ def add_gates(model: nn.Module, where: Where, make: Callable[[int], G]) -> list[
 
 
 def make_gate(gating: Gating, channels: int, *, activation: Gate = "tanh", generator: torch.Generator) -> nn.Module:
-    """A gate by name.
+    """Make a gate by name.
 
     Args:
         gating: "gct" (l2), "gct-l1", or "se", timm's squeeze-and-excitation with a sixteenth of the channels.
@@ -188,14 +188,14 @@ def gammas(model: nn.Module) -> list[Tensor]:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters for an optimiser: all with weight decay, but for the beta of GCT's gates, which has none."""
+    """Parameter groups for an optimiser: weight decay on everything except the beta of GCT's gates."""
     return groups_without_decay(
         model, [module.beta for module in model.modules() if isinstance(module, GatedChannelTransform)], weight_decay
     )
 
 
 def groups_without_decay(model: nn.Module, free: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters for an optimiser: all of a model with weight decay, but for some, which have none."""
+    """Parameter groups for an optimiser: weight decay on all of a model's parameters except those in ``free``."""
     without = {id(parameter) for parameter in free}
     parameters = list(model.parameters())
     groups = [{"params": [each for each in parameters if id(each) not in without], "weight_decay": weight_decay}]
@@ -215,7 +215,7 @@ def _convolutions(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d]
 
 
 def _first_of_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d]]:
-    """The first convolution of each residual block, which both libraries name conv1, beside a conv2."""
+    """The first convolution of each residual block: both libraries name it conv1, next to a conv2."""
     for parent in model.modules():
         first = getattr(parent, "conv1", None)
         if isinstance(first, nn.Conv2d) and hasattr(parent, "conv2") and parent is not model:

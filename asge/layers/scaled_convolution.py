@@ -1,11 +1,11 @@
-"""A convolution of scaled channels whose input needs no gradient, such as that of images behind a gate.
+"""A convolution of scaled channels whose input needs no gradient, such as the first one after a gate on images.
 
     Z_b = Conv(s_b X_b)             s_b: one factor for each channel of image b
     U_b = dL/dConv(X_b)             weight gradient of image b alone, without its factors
     dL/dConv = sum_b s_b U_b        dL/ds_b = W . U_b, summed over output channels and kernel
 
-Autograd would go by the gradient of s X, a whole map that nothing else needs; for the three channels of images it is
-what costs oneDNN most in a network's step.
+Autograd would compute the gradient of s X, a whole map that nothing else needs; with the three channels of images that
+is oneDNN's most expensive operation in a network's step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FEW_CHANNELS = 4
 
 
 def pays(x: Tensor, convolution: nn.Conv2d) -> bool:
-    """Whether ``scaled_conv2d`` may take the place of autograd, and is faster: on CPU, for a handful of channels."""
+    """Whether ``scaled_conv2d`` can replace autograd and is faster: on CPU, for at most ``FEW_CHANNELS`` channels."""
     return (
         torch.is_grad_enabled()
         and not x.requires_grad
@@ -36,12 +36,12 @@ def pays(x: Tensor, convolution: nn.Conv2d) -> bool:
 
 
 def scaled_conv2d(x: Tensor, scales: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """``convolution(x * scales[:, :, None, None])``, with gradients of the scales and of what the convolution holds.
+    """``convolution(x * scales[:, :, None, None])``, differentiable in the scales and the convolution's parameters.
 
     Args:
-        x: (B, C, H, W), to which no gradient passes.
+        x: (B, C, H, W), gets no gradient.
         scales: (B, C), same dtype.
-        convolution: with padding by zeros.
+        convolution: with zero padding.
 
     Returns:
         (B, C', H', W').

@@ -2,8 +2,8 @@
 
     L = CE + lambda reduce_l (t_l - mean over the batch of z_l)^2
 
-t_l is the target rate of block l; the paper sums over blocks, its authors' code takes the mean over all of them, those
-that always run included. Without gates (gating "none") the same class trains the ungated ResNet that the method is
+t_l is the target rate of block l. The paper sums over blocks; its authors' code averages over all of them, including
+those that always run. Without gates (gating "none") the same class trains the ungated ResNet that the method is
 compared with.
 """
 
@@ -17,7 +17,14 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.common.optimisers import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduleSetting,
+    WeightDecay,
+    optimiser_in_words,
+)
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner
@@ -26,7 +33,7 @@ from baselines.conditional.resnet import GatedResNet, Outcome, architecture, bet
 Rate = Annotated[float, Gt(0), Le(1)]
 Width = Annotated[float, Gt(0), Le(16)]
 IMAGENET_50 = (1, 1, 0.8, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0.7, 1)
-"""The authors' targets of a ResNet-50's blocks; where there is 0 the target of the settings."""
+"""The authors' targets for the blocks of a ResNet-50; 0 stands for the setting ``target``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +44,16 @@ class AIGSettings:
     schedule `imagenet-steps`.
 
     Attributes:
-        architecture, width: see ``baselines.conditional.resnet``; wider networks are batch-shaping's rivals.
+        architecture, width: see ``baselines.conditional.resnet``; batch-shaping is compared with wider networks.
         gating: "blocks", or "none" for the ResNet without gates.
-        target: rate at which each block shall run; one with target 1 always does. On ResNet-50 the authors' own
-            targets hold for some blocks.
-        block_targets: the rate of every block by itself instead, one per block; none for ``target``.
-        evaluation: how predictions decide: "argmax", without noise, or "sample", as training does, but with the same
-            noise every time for the first image of a batch, for the second, and so on.
-        rate_weight, rate_reduction: lambda, and how the blocks' squares are reduced.
+        target: rate at which each block shall run; a block with target 1 always runs. On ResNet-50 the authors' own
+            targets replace it for some blocks.
+        block_targets: one rate per block, instead of ``target``; empty for ``target``.
+        evaluation: how predictions decide: "argmax", without noise, or "sample", with noise as in training, but the
+            same in every pass: it depends only on an image's position in its batch.
+        rate_weight, rate_reduction: lambda, and the reduction over blocks.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
-        gate_learning_rate: of the gates, null for `learning_rate`; in a trained network they have more to learn.
+        gate_learning_rate: of the gates, null for `learning_rate`; a higher one helps gates in a trained network.
     """
 
     architecture: str = "cifar-20"
@@ -81,7 +88,11 @@ def build(
     device: torch.device,
     generator: torch.Generator,
 ) -> ConditionalLearner:
-    """A learner before its first step."""
+    """Make a learner.
+
+    Raises:
+        ValueError: for an unknown architecture or a wrong number of block targets.
+    """
     rates = targets(settings)
     network = GatedResNet(
         settings.architecture,
@@ -108,7 +119,7 @@ def build(
 
 
 class ConvNetAIG:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[AIGSettings]] = AIGSettings
     strategies: ClassVar[tuple[str, ...]] = ConditionalLearner.strategies
@@ -116,7 +127,7 @@ class ConvNetAIG:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Reruns of the authors' code are known of two networks, at 0.7."""
+        """Rows of published.csv: users' reruns of the authors' code, two networks at target 0.7."""
         rerun = {"width": 1.0, "gating": "blocks", "target": 0.7}
         same = all(settings.get(key) == value for key, value in rerun.items()) and not settings.get("block_targets")
         known = {"cifar-110": "ResNet-110 t=0.7 user rerun", "imagenet-50": "ResNet-50 t=0.7 user rerun"}
@@ -125,5 +136,15 @@ class ConvNetAIG:
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
-        """What lies between the convolutions, in words."""
+        """Describe, in words, the layers between the convolutions."""
         return between_convolutions(settings.get("gating"))
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings, *(["gate"] if settings.get("gating") != "none" else []))
+
+    @staticmethod
+    def family(settings: Mapping[str, Any]) -> str:
+        """The kind of gates."""
+        return str(settings.get("gating", ""))

@@ -4,8 +4,8 @@
 
 L_BS asks every gate to be open for some images and closed for others (see ``batch_shaping``), L_0 is the mean
 probability that a gate is open. Over training, t from 0 to 1, gamma falls to 0 first, then lambda rises to its full
-value. Its rival FBS (Gao et al., ICLR 2019, arXiv 1810.05331) is here too: of each block the k most salient channels
-stay open, scaled by their saliency s,
+value. FBS (Gao et al., ICLR 2019, arXiv 1810.05331), which it is compared with, is here too: in each block the k most
+salient channels stay open, scaled by their saliency s,
 
     L = CE + lambda mean(s)
 
@@ -22,7 +22,14 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.common.optimisers import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduleSetting,
+    WeightDecay,
+    optimiser_in_words,
+)
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner
@@ -40,14 +47,14 @@ class BASSettings:
     Attributes:
         architecture, width: see ``baselines.conditional.resnet``.
         gating: "channels" (batch-shaping), "saliency" (FBS), or "none" for the ResNet without gates.
-        keep: share of the channels that FBS leaves open.
-        shaping_weight, shaping_reduction: gamma at first, and whether its loss is summed or averaged over the images.
-        shaping_until: share of training after which gamma, falling all the time, is 0.
-        l0_weight: lambda at last; of FBS, all the time.
-        l0_from, l0_until: shares of training between which lambda rises from 0.
+        keep: share of channels that FBS leaves open.
+        shaping_weight, shaping_reduction: initial gamma, and whether L_BS is summed or averaged over the images.
+        shaping_until: share of training over which gamma falls linearly to 0.
+        l0_weight: final lambda; constant for FBS.
+        l0_from, l0_until: shares of training between which lambda rises linearly from 0.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; gates have
             no weight decay.
-        gate_learning_rate: of the gates, null for `learning_rate`; in a trained network they have more to learn.
+        gate_learning_rate: of the gates, null for `learning_rate`; a higher one helps gates in a trained network.
     """
 
     architecture: str = "cifar-20"
@@ -75,7 +82,11 @@ def build(
     device: torch.device,
     generator: torch.Generator,
 ) -> ConditionalLearner:
-    """A learner before its first step; a ValueError says what in the settings does not fit."""
+    """Make a learner.
+
+    Raises:
+        ValueError: for an unknown architecture, or l0_from after l0_until.
+    """
     check_schedule(settings)
     network = GatedResNet(
         settings.architecture,
@@ -99,7 +110,7 @@ def build(
 
 
 class BAS:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[BASSettings]] = BASSettings
     strategies: ClassVar[tuple[str, ...]] = ConditionalLearner.strategies
@@ -107,7 +118,7 @@ class BAS:
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The gated networks of the paper run at about the work of a ResNet-18, which it has as baseline."""
+        """Rows of published.csv: gated networks at about a ResNet-18's work, and the paper's ResNet-18 baseline."""
         known = {
             ("imagenet-50", "channels"): ("BAS", "ResNet-50 at about ResNet-18 compute"),
             ("imagenet-34", "channels"): ("BAS", "ResNet-34 at about ResNet-18 compute"),
@@ -118,5 +129,15 @@ class BAS:
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
-        """What lies between the convolutions, in words."""
+        """Describe, in words, the layers between the convolutions."""
         return between_convolutions(settings.get("gating"))
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings, *(["gate"] if settings.get("gating") != "none" else []))
+
+    @staticmethod
+    def family(settings: Mapping[str, Any]) -> str:
+        """The kind of gates."""
+        return str(settings.get("gating", ""))

@@ -1,7 +1,7 @@
-"""Losses of gates (Bejnordi, Blankevoort, Welling, ICLR 2020, arXiv 1907.06627; ConvNet-AIG's, arXiv 1711.11503).
+"""Losses on gates (Bejnordi, Blankevoort, Welling, ICLR 2020, arXiv 1907.06627; ConvNet-AIG's, arXiv 1711.11503).
 
 Batch-shaping asks each gate to be open for some images and closed for others: over a batch, its values shall be
-distributed as Beta(0.6, 0.4). With x_(1) <= ... <= x_(N) the sorted values of one gate, F that distribution's function
+distributed as Beta(0.6, 0.4). With x_(1) <= ... <= x_(N) the sorted values of one gate, F the distribution function
 and e_n = n / (N + 1),
 
     L = sum_n (e_n - F(x_(n)))^2,    dL / dx_(n) = -2 f(x_(n)) (e_n - F(x_(n)))
@@ -24,19 +24,19 @@ LEAST_DENSITY, GREATEST_DENSITY = 1e-3, 100.0
 
 
 def batch_shaping_loss(gates: Tensor, a: float = A, b: float = B, reduction: Reduction = "sum") -> Tensor:
-    """How far the gates are from Beta(a, b): the Cramér-von Mises distance, averaged over gates.
+    """L_BS, the distance of the gates from Beta(a, b): Cramér-von Mises, averaged over gates.
 
     Args:
         gates: P(open) of every image and gate, (N, G), floating point from 0 to 1.
         a: of the prior, above 0.
         b: of the prior, above 0.
-        reduction: "sum" or "mean" over the N images; a weight of this loss means nothing without it.
+        reduction: "sum" or "mean" over the N images; a weight of this loss has a meaning only together with it.
 
     Returns:
         A scalar of the gates' dtype.
 
     Raises:
-        ValueError: for another shape, reduction or prior.
+        ValueError: for another shape, an unknown reduction, or a prior not above 0.
     """
     if gates.dim() != 2 or 0 in gates.shape:
         raise ValueError(f"gates must be (N, G) and not empty, got {tuple(gates.shape)}")
@@ -77,59 +77,59 @@ class _BetaCdf(torch.autograd.Function):
 
 
 def _elementwise(x: Tensor, function: Any) -> Tensor:
-    """A function of SciPy's, in float64 on the CPU; dtype and device of x."""
+    """Apply a function of SciPy's, in float64 on the CPU; the result has x's dtype and device."""
     values = function(x.detach().double().cpu().numpy())
     return torch.from_numpy(np.asarray(values)).to(x.device, x.dtype)
 
 
 def l0_loss(gates: Tensor) -> Tensor:
-    """Mean probability that a gate is open, of gates (N, G) from 0 to 1: a scalar."""
+    """L_0, the mean probability that a gate is open, of gates (N, G) from 0 to 1: a scalar."""
     return gates.mean()
 
 
 class ShapingSettings(Protocol):
-    """The settings of gates that are shaped first and closed later, see ``baselines.conditional.bas.BASSettings``."""
+    """Settings of gates that are shaped first and closed later, see ``baselines.conditional.bas.BASSettings``."""
 
     @property
     def shaping_weight(self) -> float:
-        """Weight of the batch-shaping loss at first."""
+        """Initial weight of the batch-shaping loss."""
 
     @property
     def shaping_reduction(self) -> Reduction:
-        """Over the images."""
+        """Of the batch-shaping loss, over the images."""
 
     @property
     def shaping_until(self) -> float:
-        """Share of training after which that weight, falling all the time, is 0."""
+        """Share of training over which ``shaping_weight`` falls linearly to 0."""
 
     @property
     def l0_weight(self) -> float:
-        """Weight of the L0 loss at last."""
+        """Final weight of the L0 loss."""
 
     @property
     def l0_from(self) -> float:
-        """Share of training from which that weight rises from 0."""
+        """Share of training from which the L0 weight rises from 0."""
 
     @property
     def l0_until(self) -> float:
-        """Share of training from which it is whole."""
+        """Share of training from which the L0 weight is full."""
 
 
 def check_schedule(settings: ShapingSettings) -> None:
-    """Raise a ValueError where the L0 loss would be whole before it begins to rise."""
+    """Raise a ValueError if the L0 weight would be full before it begins to rise."""
     if settings.l0_from > settings.l0_until:
         raise ValueError(f"l0_from ({settings.l0_from:g}) must not be after l0_until ({settings.l0_until:g})")
 
 
 def shaping_weight(settings: ShapingSettings, progress: float) -> float:
-    """The weight of the batch-shaping loss at a progress of training from 0 to 1."""
+    """Gamma, the weight of the batch-shaping loss, at a training progress from 0 to 1."""
     if progress >= settings.shaping_until:
         return 0.0
     return settings.shaping_weight * (1 - progress / settings.shaping_until)
 
 
 def l0_weight(settings: ShapingSettings, progress: float) -> float:
-    """The weight of the L0 loss at a progress of training from 0 to 1."""
+    """Lambda, the weight of the L0 loss, at a training progress from 0 to 1."""
     if progress >= settings.l0_until:
         return settings.l0_weight
     if progress <= settings.l0_from:
@@ -138,14 +138,14 @@ def l0_weight(settings: ShapingSettings, progress: float) -> float:
 
 
 def gate_losses(gates: Tensor, settings: ShapingSettings, progress: float) -> dict[str, Tensor]:
-    """Both losses of gates (N, G) at a progress of training from 0 to 1, weighted: ``shaping`` and ``l0``."""
+    """Both losses of gates (N, G) at a training progress from 0 to 1, weighted: ``shaping`` and ``l0``."""
     weight = shaping_weight(settings, progress)
     shaping = batch_shaping_loss(gates, reduction=settings.shaping_reduction) if weight else gates.new_zeros(())
     return {"shaping": weight * shaping, "l0": l0_weight(settings, progress) * l0_loss(gates)}
 
 
 def target_rate_loss(executed: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """ConvNet-AIG's: how far each block's rate of execution is from its target.
+    """ConvNet-AIG's loss: squared distance of each block's execution rate from its target.
 
     Args:
         executed: z of every image and block, (N, L), 0 or 1.

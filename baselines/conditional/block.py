@@ -1,8 +1,8 @@
-"""A residual block, its gates on the whole of it or on its channels.
+"""A residual block, with a gate on the block or on its channels.
 
     block:                  x' = ReLU(shortcut(x) + F(x)),  F = BN(W2 ReLU(BN(W1 x)))   basic; a bottleneck has three
-    gate on the block:      x' = ReLU(shortcut(x) + z(x) F(x))                           z 0 or 1 for each image
-    gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                         g for each, by channel, 0 closed
+    gate on the block:      x' = ReLU(shortcut(x) + z(x) F(x))                          z 0 or 1 per image
+    gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                         g by image and channel, 0 closed
 
 A bottleneck's channel gates are on the output of its 3 x 3 convolution. Shapes: B images, C channels.
 """
@@ -21,16 +21,16 @@ EXPANSION = 4
 
 
 class Block(nn.Module):
-    """A residual block and its gates.
+    """A residual block with optional gates.
 
     Args:
         in_channels: C of its input.
-        width: of its inner convolutions.
+        width: channels of its inner convolutions.
         stride: of its 3x3 convolution (the first of a basic block's two).
         dilation: of its 3x3 convolutions.
         bottleneck: see ``Architecture``.
         gating, keep: see ``GatedResNet``.
-        generator: draws first weights and noise.
+        generator: draws initial weights and noise.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ def add_and_rectify(through: Tensor, residual: Tensor) -> Tensor:
 def convolution(
     inputs: int, outputs: int, side: int, stride: int, generator: Generator, dilation: int = 1
 ) -> nn.Conv2d:
-    """A convolution that keeps the size of maps, up to its stride, without a bias."""
+    """A convolution without bias that keeps the size of maps, up to its stride."""
     padding = dilation * (side // 2)
     conv = nn.Conv2d(inputs, outputs, side, stride=stride, padding=padding, dilation=dilation, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu", generator=generator)

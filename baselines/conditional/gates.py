@@ -1,4 +1,4 @@
-"""Gates that open or close a block, or single channels, for each image by itself.
+"""Gates that open or close a block, or single channels, separately for each image.
 
     block gate (ConvNet-AIG, Veit & Belongie, ECCV 2018, arXiv 1711.11503)
         logits = W2 ReLU(BN(W1 GAP(x)))  in R^2: skip, execute
@@ -8,7 +8,7 @@
         logits = W2 ReLU(BN(W1 GAP(x)))  in R^C
         training: g = 1[logit + logistic noise > 0], backward through sigmoid((logit + noise) / tau)
 
-    evaluation, both: without noise; a block's gate may be told to sample there too
+    evaluation, both: without noise; a block gate can be told to sample there too
 
     saliency (FBS, Gao, Zhao, Dudziak, Mullins, Xu, ICLR 2019, arXiv 1810.05331), the rival of channel gates
         s = ReLU(W GAP(|x|) + 1)  in R^C,  g = s where it is among the k largest, else 0
@@ -26,12 +26,12 @@ HIDDEN = 16
 BLOCK_TAU = 1.0
 CHANNEL_TAU = 2 / 3
 SKIP_BIAS, EXECUTE_BIAS = 0.1, 2.0
-"""A block's gate is open with probability 0.87 at first."""
+"""Initially a block gate is open with probability 0.87."""
 WEIGHT_STD = 0.001
 
 
 class BlockGate(nn.Module):
-    """Whether a block runs.
+    """Decides for each image whether a block runs.
 
     Args:
         channels: C of the block's input.
@@ -40,7 +40,7 @@ class BlockGate(nn.Module):
         generator: draws the first weights, and later the noise.
 
     Attributes:
-        evaluation_seed: None, or what draws noise in evaluation mode too: the same one in every pass.
+        evaluation_seed: None, or a seed for noise in evaluation mode too: the same noise in every pass.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class BlockGate(nn.Module):
         self.head.bias = nn.Parameter(torch.tensor([SKIP_BIAS, EXECUTE_BIAS]))
 
     def logits(self, x: Tensor, means: Tensor | None = None) -> Tensor:
-        """Skip and execute: (B, C, H, W), and the means of its channels (B, C) where they are known, -> (B, 2)."""
+        """Logits of skip and execute, (B, 2), from x (B, C, H, W) and, if known, the means (B, C) of its channels."""
         logits: Tensor = self.head(self.body(x.mean((2, 3)) if means is None else means))
         return logits
 
     def forward(self, x: Tensor, means: Tensor | None = None) -> Tensor:
-        """z, 0 or 1, for each image, from what ``logits`` takes: (B,). A gradient passes in training mode only."""
+        """Z, 0 or 1 per image, (B,); arguments as of ``logits``. A gradient passes in training mode only."""
         logits = self.logits(x, means)
         generator = self._generator
         if not self.training:
@@ -74,11 +74,11 @@ class BlockGate(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """Which channels of a block are open.
+    """Decides for each image which channels of a block are open.
 
     Args:
-        in_channels: of the block's input, which decides.
-        channels: gates, one per channel that is opened or closed.
+        in_channels: channels of the block's input, from which the gate decides.
+        channels: G, the number of gates: one per channel to open or close.
         hidden: units of the hidden layer.
         tau: temperature of the gradient's sigmoid.
         generator: draws the first weights, and later the noise.
@@ -102,12 +102,12 @@ class ChannelGate(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def logits(self, x: Tensor) -> Tensor:
-        """One per gate: (B, C, H, W) -> (B, G)."""
+        """One logit per gate: (B, C, H, W) -> (B, G)."""
         logits: Tensor = self.head(self.body(x.mean((2, 3))))
         return logits
 
     def soft(self, logits: Tensor) -> Tensor:
-        """P(g = 1), (B, G): what the batch-shaping and the L0 loss read."""
+        """P(g = 1), (B, G), the input of the batch-shaping and L0 losses."""
         return logits.sigmoid()
 
     def sample(self, logits: Tensor) -> Tensor:
@@ -123,14 +123,14 @@ class ChannelGate(nn.Module):
 
 
 class SaliencyGate(nn.Module):
-    """How salient channels are; all but the most salient are closed.
+    """Scales channels by their saliency and closes all but the most salient ones (FBS).
 
-    It has no noise, and its gates are no shares of 0 and 1: they scale the channels that they leave open.
+    It has no noise, and its gates are saliencies, not shares between 0 and 1.
 
     Args:
-        in_channels: of the block's input, which decides.
-        channels: gates, one per channel that is scaled or closed.
-        keep: share of the channels that stay open, above 0; at least one does.
+        in_channels: channels of the block's input, from which the gate decides.
+        channels: G, the number of gates: one per channel to scale or close.
+        keep: share of channels that stay open, above 0; at least one channel does.
         generator: draws the first weights.
     """
 
@@ -147,11 +147,11 @@ class SaliencyGate(nn.Module):
         return saliency
 
     def soft(self, logits: Tensor) -> Tensor:
-        """The saliency itself, (B, G), whose mean the method keeps small."""
+        """The saliency itself, (B, G), whose mean the method's loss keeps small."""
         return logits
 
     def sample(self, logits: Tensor) -> Tensor:
-        """Gates g from s, (B, G): 0 for all but the ``keep`` largest of each image; a gradient passes through those."""
+        """Gates g from s, (B, G): 0 except for the ``keep`` largest of each image, which get the gradient."""
         if self.keep >= logits.shape[1]:
             return logits
         winners = logits.topk(self.keep, dim=1).indices
@@ -163,7 +163,7 @@ class SaliencyGate(nn.Module):
 
 
 def gate_macs(gate: nn.Module) -> int:
-    """Multiply-accumulate operations of a gate, for one image."""
+    """Multiply-accumulate operations of a gate per image."""
     return sum(module.weight.numel() for module in gate.modules() if isinstance(module, nn.Linear))
 
 
@@ -174,7 +174,7 @@ def _body(channels: int, hidden: int, generator: torch.Generator) -> nn.Sequenti
 
 
 class _Norm(nn.BatchNorm1d):
-    """Batch normalisation; a batch of one image, which has no deviation, is normalised as in evaluation."""
+    """Batch normalisation; a single image, whose deviation is 0, is normalised by the running statistics."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- PyTorch's name
         if self.training and len(input) == 1:
@@ -183,7 +183,7 @@ class _Norm(nn.BatchNorm1d):
 
 
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
-    """The value of the first, to the bit, and the gradient of the second."""
+    """The value of ``hard``, bit-exact, with the gradient of ``soft``."""
     return _StraightThrough.apply(hard, soft)  # type: ignore[no-any-return]
 
 
@@ -198,7 +198,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
-    """In (0, 1), both ends left out."""
+    """Uniform in (0, 1), without both ends."""
     drawn = torch.rand(like.shape, generator=generator, dtype=torch.float64)
     return drawn.clamp(1e-12, 1 - 1e-12)
 

@@ -1,4 +1,4 @@
-"""Training of a network with gates: what ConvNet-AIG and batch-shaping share."""
+"""Training of networks with gates, shared by ConvNet-AIG and batch-shaping."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
-from asge.common.types import TrainingBudget
+from asge.common.types import OPEN, TrainingBudget
 from asge.layers.gating import groups_without_decay
 from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 from baselines.conditional.resnet import GatedResNet, Outcome
 from baselines.start import take_over, weights_of
 
 GateLosses = Callable[[Outcome, float], dict[str, Tensor]]
-"""Weighted losses of the gates by name, from what a pass gave and the progress of training from 0 to 1."""
+"""Weighted losses on the gates by name, from a pass's outcome and the training progress from 0 to 1."""
 
 
 class GatedSettings(OptimiserSettings, Protocol):
-    """The settings of a gated network's training."""
+    """Settings of a gated network's training."""
 
     @property
     def gate_learning_rate(self) -> float | None:
-        """Peak of the gates' learning rate; None for that of the network."""
+        """Peak learning rate of the gates; None for the network's."""
 
 
 class ConditionalLearner:
-    """A gated network in end-to-end training: cross-entropy, and what its method asks of the gates.
+    """Trains a gated network end to end: cross-entropy plus the method's losses on the gates.
 
     Args:
         network: on the CPU.
-        losses: of the gates.
-        settings: of the optimiser; gates have no weight decay, and may have a rate of their own.
+        losses: on the gates.
+        settings: of the optimiser; gates have no weight decay, and may have their own learning rate.
         budget: epochs and steps.
         device: where to train.
     """
@@ -65,10 +65,10 @@ class ConditionalLearner:
         self._optimiser = ScheduledOptimiser(groups, settings, self._steps)
 
     def begin_with(self, state: dict[str, Any]) -> None:
-        """Take over a network without gates, or with the same ones; gates that it had not stay as they were drawn.
+        """Load weights of a network with the same gates or none; gates missing there keep their initial values.
 
         Raises:
-            ValueError: if it is not a network like this one.
+            ValueError: if it is a different network.
         """
         take_over(self.network, weights_of(state), lambda name: "_gate." in name)
 
@@ -79,7 +79,7 @@ class ConditionalLearner:
         """One step on images (B, C, H, W) float and labels (B,) int64.
 
         Returns:
-            Detached scalars: the ``loss`` of the classifier, and those of the gates, weighted.
+            Detached scalars: the classifier's ``loss``, and the weighted losses on the gates.
         """
         self.network.train()
         self._optimiser.zero_grad()
@@ -95,26 +95,26 @@ class ConditionalLearner:
 
     @torch.no_grad()
     def predict(self, images: Tensor, strategy: str) -> Tensor:
-        """Logits (B, N), by deterministic gates; what they close is not computed. The only strategy is `logits`."""
+        """Logits (B, N) with deterministic gates; closed parts are not computed. The only strategy is `logits`."""
         if strategy != "logits":
             raise ValueError(f"strategy must be logits, got {strategy!r}")
         return self._outcome(images).logits
 
     @torch.no_grad()
     def executed_macs(self, images: Tensor) -> Tensor:
-        """Multiply-accumulate operations of every image, gates included, (B,) float64."""
+        """Multiply-accumulate operations per image, gates included, (B,) float64."""
         return self._outcome(images).macs
 
     @torch.no_grad()
     def executed_layers(self, images: Tensor) -> Tensor:
-        """Share of every block's gates that is open for each image, (B, L)."""
+        """Share of each block's gates that are open per image, (B, L)."""
         return self._outcome(images).executed
 
     @torch.no_grad()
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:
-        """``open``: of every block, the share of images for which each of its gates is open, (G,).
+        """``open``: per block, the share of images for which each of its gates is open, (G,).
 
-        A block that always runs is as one whose gate is always open. Nothing of a network without gates.
+        A block that always runs counts as one gate that is always open. Empty for a network without gates.
         """
         totals: list[Tensor] = []
         count = 0
@@ -122,10 +122,10 @@ class ConditionalLearner:
             opened = self._opened(self._outcome(images))
             totals = [total + more for total, more in zip(totals, opened, strict=True)] if totals else opened
             count += len(images)
-        return {"open": [total / count for total in totals]} if totals else {}
+        return {OPEN: [total / count for total in totals]} if totals else {}
 
     def _opened(self, outcome: Outcome) -> list[Tensor]:
-        """Of every block for how many images each gate is open, (G,); an empty list without any gates."""
+        """Per block, the number of images for which each gate is open, (G,); an empty list without any gates."""
         if not outcome.gates:
             return []
         gates = iter(outcome.gates)
@@ -137,7 +137,7 @@ class ConditionalLearner:
         ]
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:  # noqa: ARG002
-        """All tensors; the one strategy needs every one of them."""
+        """All tensors: the only strategy uses every one of them."""
         return self.network.parameters()
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class ConditionalLearner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._step = state["step"]

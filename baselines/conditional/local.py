@@ -3,12 +3,12 @@
 Block l with its input X_l detached, and g from a gate that reads X_l:
 
     Y_l = g_l(X_l) . ReLU(Conv(X_l))
-    X_{l+1} = [Y_l's channel is not 0 everywhere] . LayerNorm_C(RMSPool(Y_l))      LayerNorm alone would open it again
+    X_{l+1} = [Y_l's channel is not 0 everywhere] . LayerNorm_C(RMSPool(Y_l))      LayerNorm alone would reopen it
     a_l = W_l encode(Y_l) + b_l                                                     W_l, b_l drawn once, never trained
     L_l = CE(a_l, label) + gamma(t) L_BS(g_l) + lambda(t) L_0(g_l)                  trains Conv and gate of this block
 
-So a block decides what it and the next one compute, by its own loss alone. This is no published method: it stands
-beside those that gate networks trained end to end. Closed channels are counted as not computed, but are computed here.
+So a block's own loss alone decides how much it and the next block compute. This is not a published method; the
+published ones gate networks trained end to end. Closed channels are counted as skipped, but are computed here.
 
 Shapes: B images, C channels, H x W pixels, L blocks, N classes.
 """
@@ -33,8 +33,9 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
-from asge.common.types import Examination, TaskShape, TrainingBudget
+from asge.common.types import OPEN, Examination, TaskShape, TrainingBudget
 from asge.layers.gating import groups_without_decay
 from asge.learner import Classifiers
 from asge.network import ASGENetwork
@@ -43,7 +44,7 @@ from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_
 from baselines.conditional.gates import ChannelGate, gate_macs
 
 OPEN_BIAS = 2.0
-"""Gates are open with probability 0.88 at first; at even odds a block would learn from every other channel."""
+"""Gates are initially open with probability 0.88; at even odds a block would learn from every other channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,9 @@ class GatedASGESettings:
     """Settings of ASGE with gates on channels.
 
     Attributes:
-        plan, alpha: as ASGE's.
-        shaping_weight, shaping_reduction, shaping_until, l0_weight, l0_from, l0_until: of every block's gates, as
-            batch-shaping's, see ``baselines.conditional.bas``.
+        plan, alpha: as for ASGE.
+        shaping_weight, shaping_reduction, shaping_until, l0_weight, l0_from, l0_until: for every block's gates, as in
+            batch-shaping, see ``baselines.conditional.bas``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; gates have
             no weight decay.
     """
@@ -97,10 +98,10 @@ class GatedBlock(ASGEBlock):
 
 
 class GatedASGELearner:
-    """Such a network in training.
+    """Trains ASGE's network with gates on channels.
 
     Attributes:
-        on_layer: None, or what ``train_step`` calls after each block's local step.
+        on_layer: None, or a function that ``train_step`` calls after each block's local step.
     """
 
     strategies = strategies.STRATEGIES
@@ -137,7 +138,7 @@ class GatedASGELearner:
         """Nothing to do: the schedules count steps."""
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """One local step of every block, and one of the classifiers, on images (B, C, H, W) and labels (B,) int64.
+        """One local step of every block and one of the classifiers, on images (B, C, H, W) and labels (B,) int64.
 
         Returns:
             Detached scalars: ``layer1`` .. ``layerL``, ``last``, ``fusion``, and mean ``shaping`` and ``l0``.
@@ -183,25 +184,25 @@ class GatedASGELearner:
         return strategies.layer_logits(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def layer_goodness(self, images: Tensor) -> list[Tensor]:
-        """Mean of Y_l squared, over images, channels and space, of every layer."""
+        """Mean of Y_l^2 over images, channels and space, a scalar per layer."""
         self.network.eval()
         return strategies.layer_goodness(self.network, images.contiguous(memory_format=torch.channels_last))
 
     def examine(self, images: Tensor) -> Examination:
-        """What ``predict``, ``layer_logits`` and ``layer_goodness`` give, in one walk."""
+        """Results of ``predict``, ``layer_logits`` and ``layer_goodness`` from a single forward pass."""
         self.network.eval()
         return strategies.examine(self.network, images.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
     def executed_layers(self, images: Tensor) -> Tensor:
-        """Share of every block's channels that is open for each image, (B, L)."""
+        """Share of each block's channels that are open per image, (B, L)."""
         return torch.stack([opened.double().mean(1) for opened, _ in self._opened(images)], dim=1)
 
     @torch.no_grad()
     def executed_macs(self, images: Tensor) -> Tensor:
-        """Multiply-accumulate operations of the convolutions and gates for each image, (B,) float64.
+        """Multiply-accumulate operations of convolutions and gates per image, (B,) float64.
 
-        A convolution has to make only the channels that are open, from those of its input that are not 0.
+        A convolution only has to compute its open channels, from the input channels that are not 0.
         """
         self.network.eval()
         total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
@@ -215,17 +216,17 @@ class GatedASGELearner:
 
     @torch.no_grad()
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:
-        """``open``: of every block, the share of images for which each gate is open, (C',)."""
+        """``open``: per block, the share of images for which each gate is open, (C',)."""
         totals: list[Tensor] = []
         count = 0
         for images, _ in validation:
             opened = [each.double().sum(0) for each, _ in self._opened(images)]
             totals = [total + more for total, more in zip(totals, opened, strict=True)] if totals else opened
             count += len(images)
-        return {"open": [total / count for total in totals]}
+        return {OPEN: [total / count for total in totals]}
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
-        """The tensors that a strategy predicts with; without one, all that are trained."""
+        """The tensors that a strategy predicts with; without a strategy, all trained tensors."""
         if strategy is None:
             yield from self.network.parameters()
         else:
@@ -242,7 +243,7 @@ class GatedASGELearner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["blocks"])
         self._classifiers.load_state_dict(state["classifiers"])
@@ -253,7 +254,7 @@ class GatedASGELearner:
         return [block for block in self.network.blocks if isinstance(block, GatedBlock)]
 
     def _opened(self, images: Tensor) -> Iterator[tuple[Tensor, int]]:
-        """Of every block in evaluation: which gates are open, (B, C') bool, and the pixels of its map."""
+        """Per block in evaluation mode: which gates are open, (B, C') bool, and the pixels of its map."""
         self.network.eval()
         x = images.contiguous(memory_format=torch.channels_last)
         for block in self._blocks():
@@ -263,7 +264,7 @@ class GatedASGELearner:
 
 
 class GatedASGE:
-    """The method as the harness finds it."""
+    """The method as the harness registers it."""
 
     Settings: ClassVar[type[GatedASGESettings]] = GatedASGESettings
     strategies: ClassVar[tuple[str, ...]] = strategies.STRATEGIES
@@ -271,5 +272,10 @@ class GatedASGE:
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
-        """What lies between the convolutions, in words."""
+        """Describe, in words, the layers between the convolutions."""
         return f"{between_units('rms', affine=False)}, gates on channels"
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)

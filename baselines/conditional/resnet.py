@@ -1,8 +1,8 @@
-"""ResNets with gates on blocks (ConvNet-AIG), on channels (batch-shaping, FBS), or without any.
+"""ResNets with gates on blocks (ConvNet-AIG), on channels (batch-shaping, FBS), or without gates.
 
-What a block computes stands in ``baselines.conditional.block``. In evaluation what is closed is not computed: a block
-runs on the images that execute it, and convolutions without the channels that no image of the batch opens. Work is
-counted image by image, gates included. Shapes: B images, C channels, L blocks, N classes.
+``baselines.conditional.block`` defines a block. In evaluation, closed parts are skipped: a block runs on the images
+that execute it, and convolutions leave out the channels that no image of the batch opens. Work is counted per image,
+gates included. Shapes: B images, C channels, L blocks, N classes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FIRST_BOTTLENECK = 50
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a ResNet is made of.
+    """The shape of a ResNet.
 
     Attributes:
         stem: channels of the first convolution.
@@ -64,7 +64,7 @@ def architecture(name: str, width: float = 1.0) -> Architecture:
 
 
 def between_convolutions(gating: object) -> str:
-    """What lies between the convolutions of such a ResNet, in words."""
+    """Describe, in words, the layers between the convolutions of such a ResNet."""
     gates = {
         "blocks": ", gates on blocks",
         "channels": ", gates on channels",
@@ -75,14 +75,14 @@ def between_convolutions(gating: object) -> str:
 
 @dataclass
 class Outcome:
-    """What a pass gives.
+    """Results of a forward pass.
 
     Attributes:
         logits: (B, N).
-        executed: share of each block's gates that is open: z of block gates, else 1, (B, L).
-        gates: z, (B, 1), or g, (B, G), of every block that has gates: what is multiplied with.
-        soft_gates: of the channel gates of every block that has them, (B, G) each: P(open), or their saliency.
-        macs: multiply-accumulate operations of every image, (B,), gates included.
+        executed: share of each block's gates that are open: z for block gates, 1 without gates, (B, L).
+        gates: z, (B, 1), or g, (B, G), of every gated block: the factors of its output.
+        soft_gates: P(open) or saliency of every block's channel gates, (B, G) each.
+        macs: multiply-accumulate operations per image, gates included, (B,) float64.
     """
 
     logits: Tensor
@@ -94,7 +94,7 @@ class Outcome:
 
 @dataclass
 class _Run:
-    """What a block gives: its output, its channels' means where known, and of its gates and work as in ``Outcome``."""
+    """Results of one block: its output, its channels' means where known, and gates and work as in ``Outcome``."""
 
     output: Tensor
     executed: Tensor
@@ -105,18 +105,18 @@ class _Run:
 
 
 class GatedResNet(nn.Module):
-    """A ResNet whose blocks, or their channels, open for each image by itself.
+    """A ResNet whose blocks, or channels, are gated separately for each image.
 
     Args:
         name: see ``architecture``.
         classes: N.
         in_channels: of the images.
-        gating: "none", "blocks", or of channels "channels" (binary concrete) or "saliency" (FBS).
-        targets: rate of execution of each block; one whose target is 1 always runs and has no gate. None: all have one.
-        width: how many times as wide as published.
-        dilated: the last two stages keep the size of their maps, and their convolutions are dilated by 2 and 4.
-        keep: share of its channels that a gate by saliency leaves open.
-        generator: draws first weights and noise.
+        gating: "none", "blocks", or on channels: "channels" (binary concrete) or "saliency" (FBS).
+        targets: execution rate of each block; a block with target 1 always runs and has no gate. None: all have gates.
+        width: multiple of the published width.
+        dilated: keep the size of maps in the last two stages, whose convolutions are dilated by 2 and 4 instead.
+        keep: share of channels that a saliency gate leaves open.
+        generator: draws initial weights and noise.
 
     Attributes:
         channels: C' of the last block's map.
@@ -171,11 +171,11 @@ class GatedResNet(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor, *, skip: bool = True) -> Outcome:
-        """A pass over images (B, C, H, W).
+        """Run the network on images (B, C, H, W).
 
         Args:
             images: floating point.
-            skip: in evaluation, leave out what is closed; else compute all and multiply by the gates, as in training.
+            skip: in evaluation, skip closed parts; else compute everything and multiply by the gates, as in training.
         """
         x, outcome = self.features(images, skip=skip)
         outcome.logits = self.classifier(x.mean((2, 3)))
@@ -183,7 +183,7 @@ class GatedResNet(nn.Module):
         return outcome
 
     def features(self, images: Tensor, *, skip: bool = True) -> tuple[Tensor, Outcome]:
-        """The map of the last block, (B, C', H', W'), and what is known of the pass without the classifier.
+        """The last block's map, (B, C', H', W'), and the outcome of the pass without the classifier.
 
         Args:
             images: as for ``forward``.
@@ -236,7 +236,7 @@ def _run(block: Block, x: Tensor, means: Tensor | None, *, skip: bool) -> _Run:
 
 
 def _parts(block: Block, x: Tensor, out: Tensor) -> list[float]:
-    """Multiply-accumulate operations of each convolution of the residual branch, for one image."""
+    """Multiply-accumulate operations of each convolution of the residual branch, per image."""
     sizes = [out.shape[2:].numel()] * len(block.convolutions)
     if len(sizes) > 2:  # a bottleneck's first convolution has no stride
         sizes[0] = x.shape[2:].numel()
@@ -244,7 +244,7 @@ def _parts(block: Block, x: Tensor, out: Tensor) -> list[float]:
 
 
 def _macs(conv: nn.Module, out: Tensor) -> int:
-    """Multiply-accumulate operations of a convolution without groups that made ``out``, for one image."""
+    """Multiply-accumulate operations of a convolution without groups whose output is ``out``, per image."""
     weight = conv.weight
     assert isinstance(weight, Tensor)  # noqa: S101
     return weight.numel() * out.shape[2:].numel()

@@ -1,11 +1,11 @@
-"""Semantic segmentation with networks that gate themselves: PSPNet (Zhao et al., CVPR 2017, arXiv 1612.01105).
+"""Semantic segmentation with gated networks: PSPNet (Zhao et al., CVPR 2017, arXiv 1612.01105).
 
-    features    a dilated ResNet, gated or not: maps an eighth of the image's size
-    pyramid     its averages over 1, 2 x 2, 3 x 3 and 6 x 6 regions, each reduced to a quarter of the channels
-    head        all of that together: 3 x 3 convolution, then 1 x 1 to the classes, brought to the image's size
+    features    a dilated ResNet, gated or not: maps of an eighth of the image's size
+    pyramid     their averages over 1, 2 x 2, 3 x 3 and 6 x 6 regions, each reduced to a quarter of the channels
+    head        all of these: 3 x 3 convolution, then 1 x 1 to the classes, upsampled to the image's size
 
     mIoU = mean over classes of  both / (predicted + true - both)      pixels, over the whole data set
-    L    = CE over the pixels that are not ignored + the losses of the gates
+    L    = CE over the pixels that are not ignored + the losses on the gates
 
 Shapes: B images, C channels, H x W pixels, N classes.
 """
@@ -22,7 +22,7 @@ from baselines.conditional.block import Gating
 from baselines.conditional.resnet import GatedResNet, Outcome
 
 IGNORE = 255
-"""The label of pixels that neither train nor count."""
+"""The label of pixels that are ignored in training and evaluation."""
 BINS = (1, 2, 3, 6)
 HEAD = 512
 DROPOUT = 0.1
@@ -43,14 +43,14 @@ class Unit(nn.Module):
 
 
 class PSPNet(nn.Module):
-    """The network.
+    """PSPNet on a ResNet of ``baselines.conditional.resnet``.
 
     Args:
         name: of the ResNet, see ``baselines.conditional.resnet.architecture``; imagenet-18 to 101.
         classes: N.
         gating, width: of the ResNet, see ``GatedResNet``.
         head: channels of the head.
-        generator: draws first weights, noise of gates, and what is dropped.
+        generator: draws initial weights, gate noise and dropout.
 
     Raises:
         ValueError: for an unknown name, or one whose maps would not be an eighth of the image's size.
@@ -81,14 +81,14 @@ class PSPNet(nn.Module):
         self.classifier.bias = nn.Parameter(torch.zeros(classes))
 
     def forward(self, images: Tensor, *, skip: bool = True) -> Outcome:
-        """A pass over images (B, C, H, W), at least two of them in training.
+        """Run the network on images (B, C, H, W), at least two of them in training.
 
         Args:
             images: floating point.
-            skip: in evaluation, leave out what gates close.
+            skip: in evaluation, skip what gates close.
 
         Returns:
-            What ``GatedResNet`` gives, with logits (B, N, H, W).
+            ``GatedResNet``'s outcome, with logits (B, N, H, W).
         """
         x, outcome = self.backbone.features(images, skip=skip)
         size = x.shape[2:]
@@ -113,7 +113,7 @@ class PSPNet(nn.Module):
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy over the pixels that are not ignored: logits (B, N, H, W), masks (B, H, W) int64; 0 if none is."""
+    """Mean cross-entropy over pixels not ignored: logits (B, N, H, W), masks (B, H, W) int64; 0 if there are none."""
     total = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum")
     return total / (masks != IGNORE).sum().clamp(min=1)
 
@@ -126,11 +126,11 @@ class Confusion:
 
     @classmethod
     def empty(cls, classes: int) -> Confusion:
-        """Nothing seen yet."""
+        """A matrix of zeros."""
         return cls(torch.zeros(classes, classes, dtype=torch.int64))
 
     def add(self, predicted: Tensor, masks: Tensor) -> None:
-        """Count predicted and true classes, (B, H, W) int64 each."""
+        """Add the counts of predicted and true classes, (B, H, W) int64 each."""
         classes = len(self.counts)
         seen = masks != IGNORE
         pairs = (masks[seen] * classes + predicted[seen]).cpu()
@@ -138,12 +138,12 @@ class Confusion:
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of the pixels that are predicted right, per cent; 0 if none was seen."""
+        """Correctly predicted share of the pixels, per cent; 0 if there are none."""
         return 100 * float(self.counts.diag().sum()) / max(1, int(self.counts.sum()))
 
     @property
     def mean_iou(self) -> float:
-        """Mean intersection over union, per cent, over the classes that occur or are predicted; 0 if none is."""
+        """Mean intersection over union, per cent, over the classes that occur or are predicted; 0 if there are none."""
         both = self.counts.diag().double()
         either = self.counts.sum(0) + self.counts.sum(1) - self.counts.diag()
         occurring = either > 0

@@ -1,7 +1,7 @@
-"""Evaluation that leaves out what gates have closed: blocks for the images that skip them, channels that none opens.
+"""Evaluation that skips what gates have closed: blocks for the images that skip them, channels that no image opens.
 
-A batch's images open different channels, so that hardly one is closed for all of them. On large maps it pays to
-convolve image by image, each with its own channels.
+The images of a batch open different channels, so that hardly any is closed for all of them. On large maps it is faster
+to convolve image by image, each with its own channels.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from torch import Tensor
 from baselines.conditional.block import Block, add_and_rectify
 
 ALONE_FROM_MACS = 100_000_000
-"""Where the convolutions around the gates have less to do for an image, the calls cost more than channels save."""
+"""Multiply-accumulates per image of the convolutions around the gates below which calls cost more than is saved."""
 ALONE_FROM_PIXELS = 14 * 14
-"""On smaller maps copying an image's weights costs more."""
+"""Pixels of a map below which copying an image's weights costs more than it saves."""
 ALONE_BELOW = 0.5
-"""Images convolve by themselves where on average they open less than this share of what is open for any of them."""
+"""Convolve image by image if on average an image opens less than this share of the channels that any of them opens."""
 
 
 def of_executed(
     block: Block, x: Tensor, through: Tensor, executed: Tensor, means: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """A block's output, computed only for the images that execute it; the others' is ReLU(through).
+    """A block's output, computed only for the images that execute it; for the others it is ReLU(through).
 
     Args:
         block: in evaluation mode.
-        x: its input (B, C, H, W), at least 0, which may be overwritten where no gradient is wanted.
-        through: the shortcut's (B, C', H', W'): x itself, or a map that may be overwritten.
-        executed: numbers of the images that execute it, int64.
-        means: of x's channels, (B, C), which may be overwritten; None where they are not known.
+        x: its input (B, C, H, W), at least 0; may be overwritten where no gradient is needed.
+        through: the shortcut's output (B, C', H', W'): x itself, or a map that may be overwritten.
+        executed: indices of the images that execute it, int64.
+        means: of x's channels, (B, C), may be overwritten; None where unknown.
 
     Returns:
-        The output, and the means of its channels where they are known.
+        The output, and the means of its channels where known.
     """
     if len(executed) == len(x):
         return add_and_rectify(through, block.residual(x)), None
@@ -45,7 +45,7 @@ def of_executed(
         outputs = add_and_rectify(_chosen(through, executed), residual)
         return _replaced(through.relu_(), executed, outputs), None
     outputs = add_and_rectify(inputs, residual)
-    # Images that skip the block cost nothing: x is a ReLU's output, and nobody needs it any more; their means stay.
+    # Images that skip the block cost nothing: x is a ReLU's output and not used again; their means stay valid.
     if torch.is_grad_enabled():
         means = None
     elif means is not None:
@@ -54,12 +54,12 @@ def of_executed(
 
 
 def _chosen(maps: Tensor, numbers: Tensor) -> Tensor:
-    """The maps of these images. As rows of pixels: PyTorch's index_select would not leave them channels_last."""
+    """The maps of these images, gathered as rows of pixels: PyTorch's index_select would lose channels_last."""
     return maps.permute(0, 2, 3, 1).index_select(0, numbers).permute(0, 3, 1, 2)
 
 
 def _replaced(maps: Tensor, numbers: Tensor, by: Tensor) -> Tensor:
-    """Maps with those of these images replaced, written over where no gradient is wanted."""
+    """Maps with those of these images replaced, in place where no gradient is needed."""
     pixels, new = maps.permute(0, 2, 3, 1), by.permute(0, 2, 3, 1)
     if torch.is_grad_enabled():
         return pixels.index_copy(0, numbers, new).permute(0, 3, 1, 2)
@@ -68,7 +68,7 @@ def _replaced(maps: Tensor, numbers: Tensor, by: Tensor) -> Tensor:
 
 
 def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Tensor:
-    """F without the channels that no image opens, or, where that pays, without those that each image closes itself.
+    """F without the channels that no image opens, or, where faster, without those that each image closes itself.
 
     Args:
         block: in evaluation mode.
@@ -94,13 +94,13 @@ def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Te
 
 
 def _alone_pays(gates: Tensor, opened: int, pixels: int, weights: int) -> bool:
-    """Whether each image by itself takes less time than all of them with the channels that any of them opens.
+    """Whether convolving image by image is faster than all images with the channels that any of them opens.
 
     Args:
         gates: (B, G).
-        opened: how many of them any image opens.
-        pixels: of the map that the convolutions around the gates make.
-        weights: of both of them.
+        opened: number of channels that any image opens.
+        pixels: of the output map of the convolutions around the gates.
+        weights: number of weights of both convolutions.
     """
     if gates.device.type != "cpu" or len(gates) == 1:
         return False
@@ -110,13 +110,13 @@ def _alone_pays(gates: Tensor, opened: int, pixels: int, weights: int) -> bool:
 
 
 def _open_ones(block: Block, x: Tensor, gates: Tensor, opened: Tensor) -> Tensor:
-    """The last two convolutions of a block with the channels ``opened`` alone, before the last normalisation."""
+    """The last two convolutions of a block with only the channels ``opened``, before the last normalisation."""
     *before, gated, final = block.convolutions
     norm = block.norms[len(before)]
     assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
     windows = {"stride": gated.stride[0], "padding": int(gated.padding[0]), "dilation": gated.dilation[0]}
     if len(opened) == 0:
-        opened = opened.new_zeros(1)  # a closed one, whose gate makes it 0: convolutions want a channel
+        opened = opened.new_zeros(1)  # a closed channel, which its gate sets to 0: a convolution needs one
     x = F.conv2d(x, gated.weight[opened], None, **windows)
     x = F.batch_norm(
         x,

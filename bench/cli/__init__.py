@@ -1,10 +1,7 @@
-"""The command line, a module per command: options, what is printed, and the exit status. The work is done below.
+"""The command line, a module per command: its options, its output and its exit status. The work is done elsewhere.
 
-app        the commands and their options, and the one place where errors end
-options    options that several commands have
-run, check, compare, data, doctor, reference, tune      commands that need more than a few lines
+app        puts the commands together; every error ends here as a sentence and an exit status
+options    options that several commands have, and those made of the fields of ``bench.options.RunOptions``
+
+Modules import what they need inside the commands: `bench --help` must not wait for PyTorch.
 """
-
-from bench.cli.app import main
-
-__all__ = ["main"]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from bench import records, tables
-from bench.compare import table as comparison
-from bench.compare.rendering import render
-from bench.compare.table import Comparison
+from bench.cli.options import DataDirOption, FormatOption, OutputFormat, ThreadsOption
 from bench.errors import ExitStatus, UserError
-from bench.records import Found
-from bench.running import revisions, worktrees
+from bench.options import names_in
+
+if TYPE_CHECKING:
+    from bench.compare.table import Comparison
+    from bench.records import Found, Record
 
 DEFAULT_OUT = Path("results/runs/compare")
 DEFAULT_SUITE = "smoke"
@@ -22,25 +23,33 @@ DEFAULT_SEEDS = 3
 
 
 def compare(
-    a: str,
-    b: str,
-    *,
-    suite: str | None,
-    methods: tuple[str, ...] | None,
-    seeds: int | None,
-    epochs: int | None,
-    threads: int | None,
-    data_dir: Path | None,
-    out: Path | None,
-    form: tables.Format,
+    a: Annotated[str, typer.Argument(metavar="A", help="A folder of runs, or a git revision of this checkout.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same kind as A; differences are B minus A.")],
+    suite: Annotated[
+        str | None, typer.Option(help="Revisions: a suite's name, or a TOML file; default: smoke.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Revisions: a subset of the suite's methods, separated by commas.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Revisions: how many seeds, counted from 0; default: 3.", show_default=False)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Revisions: epochs for every method.")] = None,
+    threads: ThreadsOption = None,
+    data_dir: DataDirOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Revisions: folder for the records; default: one below results/runs/compare."),
+    ] = None,
+    form: FormatOption = OutputFormat.RICH,
 ) -> int:
-    """Compare two folders of records, or run and compare two revisions, print the table, give the exit status.
+    """Compare two folders of runs, or run and compare two revisions; exit status 1 if B is worse in a row."""
+    from rich.console import Console
 
-    Everything from ``suite`` to ``out`` is about running revisions; see ``revisions.run_interleaved``.
+    from bench.compare import table as comparison
+    from bench.compare.rendering import render
+    from bench.running import revisions, worktrees
 
-    Raises:
-        UserError: if ``a`` and ``b`` are neither, or for bad input to the runs.
-    """
     failed = False
     if Path(a).is_dir() and Path(b).is_dir():
         given = {"--suite": suite, "--methods": methods, "--seeds": seeds, "--epochs": epochs, "--threads": threads,
@@ -60,7 +69,7 @@ def compare(
             a,
             b,
             suite=suite or DEFAULT_SUITE,
-            methods=methods,
+            methods=names_in(methods),
             seeds=DEFAULT_SEEDS if seeds is None else seeds,
             out=target,
             options=_options(epochs, threads, data_dir),
@@ -72,7 +81,7 @@ def compare(
     runs_a, runs_b = (_read(folder) for folder in folders)
     table = comparison.comparisons(runs_a, runs_b, _read(revisions.second_run(folders[0])).records)
     if table:
-        render(table, f"A: {_name(a, runs_a)}, B: {_name(b, runs_b)}", form, Console())
+        render(table, f"A: {_name(a, runs_a)}, B: {_name(b, runs_b)}", form.value, Console())
     return exit_status(table, failed=failed, what=f"{folders[0]} and {folders[1]}")
 
 
@@ -86,8 +95,10 @@ def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> 
 
 def _read(folder: Path) -> Found:
     """What is in a folder, nothing where there is none: a revision may have failed before it wrote anything."""
+    from bench import records
+
     if not folder.is_dir():
-        return Found([])
+        return records.Found([])
     found = records.read_all(folder)
     for note in records.notes(found):
         _say(f"note: {note}")
@@ -122,7 +133,7 @@ def _name(given: str, runs: Found) -> str:
     return f"{given} ({', '.join(commits)})" if commits else given
 
 
-def _commit(record: records.Record) -> str:
+def _commit(record: Record) -> str:
     if record.code.commit is None:
         return f"code {record.code.fingerprint}"
     return f"commit {record.code.commit[:9]}{' with changes' if record.code.dirty else ''}"

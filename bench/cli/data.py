@@ -1,4 +1,4 @@
-"""The commands `bench data`."""
+"""The commands `bench data ...`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.console import Console
 from bench.cli.options import DataDirOption, FormatOption, OutputFormat
 from bench.errors import ExitStatus
 
-data_app = typer.Typer(help="The data sets: list them, get them, pack them, verify their files.", no_args_is_help=True)
+data_app = typer.Typer(help="List, download, pack and verify data sets.", no_args_is_help=True)
 
 
 @data_app.command("list")
 def data_list(data_dir: DataDirOption = None, form: FormatOption = OutputFormat.RICH) -> None:
-    """All tasks, and where their files are."""
+    """List all tasks and the location of their files."""
     from bench import tables
     from bench.data.sets import sources, tasks
 
@@ -31,7 +31,7 @@ def data_list(data_dir: DataDirOption = None, form: FormatOption = OutputFormat.
 
 @data_app.command("get")
 def data_get(task: Annotated[str, typer.Argument(help="A task's name.")], data_dir: DataDirOption = None) -> None:
-    """Fetch what is missing or damaged of a task's files."""
+    """Download the missing or damaged files of a task."""
     from bench.data.sets import sources, tasks
 
     print(f"{task}: {sources.fetch(tasks.get_task(task), data_dir)}")
@@ -42,16 +42,18 @@ def data_pack(
     task: Annotated[str, typer.Argument(help="A task's name.")],
     images: Annotated[
         str | None,
-        typer.Option(help='Store image files as "jpeg" or "raw"; default: jpeg, their own bytes.', show_default=False),
+        typer.Option(
+            help='Store image files as "jpeg" or "raw"; default: jpeg, their original bytes.', show_default=False
+        ),
     ] = None,
     share: Annotated[
         float | None, typer.Option(help="Share of the images stored as JPEG, from 0 to 1; the others are raw.")
     ] = None,
-    quality: Annotated[int | None, typer.Option(help="Encode every JPEG anew, with this quality.")] = None,
-    side: Annotated[int | None, typer.Option(help="Make images smaller whose longer side is longer.")] = None,
+    quality: Annotated[int | None, typer.Option(help="Re-encode every JPEG with this quality.")] = None,
+    side: Annotated[int | None, typer.Option(help="Shrink images whose longer side exceeds this.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Write a task's FFCV files ahead of a run; a suite names the same packing, such as "jpeg,share=0.5,side=400"."""
+    """Write a task's FFCV files before a run; in a suite, write the packing as "jpeg,share=0.5,side=400"."""
     from bench.data import pack
     from bench.data.ffcv.packing import Packing
     from bench.data.sets import tasks
@@ -73,7 +75,7 @@ def data_verify(
     data_dir: DataDirOption = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
-    """Check every file of a task, and those packed of it; exit status 2 if one is missing, damaged or stale."""
+    """Check a task's files, including packed ones; exit status 2 if one is missing, damaged or stale."""
     from bench import tables
     from bench.data import pack
     from bench.data.sets import sources, tasks

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from bench.cli.options import AnyCodeOption, FormatOption, OutputFormat, names_in
+from bench.cli.options import AnyCodeOption, FormatOption, OutputFormat, RunsOption, SuiteArgument
 from bench.errors import ExitStatus, UserError
-from bench.records import DEFAULT_RUNS
+from bench.options import DEFAULT_RUNS, names_in
 
 reference_app = typer.Typer(help="The measured references that `bench check` compares with.", no_args_is_help=True)
 
@@ -49,14 +48,18 @@ def reference_show(
 
 @reference_app.command("update")
 def reference_update(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    suite: SuiteArgument,
     reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
-    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = DEFAULT_RUNS,
+    runs: RunsOption = DEFAULT_RUNS,
     methods: Annotated[str | None, typer.Option(help="Only these methods, by comma; the others stay.")] = None,
     any_code: AnyCodeOption = False,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="Keep all values for settings that give the same golden numbers to the bit."),
+        typer.Option(
+            "--keep-values",
+            "--keep",
+            help="Keep all values for settings that give the same golden numbers to the bit.",
+        ),
     ] = False,
 ) -> None:
     """Make a suite's measured references anew from its finished records, and print old and new means."""

@@ -1,129 +1,102 @@
-"""What the larger commands of the command line do."""
+"""``bench run``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
+import typer
 
-from bench import records, suites, tables
-from bench.errors import ExitStatus
-from bench.inputs import device_name
-from bench.measure.environment import stale
-from bench.records import CellSpec, Found
-from bench.reference import check as checking
-from bench.reference import measured
-from bench.reference.measured import Measured
-from bench.reference.verdicts import RED
-from bench.report import rows
-from bench.report import table as report
-from bench.running import local, progress
-from bench.running.local import Outcome
-from bench.running.rehearsal import rehearse, rehearse_settings
+from bench.cli.options import FormatOption, OutputFormat, run_options
+from bench.errors import ExitStatus, UserError
+from bench.options import RunOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench import tables
+    from bench.running.suite import SuiteRun
 
 
-def run_suite(
-    name: str,
-    overrides: suites.Overrides,
-    *,
-    device: str,
-    threads: int | None,
-    data_dir: Path | None,
-    out: Path,
-    force: bool,
-    keep: bool,
-    stall: float,
-    plots: bool,
-    form: tables.Format,
-    unequal_budgets: bool = False,
-    dry: bool = False,
+@run_options
+def run(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SUITE]", help="A suite's name, or a TOML file; default: quick.")
+    ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say which cells are recorded and which would run; run none.")
+    ] = False,
+    plots: Annotated[bool, typer.Option(help="Draw the figures afterwards.")] = True,
+    form: FormatOption = OutputFormat.RICH,
+    **given: Any,
 ) -> int:
-    """Run a suite and print its table; progress goes to standard error, so that standard output holds data alone.
-
-    A dry run prints which cells there are, and what would be done with each; it looks for no data and writes nothing.
-
-    Raises:
-        UserError: for bad input, before any cell runs wherever that can be known.
-    """
-    suite = suites.load(name)
-    if not unequal_budgets:
-        suites.check_budgets(suite, overrides)
-    stored = measured.load(suite.name)
-    cells = suites.cells(suite, device=device_name(device), threads=threads, overrides=overrides)
-    titles = progress.titles(cells)
+    """Run a suite and print its table. Finished cells are skipped; interrupted ones resume."""
+    options = _options(name, given)
     if dry:
-        rehearse_settings(cells)
-        return _say_plan(local.plan(cells, out, force=force, keep_learned=keep), titles, suite, out, form)
-    rehearse(cells, data_dir)
-    records.prepare_folder(out)
-    console = Console(stderr=True)
-    with progress.watcher(console, suite.name, titles) as watcher:
-        outcomes = local.run_cells(
-            cells,
-            suite=suite.name,
-            out=out,
-            data_dir=data_dir,
-            force=force,
-            keep_learned=keep,
-            stall=stall,
-            watcher=watcher,
-        )
-    return _report(outcomes, titles, out, suite, stored, plots, form, console)
+        return _print_plan(options, form.value)
+    from bench.running import progress, suite
+
+    console = progress.console()
+    return _report(suite.run(options, console), options, console, plots=plots, form=form.value)
 
 
-def _say_plan(
-    planned: Sequence[tuple[CellSpec, local.Plan]],
-    titles: Mapping[str, str],
-    suite: suites.Suite,
-    out: Path,
-    form: tables.Format,
-) -> int:
-    lines: list[list[str | int]] = [
-        [titles[cell.id], cell.epochs, cell.threads, does, cell.id] for cell, does in planned
+def _options(name: str | None, given: dict[str, Any]) -> RunOptions:
+    suite = given.pop("suite")
+    if name and suite and name != suite:
+        raise UserError(f"two suites are named, {name!r} and --suite {suite!r}: name one")
+    if given["settings"]:
+        from bench.methods.settings import parse_overrides
+
+        given["settings"] = parse_overrides(given["settings"])
+    else:
+        del given["settings"]
+    return RunOptions(name or suite or RunOptions.suite, **given)
+
+
+def _print_plan(options: RunOptions, form: tables.Format) -> int:
+    """Print which cells there are and what would be done with each."""
+    from rich.console import Console
+
+    from bench import tables
+    from bench.running import suite
+
+    ready, planned = suite.plan(options)
+    lines: list[list[str | float | None]] = [
+        [ready.titles[cell.id], cell.epochs, cell.threads, does, cell.id] for cell, does in planned
     ]
     recorded = sum(does == "recorded" for _, does in planned)
-    title = f"{suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {out}"
+    title = f"{ready.suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {options.runs}"
     tables.render(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())
     return ExitStatus.OK
 
 
-def _report(
-    outcomes: Sequence[Outcome],
-    titles: Mapping[str, str],
-    out: Path,
-    suite: suites.Suite,
-    stored: Measured | None,
-    plots: bool,
-    form: tables.Format,
-    console: Console,
-) -> int:
-    """Figures, notes, the table, what went wrong, and the exit status."""
+def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: bool, form: tables.Format) -> int:
+    """Draw the figures, print notes, the table and every problem; give the exit status."""
+    from rich.console import Console as Output
+
+    from bench.measure.environment import stale
+    from bench.reference.verdicts import RED
+    from bench.report import rows, table
+    from bench.running import progress
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    finished = [outcome.record for outcome in outcomes if outcome.record is not None]
-    stopped = [outcome.cell for outcome in outcomes if outcome.record is None]
     if plots:
         from bench.report import figures
 
         try:
-            for path in figures.draw_all(finished, out / "figures" / suite.name):
+            for path in figures.draw_all(done.records, options.runs / "figures" / done.suite.name):
                 say(f"figure: {path}")
         except Exception as error:  # noqa: BLE001 -- hours of training must not lose their table to a picture
             say(f"note: the figures could not be drawn: {error}")
-    for note in stale(finished):
+    for note in stale(done.records):
         say(f"note: {note}")
-    own = suites.with_strategies([outcome.cell for outcome in outcomes if outcome.cell.seed < suite.seeds])
-    checks = checking.check(own, checking.counted(own, finished, lambda _: True), stored)
-    report.render_rows(rows.make(Found(finished, stopped), checks), form, Console())
-    for check in checks:
+    table.render_rows(rows.make(done.found, done.checks), form, Output())
+    for check in done.checks:
         if check.what != "accuracy" and check.verdict in RED:
             say(f"note: {check.method}: {check.verdict}: {check.note}")
-    bad = [outcome for outcome in outcomes if outcome.record is None or outcome.record.status != "ok"]
-    for outcome in bad:
-        say(f"error: {progress.describe_outcome(titles[outcome.cell.id], outcome)}")
-    if any(outcome.bad_input for outcome in bad):
+    for outcome in done.bad:
+        say(f"error: {progress.describe_outcome(done.titles[outcome.cell.id], outcome)}")
+    if any(outcome.bad_input for outcome in done.bad):
         return ExitStatus.BAD_INPUT
-    return ExitStatus.CELL_FAILED if bad else ExitStatus.OK
+    return ExitStatus.CELL_FAILED if done.bad else ExitStatus.OK

@@ -1,15 +1,24 @@
-"""`bench tune` on the command line."""
+"""``bench tune``."""
 
 from __future__ import annotations
 
+import statistics
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from bench.cli.options import DataDirOption, FormatOption, OutputFormat, names_in
+from bench.cli.options import DataDirOption, FormatOption, OutputFormat
 from bench.errors import ExitStatus, UserError
+from bench.options import names_in
+
+if TYPE_CHECKING:
+    import optuna
+
+    from bench import tables
 
 
 class DefaultGroup(TyperGroup):
@@ -64,16 +73,17 @@ def tune(
         list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="A setting that is not tuned.")
     ] = None,
     data_dir: DataDirOption = None,
-    out: Annotated[Path, typer.Option(help="Folder for the trials' runs and the figures.")] = Path("results/studies"),
+    out: Annotated[Path, typer.Option(help="Folder for the trials' runs and the figures.")] = Path("results/tuning"),
     plots: Annotated[bool, typer.Option(help="Draw the figures afterwards.")] = True,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
     """Tune a method on a task, on validation data: bench tune METHOD TASK; bench tune export STUDY."""
     from bench.methods.settings import check_key, parse_overrides
-    from bench.tuning import command
+    from bench.tuning import figures, tuner
+    from bench.tuning import tune as tuning
 
     if show_space:
-        command.show_space(method, space or [], space_file, form.value)
+        _print_space(method, space or [], space_file, form.value)
         return ExitStatus.OK
     if task is None:
         raise UserError("bench tune needs a method and a task, such as: bench tune asge fashion-mnist --preset cpu")
@@ -88,7 +98,7 @@ def tune(
         "objective": objective, "seeds": seeds, "promising": promising, "train_samples": train_samples,
         "batch_size": batch_size, "augmentation": names_in(augmentation), "loader": loader, "threads": threads,
     }  # fmt: skip
-    return command.tune(
+    found = tuning.tune(
         method,
         task,
         given=given,
@@ -100,8 +110,12 @@ def tune(
         space_file=space_file,
         data_dir=data_dir,
         out=out,
-        plots=plots,
+        ended=_print,
     )
+    if plots:
+        for path in figures.draw(found, out / found.study_name / "figures"):
+            print(f"figure: {path}", file=sys.stderr)
+    return ExitStatus.OK if tuner.promising(found, 1) else ExitStatus.NOTHING_MEASURED
 
 
 @tune_app.command("export")
@@ -111,6 +125,43 @@ def tune_export(
     storage: Annotated[str | None, typer.Option(help="Where the studies are kept.")] = None,
 ) -> None:
     """Write the best settings of one or several studies as a suite that `bench run` runs."""
-    from bench.tuning import command
+    from bench.tuning import export
+    from bench.tuning import study as kept
 
-    command.export_suite(studies, storage, to)
+    if to.suffix != ".toml":
+        raise UserError(f"--to {str(to)!r} is not the name of a TOML file")
+    place, _ = kept.storage(storage)
+    export.write(export.suite([kept.loaded(name, place) for name in studies]), to)
+    print(to)
+
+
+def _print_space(method: str, space: Sequence[str], space_file: Path | None, form: tables.Format) -> None:
+    """Print where a method's settings are looked for."""
+    from rich.console import Console
+
+    from bench import tables
+    from bench.tuning import space as spaces
+
+    found = spaces.narrowed(method, space, space_file)
+    lines = [[key, *spaces.described(dimension)] for key, dimension in found.items()]
+    tables.render(f"search space of {method}", ["setting", "values", "when"], lines, form, Console())
+
+
+def _print(study: optuna.Study) -> None:
+    """Print the best trials, those run with several seeds by their mean, and how the others ended."""
+    from rich.console import Console
+
+    from bench import tables
+    from bench.tuning import tuner
+
+    lines = []
+    for trial in tuner.promising(study, 10):
+        values = tuner.by_seed(study, trial)
+        drawn = ", ".join(f"{key}={tuner.short(value)}" for key, value in trial.user_attrs["settings"].items())
+        others = [f"{value:.2f}" for value in trial.values[1:]]
+        lines.append([str(trial.number), f"{statistics.fmean(values.values()):.2f}", str(len(values)), *others, drawn])
+    header = ["trial", "validation %", "seeds", *study.user_attrs["objectives"][1:], "settings"]
+    tables.render(f"study {study.study_name}", header, lines, "rich", Console())
+    ended = [tuner.how_it_ended(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    for how in ("complete", "pruned", "failed"):
+        print(f"{ended.count(how)} {how}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Loaders: batches of a split as functions of (seed, epoch), whichever kind makes them."""
+"""Loaders: batches of a split as a function of (seed, epoch), the same for every kind of loader."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = ["INSTALL_FFCV", "KINDS", "Loader", "LoaderError", "make_loader", "res
 
 KINDS = ("auto", "ffcv", "memory", "torch")
 WORKERS = "BENCH_WORKERS"
-"""Names the environment variable that says how many threads or processes read samples."""
+"""Environment variable with the number of threads or processes that read samples."""
 INSTALL_FFCV = "apt-get install g++ libopencv-dev libturbojpeg0-dev pkg-config && pip install ffcv setuptools"
 
 
 class Loader(Protocol):
-    """What training asks of a loader.
+    """The interface of a loader.
 
     Attributes:
         kind: ``"memory"``, ``"ffcv"`` or ``"torch"``.
@@ -51,15 +51,15 @@ class Loader(Protocol):
     def digest(self) -> str: ...  # noqa: D102 -- described by the class
 
     def __len__(self) -> int:
-        """Batches per epoch, the last, smaller one included."""
+        """Batches per epoch, counting a smaller last one."""
         ...
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch, the same whenever it is asked for.
+        """The batches of one epoch, the same on every call.
 
         Yields:
-            images (B, C, H, W) float32, normalised, and labels (B,) int64, both on the loader's device; the caller
-            may keep or change them.
+            images (B, C, H, W) float32, normalised, and labels (B,) int64, both on the loader's device and owned by the
+            caller.
 
         Raises:
             LoaderError: if batches stop coming.
@@ -73,7 +73,7 @@ class Loader(Protocol):
 
 @cache
 def _ffcv_works() -> bool:
-    """Whether FFCV could be imported, found out without importing it, which takes seconds."""
+    """Whether FFCV can be imported, found out without importing it, which takes seconds."""
     spec = importlib.util.find_spec("ffcv")
     if spec is None or not spec.submodule_search_locations:
         return False
@@ -83,7 +83,7 @@ def _ffcv_works() -> bool:
     if not compiled:
         return False
     try:
-        # It is built against the machine's OpenCV and TurboJPEG, which may be gone.
+        # It is built against the machine's OpenCV and TurboJPEG, which may have been removed.
         ctypes.CDLL(str(compiled[0]))
     except OSError:
         return False
@@ -91,12 +91,12 @@ def _ffcv_works() -> bool:
 
 
 def is_installed() -> bool:
-    """Whether FFCV can be used here."""
+    """Whether FFCV can be used on this machine."""
     return _ffcv_works()
 
 
 def resolve_kind(kind: str) -> str:
-    """The kind of loader that will be used: ``"auto"`` is ``"ffcv"`` where it is installed, else ``"memory"``.
+    """The kind of loader to use: ``"auto"`` is ``"ffcv"`` if installed, else ``"memory"``.
 
     Raises:
         UserError: if the kind is unknown, or is ``"ffcv"`` and FFCV is not installed.
@@ -111,7 +111,7 @@ def resolve_kind(kind: str) -> str:
 
 
 def workers_wanted() -> int | None:
-    """How many threads or processes are to read samples; None leaves it to the loader. No result depends on it.
+    """Threads or processes that read samples, from the environment; None: the loader decides. Affects no result.
 
     Raises:
         UserError: if the environment variable is not a number from 1.
@@ -135,31 +135,31 @@ def make_loader(
     workers: int | None = None,
     report: Report | None = None,
 ) -> Loader:
-    """A loader for one split.
+    """Make a loader for one split.
 
     Args:
         kind: one of ``KINDS``.
         task: gives the normalisation.
         split: the samples.
         batch_size: at least 1; the last batch may be smaller.
-        seed: order and augmentation are functions of this and the epoch.
+        seed: determines order and augmentation, together with the epoch.
         shuffle: a new permutation every epoch; False keeps the split's own order.
         augmentation: names in ``bench.data.batches.plan.augment.AUGMENTATIONS``.
         device: where batches go.
-        cache_dir: where kind ``"ffcv"`` keeps its files; None is the user's cache.
+        cache_dir: folder for the files of kind ``"ffcv"``; None for the user's cache.
         resolutions: (epoch, side) pairs: from this epoch on, counted from 1, images are square with this side.
-        packing: how kind ``"ffcv"`` stores image files, see ``bench.data.ffcv.packing``; None for the files' own bytes.
-        workers: threads that decode (``"ffcv"``) or processes that transform (``"torch"``); None for the number that
-            the environment names, else PyTorch's thread count. No batch depends on it.
-        report: told of the progress of a file that has to be written.
+        packing: how kind ``"ffcv"`` stores image files, see ``bench.data.ffcv.packing``; None: original bytes.
+        workers: threads that decode (``"ffcv"``) or processes that transform (``"torch"``); None for the
+            environment variable's number, else PyTorch's thread count. Affects no batch.
+        report: called with the progress of writing a file.
 
     Raises:
-        UserError: if a name is unknown, FFCV is asked for but missing, ``batch_size`` is below 1, the split is empty,
-            its samples are not what the task says, or images do not fit into memory.
+        UserError: if a name is unknown, FFCV is requested but missing, ``batch_size`` is below 1, the split is empty,
+            its samples do not fit the task, or images do not fit into memory.
         LoaderError: if FFCV cannot write or open its file, or an image cannot be decoded.
     """
     if batch_size < 1:
-        raise UserError(f"batch_size is {batch_size}, but must be at least 1")
+        raise UserError(f"batch_size must be at least 1, got {batch_size}")
     if len(split) == 0:
         raise UserError(f"the {split.source} split of {task.name} is empty")
     files = split.images if isinstance(split.images, Encoded) else None

@@ -1,4 +1,4 @@
-"""A task's FFCV files: writing them ahead of a run, and checking them."""
+"""Writes a task's FFCV files before a run, and checks them."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from bench.errors import UserError
 
 
 def pack(task: Task, data_dir: Path | None, packing: Packing | None, report: Report) -> list[Path]:
-    """Write whatever files are not there, whole and of the data that are there now.
+    """Write the files that are missing, damaged or stale.
 
     Args:
-        task: whose images.
-        data_dir: where its files are; None for the usual places.
-        packing: how image files are stored; None for their own bytes.
-        report: told of the progress.
+        task: the task.
+        data_dir: folder of its files; None for the usual places.
+        packing: how image files are stored; None for their original bytes.
+        report: called with the progress.
 
     Returns:
-        The files: of a task in memory one for each split, as a run uses them; of a folder of images one for its
-        training and one for its test set.
+        The files: for a task in memory one per split, as a run uses them; for a folder of images one each for training
+        and test set.
 
     Raises:
-        UserError: if FFCV or data are missing, something cannot be stored, or ``packing`` is given for a task that has
-            no image files.
+        UserError: if FFCV or data are missing, something cannot be stored, or ``packing`` is given for a task without
+            image files.
         LoaderError: if an image cannot be decoded, or FFCV fails to write.
     """
     loaders.resolve_kind("ffcv")
     arrays = task.read(data_dir)
     if packing is not None and isinstance(arrays.train_images, Tensor):
-        raise UserError(f"images of {task.name} are small arrays and always stored as such; leave the packing out")
+        raise UserError(f"images of {task.name} are stored as arrays: packing options apply only to image files")
     written = []
     for source, part in _parts(task, arrays):
         if isinstance(part, Split):
@@ -52,9 +52,9 @@ def pack(task: Task, data_dir: Path | None, packing: Packing | None, report: Rep
 
 
 def verify(task: Task, data_dir: Path | None) -> list[FileStatus]:
-    """The state of every file of a task that has been packed; of data that are not there, nothing is said.
+    """Check all packed files of a task; empty if its data is not on this machine.
 
-    Files of other training subsets (``train_limit``) belong to no split that is known here, and are left out.
+    Files of other training subsets (``train_limit``) are left out.
     """
     folder = beton.folder_of(None)
     if not loaders.is_installed() or not any(folder.glob(f"{task.name}-*.beton")):
@@ -73,7 +73,7 @@ def verify(task: Task, data_dir: Path | None) -> list[FileStatus]:
 
 
 def _parts(task: Task, arrays: Arrays) -> Iterator[tuple[Source, Split | Encoded]]:
-    """What a task's files are made of."""
+    """The sources of a task's packed files."""
     if isinstance(arrays.train_images, Encoded) and isinstance(arrays.test_images, Encoded):
         yield "train", arrays.train_images
         yield "test", arrays.test_images

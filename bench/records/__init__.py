@@ -6,12 +6,12 @@ names    what runs are called: by method and what differs
 files    one JSON file per cell, written whole or not at all, and what is in a folder of runs
 """
 
-from bench.records.cells import CellSpec, Model, Start, Tuned, Yardstick
+from bench.records.cells import CellOptions, CellSpec, Model, Start, Tuned, Yardstick
 from bench.records.files import (
     CELL_FILE,
-    DEFAULT_RUNS,
     LEARNED_FILE,
     LOCK_FILE,
+    OPTIONS_FILE,
     RECORD_FILE,
     STATE_FILE,
     Found,
@@ -22,6 +22,7 @@ from bench.records.files import (
     read,
     read_all,
     read_cell,
+    read_options,
     set_aside,
     write,
     write_text,
@@ -42,12 +43,13 @@ from bench.records.record import (
 
 __all__ = [
     "CELL_FILE",
-    "DEFAULT_RUNS",
     "FINISHED",
     "LEARNED_FILE",
     "LOCK_FILE",
+    "OPTIONS_FILE",
     "RECORD_FILE",
     "STATE_FILE",
+    "CellOptions",
     "CellSpec",
     "Code",
     "Environment",
@@ -71,6 +73,7 @@ __all__ = [
     "read",
     "read_all",
     "read_cell",
+    "read_options",
     "set_aside",
     "write",
     "write_text",

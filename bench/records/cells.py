@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from bench.options import RunOptions
 
 
 class Model(BaseModel):
@@ -89,6 +92,27 @@ class CellSpec(Model):
         """Fields that cells did not have at first: where they are empty, cells keep the names that they had then."""
         later = ("yardstick", "start", "resolutions", "packing")
         return {name for name in later if getattr(self, name) is None} | {"tuning"}
+
+
+class CellOptions(Model):
+    """How a cell's process runs its cell: nothing here changes a result.
+
+    Attributes:
+        suite: name of the suite that it runs for, for the record.
+        data_dir: folder of the data sets; null for the usual places.
+        force: start from the first epoch, even if there is a state to resume from.
+        keep: leave the final weights in the folder.
+    """
+
+    suite: str
+    data_dir: Path | None = None
+    force: bool = False
+    keep: bool = False
+
+    @classmethod
+    def of(cls, options: RunOptions) -> CellOptions:
+        """Those of a run."""
+        return cls(suite=options.suite, data_dir=options.data, force=options.force, keep=options.keep)
 
 
 def _hash(content: Any) -> str:

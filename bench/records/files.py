@@ -13,12 +13,12 @@ import filelock
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import UserError
-from bench.records.cells import CellSpec
+from bench.records.cells import CellOptions, CellSpec
 from bench.records.record import SCHEMA, Record
 
-DEFAULT_RUNS = Path("results/runs")
 RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
+OPTIONS_FILE = "options.json"
 LOCK_FILE = ".lock"
 STATE_FILE = "state.pt"
 """The state after the last whole epoch: of cells that are running or were stopped."""
@@ -102,6 +102,14 @@ def read_cell(path: Path) -> CellSpec:
         return CellSpec.model_validate_json(path.read_bytes())
     except ValidationError:
         raise UserError(f"{path} is not the spec of a cell; delete its folder to run the cell again") from None
+
+
+def read_options(path: Path) -> CellOptions:
+    """How the process of a cell is to run it; a UserError if that cannot be read."""
+    try:
+        return CellOptions.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise UserError(f"{path} does not hold the options of a cell; `bench run` writes it anew") from None
 
 
 def read_all(runs: Path) -> Found:

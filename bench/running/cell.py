@@ -1,7 +1,8 @@
-"""One cell in its own process: ``python -m bench.running.cell FOLDER SUITE DATA_DIR FORCE KEEP``, see ``main``.
+"""One cell in its own process: ``python -m bench.running.cell FOLDER``.
 
-The folder holds ``cell.json``. The process prints one JSON object per line to standard output while it runs, leaves
-``record.json`` and exits with 0; whatever goes wrong in training is a status in the record, not a traceback.
+The folder holds ``cell.json``, which says what to run, and ``options.json``, which says how. The process prints one
+JSON object per line to standard output while it runs, leaves ``record.json`` and exits with 0; a failure in training is
+a status in the record, not a traceback.
 """
 
 from __future__ import annotations
@@ -24,27 +25,18 @@ from bench.errors import ExitStatus, UserError
 from bench.measure import clock, energy, environment, layers, probe, work
 from bench.measure.determinism import deterministic
 from bench.methods import Learner
-from bench.records import FINISHED, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
+from bench.records import FINISHED, CellOptions, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
 from bench.running import evaluation, parts, training
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Errors that no record could be written under either; the user can mend them, and the cell goes on from its state."""
 
 
-def run(
-    folder: Path,
-    *,
-    suite: str,
-    data_dir: Path | None,
-    force: bool,
-    progress: evaluation.Progress,
-    keep: bool = False,
-) -> Record:
-    """Run or go on with the cell in ``folder`` and write its record.
+def run(folder: Path, options: CellOptions, progress: evaluation.Progress) -> Record:
+    """Run or resume the cell in ``folder`` and write its record.
 
-    A record that is there already is replaced when the new one exists; ``force`` starts from the first epoch. The
-    state is kept where the cell failed for a reason from outside: another try goes on from it. With ``keep`` what was
-    learned stays in the folder.
+    A record that is there already is replaced when the new one exists. The state is kept where the cell failed for a
+    reason from outside: another try resumes from it.
 
     Raises:
         UserError: if the data cannot be had, a file in the folder is damaged, another process runs this cell, or what
@@ -57,11 +49,11 @@ def run(
     except filelock.Timeout:
         raise UserError(f"cell {spec.id} is being run by another process (lock {folder / records.LOCK_FILE})") from None
     try:
-        if force:
+        if options.force:
             _remove_states(folder)
         torch.set_num_threads(spec.threads)
-        record = _outcome(spec, folder, suite, data_dir, torch.device(spec.device), progress)
-        if keep and record.status == "ok":
+        record = _outcome(spec, folder, options, torch.device(spec.device), progress)
+        if options.keep and record.status == "ok":
             (folder / records.STATE_FILE).replace(folder / records.LEARNED_FILE)
         records.write(folder / records.RECORD_FILE, record)
         if record.status in FINISHED:
@@ -78,7 +70,7 @@ def _remove_states(folder: Path, *, but: str = "") -> None:
 
 
 def _outcome(
-    spec: CellSpec, folder: Path, suite: str, data_dir: Path | None, device: torch.device, progress: evaluation.Progress
+    spec: CellSpec, folder: Path, options: CellOptions, device: torch.device, progress: evaluation.Progress
 ) -> Record:
     """The record of a cell, whatever became of it."""
     status: records.Status = "ok"
@@ -88,7 +80,7 @@ def _outcome(
     try:
         with deterministic(device) as measured.nondeterministic:
             here = environment.environment(device)
-            _measure(spec, folder, data_dir, device, measured, progress)
+            _measure(spec, folder, options.data_dir, device, measured, progress)
     except training.Diverged as reason:
         status, error = "diverged", str(reason)
     except (UserError, BrokenPipeError):
@@ -101,7 +93,7 @@ def _outcome(
     return Record(
         id=spec.id,
         cell=spec,
-        suite=suite,
+        suite=options.suite,
         status=status,
         error=error,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -257,18 +249,10 @@ def _print_event(event: dict[str, Any]) -> None:
     print(json.dumps(event), flush=True)
 
 
-def main(arguments: list[str]) -> int:
-    """Run a cell: folder, suite, data folder, "force" and "keep", each of the last three or an empty string."""
-    folder, suite, data_dir, force, keep = arguments
+def main(folder: Path) -> int:
+    """Run the cell in a folder as its ``options.json`` says; gives the exit status of the process."""
     try:
-        record = run(
-            Path(folder),
-            suite=suite,
-            data_dir=Path(data_dir) if data_dir else None,
-            force=force == "force",
-            keep=keep == "keep",
-            progress=_print_event,
-        )
+        record = run(folder, records.read_options(folder / records.OPTIONS_FILE), _print_event)
     except UserError as error:
         _print_event({"event": "bad-input", "message": str(error)})
         return ExitStatus.BAD_INPUT
@@ -284,4 +268,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[1])))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -21,12 +21,11 @@ from bench import records
 from bench.errors import ExitStatus, UserError
 from bench.measure import environment
 from bench.measure.determinism import CUBLAS_WORKSPACE
-from bench.records import CellSpec, Record
+from bench.options import RunOptions
+from bench.records import CellOptions, CellSpec, Record
 
 LOG_FILE = "log.txt"
 GOES_ON = "the same command goes on from its last whole epoch"
-STALL_SECONDS = 1800.0
-"""A cell that reports nothing for this long is stopped; it reports twice a second while it trains."""
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """For glibc's allocator. By default it decides from the sizes freed so far whether to give memory back to the system
 after every step, and to be given it again page by page: equal networks then differ in speed by up to 1.7 times."""
@@ -67,42 +66,31 @@ class Outcome:
 
 def run_cells(
     cells: Sequence[CellSpec],
+    options: RunOptions,
     *,
-    suite: str,
-    out: Path,
-    data_dir: Path | None,
     watcher: Watcher,
-    force: bool = False,
-    keep_learned: bool = False,
     current: Callable[[Record], bool] = lambda _: True,
-    stall: float = STALL_SECONDS,
 ) -> list[Outcome]:
-    """Run every cell that has no finished record yet; a cell that was stopped goes on where it was.
+    """Run every cell that has no finished record yet; an interrupted cell resumes where it was.
 
-    A record counts as finished if its status is ok or diverged; a failed cell is tried again. ``out`` is a folder
-    that ``prepare_folder`` has seen.
+    A record counts as finished if its status is ok or diverged; a failed cell is tried again. The folder of runs is
+    one that ``prepare_folder`` has seen.
 
     Args:
         cells: in the order in which they run; what a cell begins with comes before it.
-        suite: its name, for the records.
-        out: folder of runs.
-        data_dir: where the data is; None for the usual places.
-        force: run finished cells again.
-        keep_learned: let what every cell has learned stay in its folder; finished cells without it run again.
-        current: finished records for which this is not true are measured again.
-        stall: seconds without a sign of life after which a cell is stopped.
+        options: the suite's name, for the records; folders; what to do with finished cells and with silent ones.
         watcher: is told what happens.
+        current: finished records for which this is not true are measured again.
     """
     outcomes = []
     begun_with = _begun_with(cells)
     for index, cell in enumerate(cells):
-        keep = keep_learned or cell.id in begun_with
+        own = replace(options, keep=options.keep or cell.id in begun_with)
         # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
-        record = None if force else _readable(cell, out, keep=keep)
+        record = None if own.force else _readable(cell, own.runs, keep=own.keep)
         if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
-            again = force or record is not None
-            outcome = _run(cell, out / cell.id, suite, data_dir, stall, watcher, force=again, keep=keep)
+            outcome = _run(cell, replace(own, force=own.force or record is not None), watcher)
         else:
             outcome = Outcome(cell, record, reused=True, problem=record.error)
         watcher.cell_finished(cell, outcome)
@@ -110,28 +98,27 @@ def run_cells(
     return outcomes
 
 
-def plan(
-    cells: Sequence[CellSpec], out: Path, *, force: bool = False, keep_learned: bool = False
-) -> list[tuple[CellSpec, Plan]]:
+def plan(cells: Sequence[CellSpec], options: RunOptions) -> list[tuple[CellSpec, Plan]]:
     """What ``run_cells`` would do with each cell now; nothing is run or written.
 
-    "recorded": nothing. "running": another process is at it. "goes on": go on where one was stopped, if the code is
+    "recorded": nothing. "running": another process is at it. "goes on": resume an interrupted one, if the code is
     still the same. "to run": begin.
     """
     begun_with = _begun_with(cells)
-    return [(cell, _plan(cell, out, force=force, keep=keep_learned or cell.id in begun_with)) for cell in cells]
+    return [(cell, _plan(cell, options, keep=options.keep or cell.id in begun_with)) for cell in cells]
 
 
-def _plan(cell: CellSpec, out: Path, *, force: bool, keep: bool) -> Plan:
+def _plan(cell: CellSpec, options: RunOptions, *, keep: bool) -> Plan:
     try:
-        record = None if force else _finished(cell, out, keep=keep)
+        record = None if options.force else _finished(cell, options.runs, keep=keep)
     except UserError:
         record = None
     if record is not None:
         return "recorded"
-    if records.is_running(out / cell.id):
+    folder = options.runs / cell.id
+    if records.is_running(folder):
         return "running"
-    return "goes on" if not force and (out / cell.id / records.STATE_FILE).is_file() else "to run"
+    return "goes on" if not options.force and (folder / records.STATE_FILE).is_file() else "to run"
 
 
 def _begun_with(cells: Sequence[CellSpec]) -> set[str]:
@@ -160,23 +147,15 @@ def _finished(cell: CellSpec, out: Path, *, keep: bool) -> Record | None:
     return None if lost else record
 
 
-def _run(
-    cell: CellSpec,
-    folder: Path,
-    suite: str,
-    data_dir: Path | None,
-    stall: float,
-    watcher: Watcher,
-    *,
-    force: bool,
-    keep: bool,
-) -> Outcome:
+def _run(cell: CellSpec, options: RunOptions, watcher: Watcher) -> Outcome:
+    """Run one cell in its own process, which is told what to do by two files in the cell's folder."""
+    folder = options.runs / cell.id
     folder.mkdir(exist_ok=True)
     if not (folder / records.CELL_FILE).is_file():
         records.write(folder / records.CELL_FILE, cell)
+    records.write(folder / records.OPTIONS_FILE, CellOptions.of(options))
     # -P: the cell must run this package, not whatever folder of the same name the user stands in.
-    command = [sys.executable, "-P", "-m", "bench.running.cell"]
-    command += [str(folder), suite, str(data_dir or ""), "force" if force else "", "keep" if keep else ""]
+    command = [sys.executable, "-P", "-m", "bench.running.cell", str(folder)]
     environ = {**os.environ, **KEEP_FREED_MEMORY, **CUBLAS_WORKSPACE, "OMP_NUM_THREADS": str(cell.threads)}
     bad_input, silent = None, False
     with (
@@ -186,7 +165,7 @@ def _run(
         ) as process,
     ):
         try:
-            for event in _events(process, stall):
+            for event in _events(process, options.stall):
                 if event["event"] == "bad-input":
                     bad_input = event["message"]
                 watcher.cell_event(cell, event)
@@ -199,11 +178,12 @@ def _run(
                 process.wait()
     if bad_input is not None:
         return Outcome(cell, None, reused=False, problem=bad_input, bad_input=True)
-    advice = f"{'the same command starts it again' if force else GOES_ON} (log: {folder / LOG_FILE})"
+    advice = f"{'the same command starts it again' if options.force else GOES_ON} (log: {folder / LOG_FILE})"
     if silent:
-        return _left(cell, folder, suite, "timeout", f"stopped: nothing was heard of it for {stall:,.0f} s; {advice}")
+        problem = f"stopped: nothing was heard of it for {options.stall:,.0f} s; {advice}"
+        return _left(cell, folder, options.suite, "timeout", problem)
     if process.returncode != ExitStatus.OK:
-        return _left(cell, folder, suite, "interrupted", f"{_death(process.returncode)}; {advice}")
+        return _left(cell, folder, options.suite, "interrupted", f"{_death(process.returncode)}; {advice}")
     record = records.read(folder / records.RECORD_FILE)
     return Outcome(cell, record, reused=False, problem=record.error)
 

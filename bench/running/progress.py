@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
@@ -14,9 +15,16 @@ from bench.records import CellSpec, names
 from bench.running.local import Outcome
 
 
-def watcher(console: Console, suite: str, named: Mapping[str, str]) -> PlainWatcher | LiveWatcher:
+def watcher(shown: Console, suite: str, named: Mapping[str, str]) -> PlainWatcher | LiveWatcher:
     """The display that fits the console, of cells with these ``titles``."""
-    return LiveWatcher(console, suite, named) if console.is_terminal else PlainWatcher(console, suite, named)
+    live = shown.is_terminal or (shown.is_jupyter and find_spec("ipywidgets") is not None)
+    return LiveWatcher(shown, suite, named) if live else PlainWatcher(shown, suite, named)
+
+
+def console() -> Console:
+    """Where progress is shown: standard error, so that standard output holds data alone; in a notebook its output."""
+    shown = Console(stderr=True)
+    return Console() if shown.is_jupyter else shown
 
 
 def titles(cells: Sequence[CellSpec]) -> dict[str, str]:

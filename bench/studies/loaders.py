@@ -201,8 +201,8 @@ def waits(task: str, data_dir: Path | None) -> Iterator[str]:
         if task not in suite.tasks or sources.find(tasks.get_task(task), data_dir) is None:
             continue
         kind = "memory" if suite.loader != "memory" and not loaders.is_installed() else suite.loader
-        overrides = suites.Overrides(tasks=(task,), seeds=1, loader=kind)
-        cells = suites.cells(suite, device="cpu", threads=suite.threads or torch.get_num_threads(), overrides=overrides)
+        threads = suite.threads or torch.get_num_threads()
+        cells = suites.cells(suite, suites.Overrides(tasks=(task,), seeds=1, loader=kind, threads=threads))
         for spec in {cell.method: cell for cell in cells}.values():
             share = waiting(spec, data_dir)
             verdict = "" if share <= WAIT_GOAL else f", more than {WAIT_GOAL:g}"

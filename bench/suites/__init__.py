@@ -1,6 +1,7 @@
 """Suites: named sets of cells, as TOML files, and their expansion."""
 
-from bench.suites.expand import Overrides, cells, check_budgets, expected, with_starts, with_strategies
+from bench.options import Overrides
+from bench.suites.expand import cells, check_budgets, expected, with_starts, with_strategies
 from bench.suites.file import Suite, load, names
 
 __all__ = [

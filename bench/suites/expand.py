@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.data import loaders
@@ -13,31 +12,11 @@ from bench.data.batches import augment
 from bench.data.ffcv.packing import Packing
 from bench.data.sets import tasks
 from bench.errors import UserError, unknown
+from bench.inputs import device_name
 from bench.methods import contract, settings
+from bench.options import Overrides, names_in
 from bench.records import CellSpec, Start, Tuned, Yardstick
 from bench.suites.file import Suite
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overrides:
-    """What a command line may change in a suite; None leaves it as it is.
-
-    Attributes:
-        methods: a subset of the suite's methods.
-        tasks: replace the suite's tasks.
-        seeds: how many.
-        first_seed: the first of them.
-        settings: by method, on top of the suite's.
-    """
-
-    methods: tuple[str, ...] | None = None
-    tasks: tuple[str, ...] | None = None
-    seeds: int | None = None
-    first_seed: int = 0
-    epochs: int | None = None
-    loader: str | None = None
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-
 
 Table = Literal["epochs_of", "threads_of"]
 NO_OVERRIDES = Overrides()
@@ -47,22 +26,23 @@ LARGEST = 1_000_000
 """No suite has more seeds, epochs or threads: such a number is a slip of the hand."""
 
 
-def cells(suite: Suite, *, device: str, threads: int | None, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
+def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
     """All cells of a suite, by task, then seed, then method, so that early results already compare.
 
-    Without ``threads`` every cell has the suite's, or else as many as this process may use.
+    Without threads among the changes every cell has the suite's, or else as many as this process may use.
 
     Raises:
         UserError: for anything that is not valid; nothing has run then.
     """
-    chosen = _chosen("--methods", overrides.methods, tuple(suite.methods))
+    chosen = _chosen("--methods", names_in(overrides.methods, "methods"), tuple(suite.methods))
     for method in (*chosen, *overrides.settings):
         if method not in suite.methods:
             raise unknown(f"method in suite {suite.name}", method, suite.methods)
-    task_names = _chosen("--tasks", overrides.tasks, suite.tasks)
+    task_names = _chosen("--tasks", names_in(overrides.tasks, "tasks"), suite.tasks)
     for task in task_names:
         tasks.get_task(task)
     augment.check_names(suite.augmentation)
+    device, threads = device_name(overrides.device), overrides.threads
     seeds = overrides.seeds if overrides.seeds is not None else suite.seeds
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
     longest = max([epochs, *suite.epochs_of.values()])
@@ -134,7 +114,7 @@ def check_budgets(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> None:
         UserError: if some of the methods are tuned and one is not, or the epochs or seconds that were spent on tuning
             two of them differ by more than a tenth.
     """
-    methods = overrides.methods or tuple(suite.methods)
+    methods = names_in(overrides.methods, "methods") or tuple(suite.methods)
     tuned = {method: found for method in methods if (found := _spent(suite, overrides, method)) is not None}
     if not tuned or len(methods) < 2:
         return
@@ -215,7 +195,7 @@ def _chosen(option: str, names: tuple[str, ...] | None, default: tuple[str, ...]
 
 def expected(suite: Suite, methods: tuple[str, ...] | None = None) -> list[tuple[CellSpec, tuple[str, ...]]]:
     """The cells that a suite runs by itself, of all or some methods, each with its method's strategies."""
-    own = cells(suite, device="cpu", threads=1, overrides=Overrides(loader="memory", methods=methods))
+    own = cells(suite, Overrides(threads=1, loader="memory", methods=methods))
     return with_strategies(own)
 
 

@@ -5,5 +5,5 @@ study    Optuna's studies: where they are kept, how they draw, and the trials th
 tuner    trials, each a cell; the most promising ones again with other seeds
 export   the best settings as a suite
 figures  history, importances, parallel coordinates, Pareto front
-command  what `bench tune` does
+tune     a study from its options
 """

@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import NullPool
 
 from bench.errors import UserError, unknown
+from bench.inputs import cache_root
 from bench.tuning import space as spaces
 from bench.tuning.space import Space
 
@@ -32,7 +33,9 @@ SamplerName = Literal["tpe", "random", "cmaes", "grid"]
 PrunerName = Literal["median", "hyperband", "halving", "none"]
 OBJECTIVES = {"accuracy": "maximize", "time": "minimize", "memory": "minimize"}
 """What can be asked for: validation accuracy in per cent, seconds of training, peak live MiB of a step."""
-DEFAULT_FILE = Path("results/studies/studies.journal")
+DEFAULT_FILE = Path("results/tuning/studies.journal")
+FORMER_FILE = Path("results/studies/studies.journal")
+"""Where studies were kept at first; used for as long as there is no newer one."""
 DIED = "its worker died"
 
 
@@ -43,7 +46,7 @@ def storage(where: str | None) -> tuple[BaseStorage, Path]:
         UserError: if it cannot be opened.
     """
     if where is not None and "://" in where:
-        lock = Path.home() / ".cache" / "local-learning-bench" / "studies.lock"
+        lock = cache_root() / "studies.lock"
         try:
             with warnings.catch_warnings(), _held(lock):  # it may have to make the tables first
                 warnings.simplefilter("ignore")  # Optuna calls its heartbeat experimental
@@ -52,7 +55,8 @@ def storage(where: str | None) -> tuple[BaseStorage, Path]:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"storage {_without_password(where)!r} does not answer: {reason}") from error
         return opened, lock
-    file = DEFAULT_FILE if where is None else Path(where)
+    former = FORMER_FILE.is_file() and not DEFAULT_FILE.is_file()
+    file = Path(where) if where is not None else FORMER_FILE if former else DEFAULT_FILE
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(file))), file.with_suffix(".lock")

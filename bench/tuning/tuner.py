@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from bench import records, seeds
 from bench.errors import UserError
 from bench.methods import settings
+from bench.options import RunOptions
 from bench.records import CellSpec, Record
 from bench.running import local, rehearsal
 from bench.running.local import Outcome
@@ -212,7 +213,7 @@ def _run_trial(
 
 
 def _cell(cell: CellSpec, out: Path, data_dir: Path | None, watcher: _Reporter) -> Outcome:
-    [outcome] = local.run_cells([cell], suite="tune", out=out, data_dir=data_dir, watcher=watcher)
+    [outcome] = local.run_cells([cell], RunOptions("tune", out=out, data_dir=data_dir), watcher=watcher)
     if outcome.bad_input:
         raise UserError(outcome.problem or "bad input")
     return outcome

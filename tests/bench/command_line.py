@@ -87,20 +87,14 @@ def run_mine(bench, *arguments, cells_too=False):
 def run_cells_here(patch):
     """Cells run in this process, and their speed is taken in a moment: for tests that are about neither."""
 
-    def run(spec, folder, suite, data_dir, stall, watcher, *, force, keep):
+    def run(spec, options, watcher):
+        folder = options.runs / spec.id
         folder.mkdir(exist_ok=True)
         if not (folder / records.CELL_FILE).is_file():
             records.write(folder / records.CELL_FILE, spec)
         threads = torch.get_num_threads()
         try:
-            record = cells.run(
-                folder,
-                suite=suite,
-                data_dir=data_dir,
-                force=force,
-                keep=keep,
-                progress=lambda event: watcher.cell_event(spec, event),
-            )
+            record = cells.run(folder, records.CellOptions.of(options), lambda event: watcher.cell_event(spec, event))
         except UserError as error:
             return local.Outcome(spec, None, reused=False, problem=str(error), bad_input=True)
         finally:

@@ -10,8 +10,7 @@ TASK = '''
 
 import torch
 
-from bench.data.arrays import Arrays
-from bench.data.tasks import Task
+from bench.plugins import Arrays, Task
 
 
 def read(data_dir):

@@ -1,13 +1,13 @@
-"""Pools: RMSPool, which keeps activation energy, SoftPool, and PyTorch's own under the same interface.
+"""Pools: RMSPool, which preserves activation energy, SoftPool, and PyTorch's own behind the same interface.
 
     rms     rms_pool1d, rms_pool2d, rms_pool3d
     soft    soft_pool1d, soft_pool2d, soft_pool3d
     named   pool, any of them by name
     modules their nn.Module forms
-    replace replace_pools, in networks that exist
+    replace replace_pools, in existing networks
 
-Arguments and shapes are those of PyTorch's pools: inputs (B, C, L), (B, C, H, W) or (B, C, T, H, W). What pads a map,
-and what a window at its end lacks in ceil mode, counts in no window.
+Arguments and shapes are those of PyTorch's pools: inputs (B, C, L), (B, C, H, W) or (B, C, T, H, W). Padding counts in
+no window, nor does the part of a window beyond the map in ceil mode.
 """
 
 from asge.layers.pooling.modules import RMSPool1d, RMSPool2d, RMSPool3d, SoftPool1d, SoftPool2d, SoftPool3d

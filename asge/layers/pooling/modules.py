@@ -13,7 +13,7 @@ from asge.layers.pooling.windows import Size
 
 
 class _Pool(nn.Module):
-    """A pool of some windows.
+    """A pool over windows.
 
     Args:
         kernel_size: side or sides of a window.

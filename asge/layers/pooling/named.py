@@ -36,7 +36,7 @@ POOLINGS: Mapping[str, Mapping[int, _Pool]] = {
     "max": {1: _max(F.max_pool1d), 2: _max(F.max_pool2d), 3: _max(F.max_pool3d)},
     "avg": {1: _avg(F.avg_pool1d), 2: _avg(F.avg_pool2d), 3: _avg(F.avg_pool3d)},
 }
-"""Pools by name, then by the number of dimensions that they pool over."""
+"""Pools by name, then by the number of pooled dimensions."""
 
 
 def pool(
@@ -47,9 +47,9 @@ def pool(
     padding: Size = 0,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """Pooling by name, over as many dimensions as the input has behind batch and channels.
+    """Pool by name, over all dimensions after batch and channels.
 
-    What pads the map counts in no window, the average's neither.
+    Padding counts in no window, not even in an average.
 
     Args:
         y: (B, C, L), (B, C, H, W) or (B, C, T, H, W).
@@ -71,7 +71,7 @@ def pool(
 
 
 def pool2d(y: Tensor, kernel_size: int, kind: Pooling) -> Tensor:
-    """Pooling by name over square windows side by side: (B, C, H, W) -> (B, C, H // kernel_size, W // kernel_size).
+    """Pool by name over adjacent square windows: (B, C, H, W) -> (B, C, H // kernel_size, W // kernel_size).
 
     Raises:
         ValueError: for an unknown kind.

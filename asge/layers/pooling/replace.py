@@ -1,4 +1,4 @@
-"""Other pools in networks that exist: torchvision's and timm's ResNets, DenseNets and Inception."""
+"""Replaces the pools of existing networks: torchvision's and timm's ResNets, DenseNets and Inception."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Pool2d(nn.Module):
 
 
 def replace_pools(model: nn.Module, kind: Pooling = "soft") -> int:
-    """Replace every max or average pool that makes maps smaller; those of stride 1 and global ones stay.
+    """Replace every max or average pool that makes maps smaller; pools of stride 1 and global pools stay.
 
     A window of 3 with padding 1, as in the stem of ResNets and DenseNets, becomes one of its stride's size, as
-    published for SoftPool (arXiv 2101.00440): maps keep their sizes. All others keep their windows.
+    published for SoftPool (arXiv 2101.00440): maps keep their sizes. Other pools keep their windows.
 
     Args:
         model: changed in place.
         kind: see ``asge.pooling.pool``.
 
     Returns:
-        How many were replaced.
+        Number of pools replaced.
 
     Raises:
-        ValueError: if there was none.
+        ValueError: if there was none to replace.
     """
     count = 0
     for parent in list(model.modules()):
@@ -73,7 +73,7 @@ def _instead_of(module: nn.MaxPool2d | nn.AvgPool2d, kind: Pooling) -> Pool2d:
 
 
 class _Renamed:
-    """A block's forward, with another pool where it calls max_pool2d."""
+    """A block's forward in which max_pool2d is another pool."""
 
     def __init__(self, forward: Callable[..., Any], kind: Pooling) -> None:
         self._forward = forward
@@ -85,7 +85,7 @@ class _Renamed:
 
 
 class _OtherPool(TorchFunctionMode):
-    """While it is on, max_pool2d is another pool."""
+    """Within this mode, max_pool2d calls another pool."""
 
     def __init__(self, kind: Pooling) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ Over a window R, per channel and sample:
     gradient="exact"    d out / d a_i = w_i (1 + a_i - out)
     gradient="paper"    d out / d a_i = w_i, as if the weights were constant: the paper's rule
 
-So avg <= out <= max, whatever the activations. Exponentials are taken of a_i minus the maximum of the window, in
+Always avg <= out <= max. Exponentials are taken of a_i minus the maximum of the window, in
 float32 at least: exact for any range of inputs.
 """
 
@@ -95,7 +95,7 @@ class _SoftPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_pooled: Tensor, _by_total: Tensor) -> tuple[Tensor, None, None, None]:
         x, shift, pooled, total = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient will be asked for
+        if torch.is_grad_enabled():  # the second derivative is asked for
             pooled, total = _forward(x, shift, ctx.windows)
         return _backward(by_pooled, x, shift, pooled, total, ctx.windows, paper=ctx.paper), None, None, None
 
@@ -128,5 +128,5 @@ def _backward(
 
 
 def _nothing(x: Tensor) -> float:
-    """What pads a map: so far below everything that its weight is 0, and finite, so that 0 times it is 0."""
+    """Padding value: low enough that its weight is 0, and finite, so that 0 times it is 0."""
     return torch.finfo(x.dtype).min / 2

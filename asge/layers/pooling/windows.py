@@ -1,4 +1,4 @@
-"""The windows of a pool: where they lie, as views of a padded map."""
+"""The windows of a pool, as views of a padded map."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Windows:
     Attributes:
         kernel: sides of a window.
         stride: steps between windows.
-        padding: what lies before the map.
-        inputs, outputs: sizes of the map, and of what the pool makes of it.
+        padding: cells of padding before the map.
+        inputs, outputs: sizes of the map, and of the pooled map.
     """
 
     kernel: tuple[int, ...]
@@ -40,7 +40,7 @@ class Windows:
         return cls(kernel, steps, _each(padding, dimensions), inputs, outputs)
 
     def pad(self, x: Tensor, value: float) -> Tensor:
-        """The map with all cells that any window needs; the map itself if it has them."""
+        """The map, padded to all cells that any window needs; the map itself if it needs none."""
         sides: list[int] = []
         for inputs, before, needed in zip(self.inputs, self.padding, self._extent(), strict=True):
             sides = [before, max(0, needed - before - inputs), *sides]
@@ -56,7 +56,7 @@ class Windows:
             yield padded[(slice(None), slice(None), *places)]
 
     def crop(self, padded: Tensor) -> Tensor:
-        """The part of a padded map that is the map."""
+        """Cut the padding off a padded map."""
         places = tuple(slice(before, before + inputs) for before, inputs in zip(self.padding, self.inputs, strict=True))
         return padded[(slice(None), slice(None), *places)]
 
@@ -68,7 +68,7 @@ class Windows:
 def average(
     x: Tensor, pool: Callable[..., Tensor], kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool
 ) -> Tensor:
-    """PyTorch's average pool, without what pads the map."""
+    """PyTorch's average pool, with padding not counted in the mean."""
     return pool(x, kernel_size, stride, padding, ceil_mode, count_include_pad=False)
 
 

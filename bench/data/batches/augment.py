@@ -1,8 +1,8 @@
-"""Augmentation of uint8 images: random numbers first, then what they do to a whole batch or to a single image.
+"""Augmentation of uint8 images: random numbers are drawn first, then applied to a whole batch or to a single image.
 
 The numbers come from an explicit CPU generator, so that a run sees the same crops on every device and with every
-loader. Nothing that works on a batch loops over its samples; what works on a single image is torchvision's, and gives
-the same pixels.
+loader. Functions on a batch do not loop over samples; those on a single image are torchvision's and give the same
+pixels.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bench.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One way to change images at random.
+    """A random change of images.
 
     Attributes:
-        draw: from the shape of a batch (B, C, H, W) and a CPU generator to (B, K) numbers, a row for every sample.
-        batch: from (B, C, H, W) uint8 on any device and these numbers to changed images of the same shape; contiguous.
-        single: from (C, H, W) uint8 on the CPU and one row of the numbers to the same as ``batch`` gives.
+        draw: (shape (B, C, H, W) of a batch, CPU generator) -> (B, K) numbers, one row per sample.
+        batch: ((B, C, H, W) uint8 on any device, numbers) -> changed images of the same shape, contiguous.
+        single: ((C, H, W) uint8 on the CPU, one row of numbers) -> the same pixels as ``batch``.
     """
 
     draw: Callable[[torch.Size, torch.Generator], Tensor]
@@ -33,15 +33,15 @@ class Augmentation:
     single: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw for a batch, and change it."""
+        """Draw numbers for a batch and apply them."""
         return self.batch(images, self.draw(images.shape, generator))
 
 
 def window(padding: int) -> Augmentation:
-    """Pad with zeros on all sides, then cut a window of the old size at a place of its own for every sample.
+    """Pad with zeros on all sides, then cut a window of the original size at a random place per sample.
 
-    The same thing as a shift by up to ``padding`` pixels each way, zero filled. The numbers are (B, 2) int64: row and
-    column of each window.
+    Equals a zero-filled shift by up to ``padding`` pixels each way. The numbers are (B, 2) int64: row and column of
+    each window.
     """
 
     def draw(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -51,7 +51,7 @@ def window(padding: int) -> Augmentation:
         count, channels, height, width = images.shape
         offsets = offsets.to(images.device)
         padded = F.pad(images.contiguous(), [padding] * 4)
-        # Every row of every window is a piece of the padded images' memory; one gather fetches them all.
+        # Every row of every window is contiguous in the padded images; one gather fetches them all.
         pieces = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
         tall, wide = padded.shape[2:]
         planes = torch.arange(0, padded.numel(), tall * wide, device=images.device).view(count, channels, 1)
@@ -76,8 +76,8 @@ def _draw_flip(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 
 def _flip(images: Tensor, numbers: Tensor) -> Tensor:
-    # All that is kept, all that is flipped, then back into the old order: faster than a choice pixel by pixel, and than
-    # writing images into their places.
+    # Unflipped and flipped images are concatenated, then reordered: faster than a choice per pixel, and than writing
+    # images into place.
     turned = numbers[:, 0].to(images.device)
     order = turned.argsort(stable=True)
     count = int(numbers.sum())
@@ -147,12 +147,12 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise the UserError for the first name that is not in ``AUGMENTATIONS``, or stands where it cannot."""
+    """Raise a UserError for the first name that is not in ``AUGMENTATIONS`` or not allowed in its place."""
     for name in names:
         if name not in AUGMENTATIONS:
             raise unknown("augmentation", name, AUGMENTATIONS)
     if framing.RANDOM in names[1:]:
-        raise UserError(f"augmentation {framing.RANDOM!r} has to be the first: it makes images of the size to train on")
+        raise UserError(f"augmentation {framing.RANDOM!r} must come first: it produces the training size")
 
 
 def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
@@ -160,8 +160,8 @@ def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) ->
 
     Args:
         images: (B, C, H, W) uint8, on any device; not changed.
-        names: keys of ``AUGMENTATIONS``; ``[]`` and ``["none"]`` leave the images as they are.
-        generator: a CPU generator, which every batch moves on.
+        names: keys of ``AUGMENTATIONS``; ``[]`` and ``["none"]`` leave the images unchanged.
+        generator: a CPU generator, advanced by every batch.
 
     Returns:
         (B, C, H, W) uint8, on the device of ``images``.

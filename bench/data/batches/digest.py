@@ -1,4 +1,4 @@
-"""What a loader gives, as a short text: two runs on the same data, prepared in the same way, have the same."""
+"""A loader's output as a short text, equal for two runs on the same data, prepared in the same way."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bench.data.batches.plan import Batch
 from bench.data.sets.splits import Split
 
 STEPS_PER_UNIT = 1000
-"""Normalised pixels are rounded to this fraction, so that another processor's last bit changes nothing."""
+"""Normalised pixels are rounded to this fraction, so that last-bit differences between processors do not matter."""
 
 
 def of_batches(split: Split, batches: Iterable[Batch]) -> str:
-    """Digest of a split's samples and labels and of the first batch that a loader makes of them.
+    """Digest of a split's samples and labels and of the first batch that a loader makes from them.
 
-    Another selection of samples, other labels, another order, augmentation or normalisation: each gives another digest.
+    Any other selection of samples, labels, order, augmentation or normalisation gives another digest.
     """
     images, labels = next(iter(batches))
     digest = hashlib.sha256()

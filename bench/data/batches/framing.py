@@ -1,7 +1,7 @@
-"""Which part of an image is seen, and at what size: random resized crops to train on, the centre to be evaluated on.
+"""The part of an image that is used and its size: random resized crops for training, the centre for evaluation.
 
-Boxes are functions of drawn numbers and of an image's own size alone, and one function brings every box to its size,
-so that all loaders give the same pixels for the same stored pixels.
+Boxes depend only on drawn numbers and on an image's own size, and one function resamples every box, so that all loaders
+give the same pixels for the same stored pixels.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Box = tuple[int, int, int, int]
 
 
 def draw(shape: torch.Size | Sequence[int], generator: torch.Generator) -> Tensor:
-    """Numbers of a batch's random boxes: (B, 2 * TRIES + 2) float64 in [0, 1): areas, ratios, row, column."""
+    """Draw numbers for a batch's random boxes: (B, 2 * TRIES + 2) float64 in [0, 1): areas, ratios, row, column."""
     return torch.rand(shape[0], 2 * TRIES + 2, dtype=torch.float64, generator=generator)
 
 
 def random_boxes(numbers: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Boxes of random area and shape, as torchvision's ``RandomResizedCrop`` chooses them.
+    """Boxes of random area and aspect ratio, as torchvision's ``RandomResizedCrop`` chooses them.
 
-    The first of ten drawn boxes that fits into the image counts; where none does, the largest central one of a ratio
+    Takes the first of ten drawn boxes that fits into the image; if none does, the largest central one whose ratio is
     within ``RATIO``.
 
     Args:
@@ -64,24 +64,24 @@ def random_boxes(numbers: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDAr
 
 
 def central_boxes(sizes: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Central squares whose side is ``share`` of the shorter side: (B, 2) sizes to (B, 4) boxes."""
+    """Central squares with ``share`` of the shorter side: (B, 2) sizes -> (B, 4) boxes."""
     side = np.maximum(1, np.rint(sizes.min(axis=1) * share)).astype(np.int64)
     corner = (sizes - side[:, None]) // 2
     return np.concatenate([corner, side[:, None], side[:, None]], axis=1)
 
 
 def whole_boxes(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All of every image: (B, 2) sizes to (B, 4) boxes."""
+    """Boxes of whole images: (B, 2) sizes -> (B, 4) boxes."""
     return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
 
 
 def reduction(box: Box, side: tuple[int, int]) -> int:
-    """By how much an image may be made smaller while it is decoded, so that its box still has ``side`` pixels."""
+    """The factor by which decoding may shrink an image so that its box still has at least ``side`` pixels."""
     return next(by for by in REDUCTIONS if by == 1 or (box[2] >= by * side[0] and box[3] >= by * side[1]))
 
 
 def reduced(box: Box, by: int, size: tuple[int, int]) -> Box:
-    """The box within an image decoded at one ``by``-th of its size, whose own size is now ``size``."""
+    """The box in an image decoded at one ``by``-th of its size, whose own size is now ``size``."""
     if by == 1:
         return box
     top, left = box[0] // by, box[1] // by
@@ -89,12 +89,12 @@ def reduced(box: Box, by: int, size: tuple[int, int]) -> Box:
 
 
 def resample(image: Tensor, box: Sequence[int], side: tuple[int, int]) -> Tensor:
-    """Bring a box of an image to a size: bilinear, with antialiasing where it shrinks.
+    """Resample a box of an image: bilinear, with antialiasing where it shrinks.
 
     Args:
         image: (C, H, W) uint8 on the CPU, of any strides.
         box: within the image.
-        side: height and width wanted.
+        side: target height and width.
 
     Returns:
         (C, *side) uint8.
@@ -107,7 +107,7 @@ def resample(image: Tensor, box: Sequence[int], side: tuple[int, int]) -> Tensor
 
 
 def same_size(images: Tensor, numbers: Tensor) -> Tensor:
-    """Random boxes of a batch (B, C, H, W), each brought back to the size of the whole image."""
+    """Resample random boxes of a batch (B, C, H, W) back to the size of the whole image."""
     height, width = images.shape[2:]
     boxes = random_boxes(numbers.numpy(), np.tile(np.array([[height, width]]), (len(images), 1)))
     out = [resample(image, box, (height, width)) for image, box in zip(images.cpu(), boxes.tolist(), strict=True)]
@@ -115,7 +115,7 @@ def same_size(images: Tensor, numbers: Tensor) -> Tensor:
 
 
 def same_size_one(image: Tensor, numbers: Tensor) -> Tensor:
-    """The same of one image (C, H, W)."""
+    """The same for one image (C, H, W)."""
     return same_size(image[None], numbers[None])[0]
 
 
@@ -125,10 +125,10 @@ class Framing:
 
     Attributes:
         random: random resized crops; else the centre.
-        share: side of the central square over the image's shorter side; None takes the whole image.
-        shape: (C, H, W) that a task promises.
+        share: side of the central square relative to the image's shorter side; None takes the whole image.
+        shape: (C, H, W) of the task.
         resolutions: (epoch, side) pairs, ascending: from this epoch on, counted from 1, images are square with this
-            side; before the first of them, and where there are none, they have the task's shape.
+            side; before the first pair they have the task's shape.
     """
 
     random: bool
@@ -146,11 +146,11 @@ class Framing:
         return not self.random and self.share is None and self.side(epoch) == self.shape[1:]
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """The numbers of a batch, (B, K); K is 0 where nothing is random."""
+        """Draw the numbers of a batch, (B, K); K is 0 if nothing is random."""
         return draw((batch,), generator) if self.random else torch.empty(batch, 0, dtype=torch.float64)
 
     def boxes(self, numbers: Tensor, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The boxes of a batch: (B, K) numbers and (B, 2) heights and widths to (B, 4)."""
+        """The boxes of a batch: (B, K) numbers and (B, 2) heights and widths -> (B, 4)."""
         if self.random:
             return random_boxes(numbers.numpy(), sizes)
         return whole_boxes(sizes) if self.share is None else central_boxes(sizes, self.share)

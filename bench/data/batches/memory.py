@@ -13,11 +13,11 @@ from bench.data.sets.splits import Split
 
 
 class MemoryLoader:
-    """Indexes into the split's tensor; needs nothing but PyTorch, and is the oracle for every other loader.
+    """Indexes into the split's tensor; needs only PyTorch, and is the reference for every other loader.
 
     Raises:
         UserError: if the split's images are files that differ in size, or do not fit into memory.
-        LoaderError: if such a file cannot be decoded.
+        LoaderError: if an image file cannot be decoded.
     """
 
     kind = "memory"
@@ -36,15 +36,15 @@ class MemoryLoader:
 
     @cached_property
     def digest(self) -> str:
-        """Of the split and of what is made of it."""
+        """Digest of the split and its preparation, see ``bench.data.digest``."""
         return digest.of_batches(self._split, self.epoch(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, the same whenever it is asked for."""
+        """The batches of one epoch, the same on every call."""
         return transfer.prepared(self._stored(epoch), self._prepare, self._batch_size)
 
     def _stored(self, epoch: int) -> Iterator[transfer.Stored]:
-        """Batches as stored, (B, C, H, W) uint8, framed, with what is still to be done to them."""
+        """Stored batches, (B, C, H, W) uint8, framed, with the augmentations still to be applied."""
         plans = self._prepare.plans_together(
             self.samples, batch_size=self._batch_size, seed=self._seed, epoch=epoch, shuffle=self._shuffle
         )

@@ -1,4 +1,4 @@
-"""From (seed, epoch) to a batch: what every kind of loader shares, so that all give the same tensors."""
+"""Batches as a function of (seed, epoch), shared by all loaders, so that all give the same tensors."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from bench.seeds import generator
 Batch = tuple[Tensor, Tensor]
 TOGETHER_BYTES = 2**22
 TOGETHER_AT_MOST = 16
-"""So many stored bytes, and so many batches, are read and augmented together at most."""
+"""Most stored bytes, and most batches, that are read and augmented together."""
 
 
 def epoch_order(samples: int, *, seed: int, epoch: int, shuffle: bool) -> Tensor:
-    """Positions in a split, (samples,) int64, in the order in which an epoch visits them."""
+    """The order in which an epoch visits a split: positions, (samples,) int64."""
     if not shuffle:
         return torch.arange(samples)
     return torch.randperm(samples, generator=generator(seed, epoch, "order"))
 
 
 def augmentation_stream(*, seed: int, epoch: int) -> torch.Generator:
-    """The generator of one epoch's augmentation; it runs on from batch to batch."""
+    """The generator of one epoch's augmentation; all batches draw from it in turn."""
     return generator(seed, epoch, "augment")
 
 
 def batch_count(samples: int, batch_size: int) -> int:
-    """Batches per epoch; the last, smaller one is never dropped."""
+    """Batches per epoch, counting a smaller last one, which is never dropped."""
     return -(-samples // batch_size)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is decided about a batch, or several in a row, before anything is read.
+    """Everything random about a batch, or several consecutive ones, decided before anything is read.
 
     Attributes:
         positions: (B,) int64, in the split.
-        frames: (B, K) float64, numbers of the random boxes; K is 0 where there are none.
-        numbers: of every augmentation after these, (B, K) each.
+        frames: (B, K) float64, numbers of the random boxes; K is 0 without random boxes.
+        numbers: of each further augmentation, (B, K) each.
         side: height and width of the images.
     """
 
@@ -61,20 +61,20 @@ class Plan:
 
     @classmethod
     def joined(cls, plans: Sequence[Plan]) -> Plan:
-        """One plan for the samples of several; all have the same side."""
+        """Concatenate plans of the same side into one."""
         numbers = tuple(map(torch.cat, zip(*(plan.numbers for plan in plans), strict=True)))
         positions, frames = (torch.cat([getattr(plan, name) for plan in plans]) for name in ("positions", "frames"))
         return cls(positions, frames, numbers, plans[0].side)
 
 
 def framed(images: Tensor, plan: Plan, framing: Framing, begin: Callable[[int], object] = lambda _: None) -> Tensor:
-    """A plan's boxes of images of one size: (B, C, H, W) uint8 to (B, C, *side).
+    """Cut a plan's boxes out of images of one size: (B, C, H, W) uint8 -> (B, C, *side).
 
     Args:
         images: as stored.
         plan: gives the numbers and the side.
         framing: gives the boxes.
-        begin: told of the position of each sample that is begun.
+        begin: called with the position of each sample before it is processed.
     """
     sizes = np.tile(np.array([images.shape[2:]]), (len(images), 1))
     boxes = framing.boxes(plan.frames, sizes).tolist()
@@ -87,11 +87,11 @@ def framed(images: Tensor, plan: Plan, framing: Framing, begin: Callable[[int], 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Turns a batch as stored into a batch as trained on: on the device, augmented, normalised.
+    """Turns a stored batch into a training batch: on the device, augmented, normalised.
 
     Attributes:
-        augmentation: names in ``AUGMENTATIONS``, without that of random resized crops.
-        framing: what is seen of an image, and at what size.
+        augmentation: names in ``AUGMENTATIONS``, except random resized crops.
+        framing: the part of an image that is used, and its size.
         mean: (1, C, 1, 1) float32 on the device, in units of a stored pixel (0 to 255).
         std: likewise.
         device: where batches go.
@@ -113,13 +113,13 @@ class Preparation:
         share: float | None = None,
         resolutions: Sequence[tuple[int, int]] = (),
     ) -> Preparation:
-        """The preparation for a task.
+        """Make the preparation of a task.
 
         Args:
             task: gives shape and normalisation.
             augmentation: names in ``AUGMENTATIONS``.
             device: where batches go.
-            share: see ``Framing``; where crops are random it does not count.
+            share: see ``Framing``; ignored with random crops.
             resolutions: see ``Framing``.
 
         Raises:
@@ -141,20 +141,20 @@ class Preparation:
         return replace(self, mean=self.mean.to(device), std=self.std.to(device), device=device)
 
     def together(self, batch_size: int) -> int:
-        """How many batches to read and augment at once: on a CPU a small batch costs little more than the calls."""
+        """Number of batches to read and augment at once: on a CPU, a small batch costs little more than the calls."""
         if self.device.type != "cpu":
             return 1
         stored = batch_size * math.prod(self.framing.shape)
         return min(max(1, TOGETHER_BYTES // stored), TOGETHER_AT_MOST)
 
     def plans_together(self, samples: int, *, batch_size: int, seed: int, epoch: int, shuffle: bool) -> Iterator[Plan]:
-        """The plans of an epoch, joined where their batches are to be read together."""
+        """The plans of an epoch, joined where their batches are read together."""
         plans = self.plans(samples, batch_size=batch_size, seed=seed, epoch=epoch, shuffle=shuffle)
         while several := list(itertools.islice(plans, self.together(batch_size))):
             yield Plan.joined(several)
 
     def plans(self, samples: int, *, batch_size: int, seed: int, epoch: int, shuffle: bool) -> Iterator[Plan]:
-        """What will happen to every batch of an epoch, as a function of seed and epoch."""
+        """The plan of every batch of an epoch, a function of seed and epoch."""
         stream = augmentation_stream(seed=seed, epoch=epoch)
         side = self.framing.side(epoch)
         channels = self.framing.shape[0]
@@ -167,7 +167,7 @@ class Preparation:
     def batches(
         self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor], batch_size: int | None = None
     ) -> Iterator[Batch]:
-        """Prepare what was read together.
+        """Augment and normalise samples that were read together.
 
         Args:
             images: (B, C, H, W) uint8, framed; not changed.
@@ -184,7 +184,7 @@ class Preparation:
             images = AUGMENTATIONS[name].batch(images, drawn)
         size = batch_size or len(images)
         for some, of_some in zip(images.split(size), labels.split(size), strict=True):
-            # One float batch exists, not three; converted first, as PyTorch subtracts much slower from uint8.
+            # Only one float batch exists at a time; converted first, as PyTorch subtracts much slower from uint8.
             yield some.to(torch.float32).sub_(self.mean).div_(self.std), of_some
 
     def __call__(self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor]) -> Batch:

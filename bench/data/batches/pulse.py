@@ -1,4 +1,4 @@
-"""Signs of life of whoever reads samples, so that a silent one can be told from a slow one, and by its sample."""
+"""A heartbeat of the reader, to tell a hung reader from a slow one and name the sample it hangs on."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 SILENCE_S = 3.5
-"""How long one sample may take before its reader counts as silent: an error follows within five seconds."""
+"""Seconds that one sample may take before its reader counts as hung: an error follows within five seconds."""
 POLL_S = 0.2
 
 
 @dataclass
 class Pulse:
-    """The sample that was begun last, and when.
+    """The sample begun last, and when.
 
     Attributes:
-        name: what an error calls a sample, from its position in the split.
+        name: describes a sample for an error, from its position in the split.
         position: of the sample; -1 before the first.
     """
 
@@ -25,7 +25,7 @@ class Pulse:
     since: float = field(default_factory=time.monotonic)
 
     def beat(self, position: int) -> None:
-        """A reader begins with a sample."""
+        """Record that a reader begins a sample."""
         self.position = position
         self.since = time.monotonic()
 
@@ -34,5 +34,5 @@ class Pulse:
         return time.monotonic() - self.since
 
     def sample(self) -> str:
-        """The sample at work, in words."""
+        """Description of the current sample."""
         return self.name(self.position) if self.position >= 0 else "its first sample"

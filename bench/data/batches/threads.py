@@ -1,4 +1,4 @@
-"""PyTorch's thread count, kept as the caller set it."""
+"""Context managers for PyTorch's thread count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def threads_kept() -> Iterator[None]:
-    """Undo what the body does to PyTorch's thread count."""
+    """Restore PyTorch's thread count after the body."""
     threads = torch.get_num_threads()
     try:
         yield
@@ -20,7 +20,7 @@ def threads_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run the body's operations on the calling thread, where they are many and each is short."""
+    """Run the body's operations on the calling thread: faster where they are many and short."""
     with threads_kept():
         torch.set_num_threads(1)
         yield

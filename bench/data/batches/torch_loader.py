@@ -1,7 +1,7 @@
-"""PyTorch's DataLoader with torchvision's transforms: what one would otherwise use, and what the others are beside.
+"""PyTorch's DataLoader with torchvision's transforms: the conventional loader, which the others are compared with.
 
-Every sample is transformed by itself, in worker processes. Its random numbers come from the batch's plan, so that it
-ends up with the pixels that the other loaders give it.
+Samples are transformed one by one in worker processes. Their random numbers come from the batch's plan, so that they
+get the same pixels as from the other loaders.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _IDLE = -1.0
 _CPU = torch.device("cpu")
 
 Item = tuple[int, list[float], list[list[int]], tuple[int, int], bool]
-"""Position, numbers of the frame, numbers of each augmentation, side, and whether images stay as they are.
+"""Position, numbers of the frame, numbers of each augmentation, side, and whether images are used as they are.
 
-Plain values: a tensor would go to the worker through a file descriptor of its own.
+Plain values: every tensor would need a file descriptor to reach the worker.
 """
 
 
 class _Drawn(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """An augmentation as a transform of torchvision's, with the numbers that the plan has drawn for a sample.
+    """An augmentation as one of torchvision's transforms, with the numbers that the plan has drawn for a sample.
 
     Attributes:
-        numbers: to be set before every call.
+        numbers: must be set before every call.
     """
 
     numbers: Tensor
@@ -57,7 +57,7 @@ class _Drawn(v2.Transform):  # type: ignore[misc]  # torchvision has no types
 
 
 class _Lazily:
-    """What a function gives, one by one, as often as it is asked for."""
+    """An iterable that calls a function for a new iterator each time."""
 
     def __init__(self, items: Callable[[], Iterator[list[Item]]]) -> None:
         self._items = items
@@ -67,10 +67,10 @@ class _Lazily:
 
 
 class _Samples(Dataset[tuple[Tensor, Tensor] | str]):
-    """One sample at a time; a failure is the text that says what is wrong with which.
+    """One sample at a time; a failure is returned as text that names the sample and the error.
 
     Attributes:
-        signs: (W, 2) float64 in shared memory: what each worker is at, and since when.
+        signs: (W, 2) float64 in shared memory: each worker's current sample, and since when.
     """
 
     def __init__(self, split: Split, preparation: Preparation, signs: Tensor) -> None:
@@ -93,7 +93,7 @@ class _Samples(Dataset[tuple[Tensor, Tensor] | str]):
             return image.as_subclass(Tensor), self._split.labels[position]
         except LoaderError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 -- raised again, in words, by the consumer
+        except Exception as error:  # noqa: BLE001 -- re-raised by the consumer
             return f"{type(error).__name__}: {error} at {self._split.name(position)}"
         finally:
             self.signs[info.id, 0] = _IDLE
@@ -122,7 +122,7 @@ class _Samples(Dataset[tuple[Tensor, Tensor] | str]):
 
 
 def _collate(samples: list[tuple[Tensor, Tensor] | str]) -> Batch | str:
-    """A batch, or what is wrong with its first bad sample."""
+    """Collate a batch, or return the error of its first bad sample."""
     good = [sample for sample in samples if not isinstance(sample, str)]
     if len(good) < len(samples):
         return next(sample for sample in samples if isinstance(sample, str))
@@ -137,9 +137,9 @@ class TorchLoader:
         split: the samples.
         preparation: framing, augmentation, normalisation, device.
         batch_size: the last batch may be smaller.
-        seed: order and augmentation are functions of this and the epoch.
+        seed: determines order and augmentation, together with the epoch.
         shuffle: False keeps the split's order.
-        workers: processes, at least one; None is PyTorch's thread count.
+        workers: processes, at least one; None for PyTorch's thread count.
     """
 
     kind = "torch"
@@ -168,14 +168,14 @@ class TorchLoader:
 
     @cached_property
     def digest(self) -> str:
-        """Of the split and of what is made of it."""
+        """Digest of the split and its preparation, see ``bench.data.digest``."""
         return digest.of_batches(self._split, self.epoch(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, the same whenever it is asked for.
+        """The batches of one epoch, the same on every call.
 
         Raises:
-            LoaderError: if a sample cannot be read, a worker dies or falls silent, or the loader is closed.
+            LoaderError: if a sample cannot be read, a worker dies or hangs, or the loader is closed.
         """
         if self._closed:
             raise LoaderError("the loader is closed")
@@ -194,16 +194,16 @@ class TorchLoader:
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            # PyTorch's handler of a worker's death raises wherever this process is.
+            # PyTorch's handler of a worker's death raises anywhere in this process.
             raise LoaderError(f"a worker of loader 'torch' died: {str(error).splitlines()[0]}") from error
         finally:
             _end(iterator)
 
     def _started(self, epoch: int, signs: Tensor) -> Any:
         """PyTorch's iterator over an epoch, with its workers running."""
-        get_temp_dir()  # made here it is the workers' too, and goes with this process, however they end
+        get_temp_dir()  # created here, so workers share it and it is removed with this process
         with warnings.catch_warnings():
-            # More workers than processors are slow, no error.
+            # More workers than processors are slow, but not an error.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
             loader = DataLoader(
                 _Samples(self._split, self._prepare.on(_CPU), signs),
@@ -211,7 +211,7 @@ class TorchLoader:
                 num_workers=self._workers,
                 collate_fn=_collate,
                 timeout=pulse.POLL_S,
-                generator=torch.Generator(),  # else it draws from PyTorch's global one
+                generator=torch.Generator(),  # otherwise it draws from PyTorch's global one
                 multiprocessing_context="fork",
             )
             iterator: Any = iter(loader)
@@ -232,7 +232,7 @@ class TorchLoader:
                 batch: Batch | str | None = next(iterator, None)
             except (RuntimeError, EOFError, ConnectionError) as error:
                 if "timed out" not in str(error):
-                    # Which of these it is depends on what PyTorch was at when the worker died.
+                    # Which one depends on what PyTorch was doing when the worker died.
                     closed = f"DataLoader worker closed its connection ({type(error).__name__})"
                     reason = str(error).splitlines()[0] if isinstance(error, RuntimeError) else closed
                     raise LoaderError(f"a worker of loader 'torch' died at {self._at_work(signs)}: {reason}") from error
@@ -243,7 +243,7 @@ class TorchLoader:
             return batch
 
     def _at_work(self, signs: Tensor) -> str:
-        """The sample that is longest at work, in words."""
+        """Description of the sample that has been in work longest."""
         busy = signs[signs[:, 0] != _IDLE]
         if not len(busy):
             return "no sample"
@@ -253,21 +253,21 @@ class TorchLoader:
         busy = signs[signs[:, 0] != _IDLE]
         silent = time.monotonic() - float(busy[:, 1].min()) if len(busy) else 0.0
         if silent > pulse.SILENCE_S:
-            for worker in iterator._workers:  # noqa: SLF001 -- else PyTorch waits five seconds for the silent one
+            for worker in iterator._workers:  # noqa: SLF001 -- otherwise PyTorch waits five seconds for the hung one
                 worker.kill()
             raise LoaderError(
                 f"a worker of loader 'torch' has been silent for {silent:.1f} seconds at {self._at_work(signs)}"
             )
 
     def close(self) -> None:
-        """The workers end with their epoch; nothing else is held."""
+        """Nothing to release: the workers end with their epoch."""
         self._closed = True
 
 
 class _Ending:
-    """PyTorch's event that asks an epoch's workers to end, for the consumer: it never waits for a lock that is lost.
+    """PyTorch's event that asks an epoch's workers to end, without waiting for a lock that is never released.
 
-    A worker that was killed while it looked at the event holds its lock for ever.
+    A worker that is killed while it reads the event holds its lock forever.
     """
 
     def __init__(self, event: Any, workers: list[Any]) -> None:
@@ -276,11 +276,11 @@ class _Ending:
         self._is_set = False
 
     def is_set(self) -> bool:
-        """Whether the workers have been asked."""
+        """Whether the workers have been asked to end."""
         return self._is_set
 
     def set(self) -> None:
-        """Ask them; if that cannot be, end them."""
+        """Ask the workers to end; kill them if that is not possible."""
         self._is_set = True
         if self._event._cond.acquire(timeout=pulse.POLL_S):  # noqa: SLF001
             self._event._cond.release()  # noqa: SLF001
@@ -291,9 +291,9 @@ class _Ending:
 
 
 def _end(iterator: Any) -> None:
-    """End an epoch's workers now, not whenever the garbage collector comes round, and wait until they are gone.
+    """End an epoch's workers now instead of at garbage collection, and wait until they have exited.
 
-    Where one of them has been killed, PyTorch's handler of that signal raises wherever this process is: once more then.
+    If one of them was killed, PyTorch's handler of that signal raises anywhere in this process: then try once more.
     """
     ended = False
     while not ended:

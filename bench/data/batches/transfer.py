@@ -1,8 +1,8 @@
-"""Batches on their way to the device.
+"""Moves batches to the device.
 
-On CUDA a batch is copied out of pinned memory on a stream of its own while the step before it computes; augmentation
-and normalisation follow on the device, in the same stream, and images end up channels_last, as convolutions want them.
-Elsewhere a batch is prepared when it is asked for.
+On CUDA a batch is copied from pinned memory on a side stream while the previous step computes; augmentation and
+normalisation follow on the device, in the same stream, and images end up channels_last, as convolutions want them.
+Elsewhere a batch is prepared on demand.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from torch import Tensor
 from bench.data.batches.plan import Batch, Plan, Preparation
 
 Stored = tuple[Tensor, Tensor, Plan]
-"""Images (B, C, H, W) uint8 and labels (B,) int64 on the CPU, and what is still to be done to them."""
+"""Images (B, C, H, W) uint8 and labels (B,) int64 on the CPU, and the augmentations still to be applied."""
 
 
 def prepared(stored: Iterator[Stored], prepare: Preparation, batch_size: int) -> Iterator[Batch]:
-    """Batches as trained on, in the order in which they come.
+    """Training batches, in the order of the stored ones.
 
     Args:
-        stored: what was read, on CUDA a batch at a time, elsewhere as many as ``prepare`` wants together; closed where
-            it can be when the caller has had enough.
+        stored: stored batches: on CUDA one at a time, elsewhere as many as ``prepare`` takes together; closed, where
+            possible, when the caller stops.
         prepare: augments and normalises, on its device.
         batch_size: of all batches but the last.
     """
@@ -41,7 +41,7 @@ def _when_asked_for(stored: Iterator[Stored], prepare: Preparation, batch_size: 
 
 
 def _ahead(stored: Iterator[Stored], prepare: Preparation) -> Generator[Batch, None, None]:
-    """One batch ahead of the caller, on a side stream."""
+    """Training batches, each prepared on a side stream one batch ahead of the caller."""
     side = torch.cuda.Stream(prepare.device)
 
     def launch() -> Batch | None:
@@ -50,7 +50,7 @@ def _ahead(stored: Iterator[Stored], prepare: Preparation) -> Generator[Batch, N
             return None
         images, labels, plan = item
         with torch.cuda.stream(side):
-            # Pinned memory comes from PyTorch's caching allocator, which waits for the copy before it reuses any.
+            # PyTorch's caching allocator waits for the copy before it reuses pinned memory.
             images, labels = prepare(images.pin_memory(), labels.pin_memory(), plan.numbers)
             return images.contiguous(memory_format=torch.channels_last), labels
 
@@ -60,15 +60,15 @@ def _ahead(stored: Iterator[Stored], prepare: Preparation) -> Generator[Batch, N
             here: Any = torch.cuda.current_stream(prepare.device)
             here.wait_stream(side)
             for tensor in upcoming:
-                # Allocated on the side stream, used on this one: not to be reused before this one is done with it.
+                # Allocated on the side stream, used on this one: not to be reused until this one is done with it.
                 tensor.record_stream(here)
             batch = upcoming
             yield batch
-            # Asked for the next one, the caller has queued its step: what follows runs beside it.
+            # The caller, asking for the next batch, has queued its step: the following runs concurrently.
             del batch
             upcoming = launch()
 
 
 def _closed(iterator: Iterator[Stored]) -> contextlib.AbstractContextManager[object]:
-    """Closes a generator at the end; other iterators have nothing to close."""
+    """Closes a generator at the end; other iterators need no closing."""
     return contextlib.closing(iterator) if isinstance(iterator, Generator) else contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""Splits as FFCV files in the user's cache: written once, checked before every use, rebuilt when stale or damaged."""
+"""Splits as FFCV files in the user's cache: written once, checked before every use, rewritten if stale or damaged."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from bench.data.sets.tasks import Task
 from bench.errors import UserError
 from bench.inputs import cache_root
 
-_FORMAT = 1  # counts changes to how files are written, so that old ones are not used
+_FORMAT = 1  # version of the way files are written; files of older versions are not used
 
 Report = Callable[[str, int, int], None]
-"""Told what is being done, how far it is, and how far it will go."""
+"""Progress callback: (activity, done, total)."""
 
 _checked: set[tuple[Path, str, int, int]] = set()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands beside a file, and says that it was written to its end.
+    """Metadata next to an FFCV file; its existence shows that the file was written completely.
 
     Attributes:
         sha256: of the whole file.
-        samples: how many it holds.
-        classes: how many of each class, by label from 0.
-        sources: sha256 of what went in: of images and labels, or of the checksums of all files and their labels.
-        key: tells one set of sources from another without reading them.
+        samples: number of samples in the file.
+        classes: number of samples of each class, by label from 0.
+        sources: sha256 of the source data: of images and labels, or of the checksums of all files and their labels.
+        key: identifies the source data without reading it.
         packing: how images are stored; empty where they come from memory.
-        format: how it was written.
+        format: version of the way it was written.
     """
 
     sha256: str
@@ -58,7 +58,7 @@ class Manifest:
 
 
 def content_key(split: Split) -> str:
-    """A hash of a split's images and labels: 16 hexadecimal digits."""
+    """Hash a split's images and labels: 16 hexadecimal digits."""
     return _content_hash(split)[:16]
 
 
@@ -71,7 +71,7 @@ def _content_hash(split: Split) -> str:
 
 
 def validate(task: Task, split: Split) -> None:
-    """Check all that FFCV's writer would otherwise hang on or write wrongly.
+    """Check everything that FFCV's writer would hang on or write wrongly.
 
     Raises:
         UserError: if a shape, type or label is not what the task says.
@@ -91,23 +91,23 @@ def validate(task: Task, split: Split) -> None:
 
 
 def folder_of(cache_dir: Path | None) -> Path:
-    """Where files are kept: ``betons`` in a folder, or in the user's cache."""
+    """The folder of FFCV files: ``betons`` in ``cache_dir``, or in the user's cache."""
     return (cache_root() if cache_dir is None else cache_dir) / "betons"
 
 
 def ensure_beton(task: Task, split: Split, cache_dir: Path | None = None, report: Report | None = None) -> Path:
-    """The FFCV file of a split in memory: the one in the cache if it is intact, else a new one.
+    """The FFCV file of a split in memory: from the cache if intact, else written now.
 
-    Its name holds a hash of the content, so that another data set or another ``train_limit`` is another file.
+    Its name contains a hash of the content, so that another data set or another ``train_limit`` gets another file.
 
     Args:
-        task: names the file and says what samples must look like.
+        task: names the file and defines valid samples.
         split: at least one sample, on the CPU.
-        cache_dir: holds the folder ``betons``; None is the user's cache.
-        report: told of the progress.
+        cache_dir: parent of the folder ``betons``; None for the user's cache.
+        report: called with the progress.
 
     Raises:
-        UserError: if a sample is not what the task says, or the cache cannot be written.
+        UserError: if a sample does not fit the task, or the cache cannot be written.
         LoaderError: if FFCV fails to write.
     """
     validate(task, split)
@@ -131,17 +131,17 @@ def ensure_packed(
     cache_dir: Path | None = None,
     report: Report | None = None,
 ) -> Path:
-    """The FFCV file of a folder of images: the one in the cache if it is intact and of these files, else a new one.
+    """The FFCV file of a folder of images: from the cache if intact and made from these files, else written now.
 
-    Every image is decoded and its label checked before the first is written.
+    All images are decoded and all labels checked before writing starts.
 
     Args:
-        task: names the file and says how many classes there are.
+        task: names the file and gives the number of classes.
         listing: all files of the training or test set.
         source: which of the two.
         packing: how images are stored.
-        cache_dir: holds the folder ``betons``; None is the user's cache.
-        report: told of the progress.
+        cache_dir: parent of the folder ``betons``; None for the user's cache.
+        report: called with the progress.
 
     Raises:
         UserError: if a label is out of range, or the cache cannot be written.
@@ -163,17 +163,17 @@ def ensure_packed(
 
 
 def packed_path(task: Task, source: Source, packing: Packing, cache_dir: Path | None = None) -> Path:
-    """Where the file of a folder of images is, or would be."""
+    """The path of the FFCV file of a folder of images, whether it exists or not."""
     slug = str(packing).replace(",", "-").replace("=", "")
     return folder_of(cache_dir) / f"{task.name}-{source}-{slug}.beton"
 
 
 def verify(task: Task, data: Split | Encoded, path: Path) -> FileStatus:
-    """The state of a packed file: its bytes, its tables, and whether its sources are what they were.
+    """Check a packed file: its bytes, its tables, and whether its source data is unchanged.
 
     Args:
-        task: whose it is.
-        data: what it was made of: a split in memory, or all files of a training or test set.
+        task: the task it belongs to.
+        data: its source: a split in memory, or all files of a training or test set.
         path: the file.
     """
     from bench.data.ffcv.beton_file import examined
@@ -212,7 +212,7 @@ def _ensure(path: Path, samples: int, key: str, write: Callable[[Path], Manifest
             complaint = _complaint(path, samples, key)
             if complaint is not None:
                 if path.exists():
-                    print(f"note: {path} is {complaint}; it is written anew", file=sys.stderr)
+                    print(f"note: {path} is {complaint}; rewriting it", file=sys.stderr)
                 _write(path, write)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -236,7 +236,7 @@ def _manifest(path: Path) -> Manifest | None:
 
 
 def _complaint(path: Path, samples: int, key: str) -> str | None:
-    """Why the file is not the one wanted; hashes it once per process."""
+    """Why a file cannot be used, None if it can; hashes it once per process."""
     manifest = _manifest(path)
     if manifest is None or not path.exists():
         return "incomplete"
@@ -252,16 +252,16 @@ def _complaint(path: Path, samples: int, key: str) -> str | None:
 
 
 def _write(path: Path, write: Callable[[Path], Manifest]) -> None:
-    """Write the file and then its manifest, each under a temporary name first: a file with a manifest is whole."""
+    """Write a file and then its manifest, each under a temporary name first: a file with a manifest is complete."""
     prefix = f".{path.stem}.writing-"
     for abandoned in path.parent.glob(f"{prefix}*"):
-        # Left by a process that was killed: whoever works holds the lock.
+        # Left by a killed process: the lock is ours, so nobody is writing it.
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
         beton = Path(folder) / "out.beton"
         manifest = beton.with_suffix(".json")
         manifest.write_text(json.dumps(asdict(write(beton)), indent=1) + "\n")
-        # Not before the new one is ready: an old file may still serve whoever else reads it.
+        # Only once the new file is ready: another process may still be reading the old one.
         _manifest_path(path).unlink(missing_ok=True)
         for temporary, final in ((beton, path), (manifest, _manifest_path(path))):
             _flush(temporary)

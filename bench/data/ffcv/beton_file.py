@@ -1,4 +1,4 @@
-"""What is in an FFCV file, without decoding its images. Imports FFCV, which takes seconds."""
+"""Reads an FFCV file's tables without decoding its images. Importing this module imports FFCV, which takes seconds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bench.data.batches.threads import threads_kept
 
 
 class Examined(NamedTuple):
-    """How many samples a file holds, and how many of each class, by label from 0."""
+    """Number of samples in a file, and of each class, by label from 0."""
 
     samples: int
     classes: tuple[int, ...]
 
 
 def examined(path: Path) -> Examined:
-    """Read a file's tables, and check that all it says it holds is there.
+    """Read a file's tables and check that it is complete.
 
     Raises:
-        ValueError: if it is truncated, or no FFCV file.
+        ValueError: if it is truncated or not an FFCV file.
     """
     with threads_kept():
         from ffcv.reader import Reader
@@ -29,7 +29,7 @@ def examined(path: Path) -> Examined:
         try:
             reader = Reader(str(path))
         except Exception as error:
-            raise ValueError(f"{path} is no whole FFCV file: {error}") from error
+            raise ValueError(f"{path} is not a complete FFCV file: {error}") from error
     check_size(path, reader.header, reader.alloc_table)
     return Examined(int(reader.num_samples), tuple(np.bincount(reader.metadata["f1"].astype(np.int64)).tolist()))
 

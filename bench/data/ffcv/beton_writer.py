@@ -1,7 +1,7 @@
-"""Writing one FFCV file, in a process of its own: ``python -m bench.data.ffcv.beton_writer FOLDER OUT``.
+"""Writes one FFCV file in a separate process: ``python -m bench.data.ffcv.beton_writer FOLDER OUT``.
 
-FFCV's writer forks, which is not safe beside PyTorch's threads, and it waits for ever for a worker that has died, for
-example on a full disk. A process can be watched, timed and ended.
+FFCV's writer forks, which is not safe with PyTorch's threads, and waits forever for a worker that has died, for example
+on a full disk. A separate process can be watched, timed out and killed.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ PAGE_BYTES = 1 << 21  # FFCV's smallest; a file is padded to whole pages
 
 _START_S = 120.0
 _SILENCE_S = 120.0
-"""How long the writer may show no progress: a chunk of a hundred images takes a hundredth of this."""
+"""Longest time without progress, in seconds per sample: a chunk of a hundred images takes a hundredth of it."""
 _END_S = 5.0
 
 WITHOUT_TBB = {"NUMBA_THREADING_LAYER": "workqueue"}
-"""FFCV starts numba's threads as it is imported. Those of its default layer, TBB, hang at the end of a writer that has
-a single core (numba issue 10556). Training keeps them: those of the work queue slow it by a tenth."""
+"""FFCV starts numba's threads when it is imported. Those of its default layer, TBB, hang at exit of a writer on a
+single core (numba issue 10556). Training keeps TBB: the work queue's threads slow it by a tenth."""
 
 Progress = Callable[[int], None]
-"""Told how many samples have been written so far."""
+"""Called with the number of samples written so far."""
 
 
 class Samples(Protocol):
@@ -65,7 +65,7 @@ class Pixels:
 
 
 class Files:
-    """Image files, as they are to be stored, and labels."""
+    """Image files in the form in which they will be stored, and labels."""
 
     def __init__(self, paths: list[str], labels: list[int], packing: Packing) -> None:
         self.paths = paths
@@ -82,16 +82,16 @@ class Files:
 def write_pixels(
     images: NDArray[np.uint8], labels: NDArray[np.int64], out: Path, progress: Progress = lambda _: None
 ) -> None:
-    """Write images of one size to an FFCV file with the fields ``image`` and ``label``, the same bytes every time.
+    """Write images of one size to an FFCV file with the fields ``image`` and ``label``; bytes are reproducible.
 
     Args:
         images: (N, C, H, W).
         labels: (N,).
-        out: in a temporary folder, which also takes the writer's input.
-        progress: told how far it is.
+        out: the file, in a temporary folder that also takes the writer's input.
+        progress: called with the number of samples written.
 
     Raises:
-        LoaderError: if the writer fails or falls silent; it is ended.
+        LoaderError: if the writer fails or makes no progress; it is killed.
     """
     np.save(out.with_name("images.npy"), images)
     np.save(out.with_name("labels.npy"), labels)
@@ -109,10 +109,10 @@ def write_files(
         packing: how they are stored.
         page: bytes of a page, a power of two; no stored image is larger.
         out: see ``write_pixels``.
-        progress: told how far it is.
+        progress: called with the number of samples written.
 
     Raises:
-        LoaderError: if the writer fails or falls silent; it is ended.
+        LoaderError: if the writer fails or makes no progress; it is killed.
     """
     content = {"paths": paths, "labels": labels, "packing": str(packing), "page": page}
     out.with_name("files.json").write_text(json.dumps(content))
@@ -123,16 +123,16 @@ def _run(out: Path, samples: int, progress: Progress) -> None:
     with out.with_name("errors.txt").open("w+") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.data.ffcv.beton_writer", out.parent, out],
-            # Imports must work there as they do here, also where the package is not installed.
+            # Imports must resolve there as they do here, also if the package is not installed.
             env={**os.environ, **WITHOUT_TBB, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdin=subprocess.PIPE,  # held open: it ends when this process does
+            stdin=subprocess.PIPE,  # kept open: the writer exits when this process does
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
         )
         try:
             _follow(process, samples, progress)
-            # It has closed its output, and so is about to end.
+            # It has closed its output and is about to exit.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_END_S)
         finally:
@@ -145,7 +145,7 @@ def _run(out: Path, samples: int, progress: Progress) -> None:
 
 
 def _follow(process: subprocess.Popen[bytes], samples: int, progress: Progress) -> None:
-    """Pass the writer's progress on until it says no more."""
+    """Pass on the writer's progress until it closes its output."""
     assert process.stdout is not None  # noqa: S101 -- it is a pipe
     pipe = process.stdout.fileno()
     patience = _START_S
@@ -169,7 +169,7 @@ def _reason(said: str, status: int) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the writer and its worker, which are a process group of their own."""
+    """Kill the writer and its worker, which form a process group."""
     with contextlib.suppress(ProcessLookupError):
         # Python's resource tracker, in the same group, ignores SIGTERM and frees the shared memory.
         os.killpg(process.pid, signal.SIGTERM)
@@ -188,18 +188,18 @@ def _exit_with_worker(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process and its worker when the input ends: whoever asked for the file is gone."""
+    """Exit with the worker when the input ends: the parent process is gone."""
 
     def wait() -> None:
         os.read(0, 1)
         os.killpg(0, signal.SIGTERM)
 
-    if stat.S_ISFIFO(os.fstat(0).st_mode):  # else nobody holds its other end
+    if stat.S_ISFIFO(os.fstat(0).st_mode):  # otherwise it has no parent at the other end
         threading.Thread(target=wait, daemon=True).start()
 
 
 class _Count:
-    """Stands in for FFCV's progress bar, and prints how many samples are written, a line each time."""
+    """Replaces FFCV's progress bar: prints the number of samples written, one per line."""
 
     def __init__(self, total: int) -> None:  # noqa: ARG002 -- called as the bar is
         self._done = 0
@@ -214,7 +214,7 @@ class _Count:
 
 
 def _store(_field: Any, destination: Any, value: tuple[bool, int, int, NDArray[np.uint8]], malloc: Any) -> None:
-    """Instead of FFCV's own encoding of an image, which would encode a JPEG file a second time."""
+    """Replaces FFCV's encoding of an image, which would encode a JPEG file a second time."""
     is_jpeg, height, width, content = value
     destination["mode"] = 0 if is_jpeg else 1
     destination["height"], destination["width"] = height, width
@@ -231,7 +231,7 @@ def _main(folder: str, out: str) -> None:
     if listing.exists():
         content = json.loads(listing.read_text())
         samples, page = Files(content["paths"], content["labels"], Packing.parse(content["packing"])), content["page"]
-        # A subclass would not be known by its type when the file is read.
+        # The type is stored by class: a subclass would not be recognised when the file is read.
         image = RGBImageField()
         image.encode = MethodType(_store, image)
     else:
@@ -241,14 +241,14 @@ def _main(folder: str, out: str) -> None:
     writer.tqdm = _Count
     signal.signal(signal.SIGCHLD, _exit_with_worker)
     _end_with_parent()
-    # One worker: with more, pages come in any order.
+    # One worker: with more, the order of pages is not reproducible.
     made = writer.DatasetWriter(out, {"image": image, "label": IntField()}, page_size=page, num_workers=1)
     made.from_indexed_dataset(samples)
     _check(out, len(samples))
 
 
 def _check(out: str, samples: int) -> None:
-    """FFCV's writer does not notice when the system writes less than it was given, as on a disk that is nearly full."""
+    """Check that a file is complete: FFCV's writer does not notice short writes, as on a nearly full disk."""
     from bench.data.ffcv.beton_file import examined
 
     found = examined(Path(out))

@@ -1,8 +1,8 @@
-"""Decoders for FFCV's pipeline that take a whole batch at once, and are not compiled.
+"""Decoders for FFCV's pipeline that work on a whole batch and are not compiled.
 
-FFCV's own decoders are compiled by numba, anew in every process, for ten seconds and more. These gather raw images in
-one NumPy operation, and hand JPEG files to FFCV's C library, sample by sample, in threads. They take a `Request` where
-FFCV's take indices.
+FFCV's own decoders are compiled by numba in every process, which takes ten seconds and more. These gather raw images in
+one NumPy operation and pass JPEG files to FFCV's C library, sample by sample, in threads. They take a `Request` in
+place of indices.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from bench.data.batches.plan import Plan, framed
 from bench.data.batches.pulse import Pulse
 
 JPEG = 0
-"""Mode of a stored image in FFCV's format; the other is raw pixels."""
+"""Mode of a JPEG image in FFCV's format; the other mode is raw pixels."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One batch that FFCV's worker is asked for.
+    """One batch requested from FFCV's worker.
 
     Attributes:
-        plan: what it consists of.
-        rows: (B,) int64, where its samples stand in the file.
-        framing: what is seen of them.
-        keeps: images of the task's shape are used as they are.
-        pulse: told of each sample that is begun.
+        plan: its samples and random numbers.
+        rows: (B,) int64, rows of its samples in the file.
+        framing: the part of each image that is used.
+        keeps: whether images of the task's shape are used as they are.
+        pulse: told of each sample before it is decoded.
     """
 
     plan: Plan
@@ -53,7 +53,7 @@ class Request:
 
 
 class _WholeBatch(Operation):  # type: ignore[misc]  # FFCV has no types
-    """An operation that makes its own tensors: FFCV's few buffers are not used, and nothing has to be copied."""
+    """An operation that allocates its own tensors: FFCV's few buffers are not used, so nothing has to be copied."""
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         return replace(previous_state, jit_mode=True), None
@@ -76,24 +76,24 @@ class Labels(_WholeBatch):
 
 
 class RawArrays(_WholeBatch):
-    """Arrays of one shape (C, H, W), to (B, C, *side) uint8."""
+    """Arrays of one shape (C, H, W) -> (B, C, *side) uint8."""
 
     def _decoded(self, request: Request, metadata: NDArray[Any], content: NDArray[np.uint8]) -> Tensor:
         request.pulse.beat(int(request.plan.positions[0]))
         size = int(np.prod(self.field.shape))
-        # A row for every place where an array might begin, as a view without memory of its own.
+        # A view with one row per place where an array might begin, without memory of its own.
         rows = np.lib.stride_tricks.as_strided(content, (content.size - size + 1, size), (1, 1), writeable=False)
         images = torch.from_numpy(np.asarray(rows[metadata.astype(np.int64)])).view(len(request), *self.field.shape)
         return images if request.keeps else framed(images, request.plan, request.framing, request.pulse.beat)
 
 
 class Pictures(_WholeBatch):
-    """Colour images of any size, raw or JPEG, to (B, 3, *side) uint8.
+    """Colour images of any size, raw or JPEG -> (B, 3, *side) uint8.
 
     Args:
-        sizes: stored bytes of every sample, by its row in the file.
-        threads: decode in parallel.
-        workers: how many they are.
+        sizes: stored bytes of every sample, by row.
+        threads: executor that decodes in parallel.
+        workers: its number of threads.
     """
 
     def __init__(self, sizes: NDArray[np.int64], threads: Executor, workers: int) -> None:
@@ -120,7 +120,7 @@ class Pictures(_WholeBatch):
                     by = reduction(boxes[k], plan.side)
                     pixels = _decoded(stored, heights[k], widths[k], by)
                 else:
-                    # A copy: PyTorch does not like memory that cannot be written to.
+                    # Copied: PyTorch warns about memory that is not writable.
                     pixels = stored.reshape(heights[k], widths[k], 3).copy()
                 box = reduced(boxes[k], by, pixels.shape[:2])
                 out[k] = resample(torch.from_numpy(pixels).permute(2, 0, 1), box, plan.side)
@@ -131,12 +131,13 @@ class Pictures(_WholeBatch):
 
 
 def _decoded(stored: NDArray[np.uint8], height: int, width: int, by: int) -> NDArray[np.uint8]:
-    """A JPEG file's pixels at one ``by``-th of its size: (ceil(height / by), ceil(width / by), 3)."""
+    """Decode a JPEG at one ``by``-th of its size: (ceil(height / by), ceil(width / by), 3)."""
     pixels = np.empty((-(-height // by), -(-width // by), 3), dtype=np.uint8)
     source, target = stored.ctypes.data, pixels.ctypes.data
     failed = ctypes_imdecode(source, stored.size, height, width, target, height, width, 0, 0, 1, by, False, False)
     if failed:
-        # FFCV's library says so of mere oddities too, such as bytes between two markers. Pillow knows which it is.
+        # FFCV's library also reports harmless oddities, such as bytes between two markers. Pillow can tell the
+        # difference.
         with Image.open(io.BytesIO(stored.tobytes())) as image:
             image.draft("RGB", (width // by, height // by))
             pixels = np.array(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""The loader that reads an FFCV file; of raw images the same tensors as the memory loader's, bit for bit."""
+"""The loader that reads an FFCV file; for raw images its tensors equal the memory loader's, bit for bit."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class FFCVLoader:
-    """Reads a split's file with FFCV; shuffles, augments and normalises as every loader here.
+    """Reads a split's file with FFCV; order, augmentation and normalisation as in every loader.
 
     Args:
         path: the file.
         split: the samples.
         preparation: framing, augmentation, device, normalisation.
         batch_size: the last batch may be smaller.
-        seed: order and augmentation are functions of this and the epoch.
+        seed: determines order and augmentation, together with the epoch.
         shuffle: False keeps the split's order.
-        rows: (N,) where the split's samples stand in the file; None if it holds exactly the split.
-        file_samples: how many the file holds; None for as many as the split.
-        workers: threads that decode JPEG files; None is PyTorch's thread count.
+        rows: (N,) rows of the split's samples in the file; None if it holds exactly the split.
+        file_samples: number of samples in the file; None for as many as in the split.
+        workers: threads that decode JPEG files; None for PyTorch's thread count.
 
     Raises:
         LoaderError: if FFCV cannot be imported or cannot open the file.
@@ -67,7 +67,7 @@ class FFCVLoader:
         self._rows = np.arange(len(split)) if rows is None else rows
         self._pipeline: Pipeline | None
         workers = workers or torch.get_num_threads()
-        # FFCV sets PyTorch's thread count when it is imported, when a loader is made and whenever one iterates.
+        # FFCV sets PyTorch's thread count on import, when a loader is made and whenever one iterates.
         with threads_kept():
             try:
                 from bench.data.ffcv.pipeline import Pipeline
@@ -81,11 +81,11 @@ class FFCVLoader:
 
     @cached_property
     def digest(self) -> str:
-        """Of the split and of what is made of it."""
+        """Digest of the split and its preparation, see ``bench.data.digest``."""
         return digest.of_batches(self._split, self.epoch(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, the same whenever it is asked for.
+        """The batches of one epoch, the same on every call.
 
         Raises:
             LoaderError: if FFCV fails, or the loader is closed.
@@ -120,7 +120,7 @@ class FFCVLoader:
         return f"{self._split.name(position)}, read from {self._path}"
 
     def close(self) -> None:
-        """Let go of the file and its threads."""
+        """Close the file and end its threads."""
         if self._pipeline is not None:
             self._pipeline.close()
         self._pipeline = None

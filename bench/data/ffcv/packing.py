@@ -20,14 +20,14 @@ _QUALITY = 95
 
 @dataclass(frozen=True)
 class Packing:
-    """What becomes of an image, as text ``jpeg``, ``raw``, or ``jpeg,share=0.5,quality=90,side=400``.
+    """Storage options, written as ``jpeg``, ``raw``, or ``jpeg,share=0.5,quality=90,side=400``.
 
     Attributes:
-        share: of the images, chosen by number, that are stored as JPEG; the others as pixels, which are larger and
-            need no decoding.
-        quality: from 1 to 100, every JPEG is encoded anew with this; None keeps a JPEG file's own bytes where its size
-            stays, and takes 95 elsewhere.
-        side: images whose longer side is longer are made smaller to this; None keeps them.
+        share: share of images, chosen by number, that are stored as JPEG; the others are stored as pixels, which take
+            more space and need no decoding.
+        quality: re-encode every JPEG with this, from 1 to 100; None keeps the bytes of a JPEG file whose size does not
+            change, and uses 95 for others.
+        side: shrink images whose longer side exceeds this; None keeps their size.
     """
 
     share: float = 1.0
@@ -44,10 +44,10 @@ class Packing:
 
     @classmethod
     def parse(cls, text: str) -> Packing:
-        """A packing from its text.
+        """Parse the text form.
 
         Raises:
-            UserError: if it is not one.
+            UserError: if it is not valid.
 
         >>> Packing.parse("jpeg,quality=90")
         Packing(share=1.0, quality=90, side=None)
@@ -64,7 +64,7 @@ class Packing:
             try:
                 found[name] = float(value) if name == "share" else int(value)
             except ValueError:
-                raise UserError(f"packing {text!r}: {name} is {value!r}, which is not a number") from None
+                raise UserError(f"packing {text!r}: {name} must be a number, got {value!r}") from None
         return cls(**found)
 
     def __str__(self) -> str:
@@ -74,11 +74,11 @@ class Packing:
         return ",".join(["jpeg", *(f"{name}={value}" for name, value in given.items() if value is not None)])
 
     def as_jpeg(self, row: int) -> bool:
-        """Whether an image is stored as JPEG: by its number alone, so that the file is the same every time."""
+        """Whether an image is stored as JPEG: decided by its number alone, so that files are reproducible."""
         return self.share > 0 and derive(0, "packing", row) < self.share * 2**63
 
     def stored(self, path: Path, row: int) -> tuple[bool, int, int, NDArray[np.uint8]]:
-        """What goes into the file: whether it is a JPEG, height, width, and the bytes.
+        """The stored form of an image: whether it is a JPEG, height, width, and the bytes.
 
         Raises:
             LoaderError: if the image cannot be decoded.
@@ -105,5 +105,5 @@ class Packing:
 
 
 def page_bytes(largest: int) -> int:
-    """The size of a page of an FFCV file: a power of two, 8 MiB at least, that holds the largest image."""
+    """Page size of an FFCV file: the smallest power of two from 8 MiB on that holds the largest image."""
     return int(max(1 << 23, 1 << (largest - 1).bit_length()))

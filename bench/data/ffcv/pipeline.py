@@ -1,7 +1,7 @@
-"""Reading an FFCV file in a given order. Importing this module imports FFCV, which takes seconds.
+"""Reads an FFCV file in a given order. Importing this module imports FFCV, which takes seconds.
 
-FFCV reads and decodes, with the decoders of `bench.data.ffcv.decode`. Everything random is decided before, in a
-batch's plan, because FFCV's own augmentations do not repeat for a seed.
+FFCV reads and decodes, with the decoders of `bench.data.ffcv.decode`. Everything random is decided beforehand, in a
+batch's plan, because FFCV's own augmentations are not reproducible from a seed.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from bench.data.ffcv.decode import Labels, Pictures, RawArrays, Request
 from bench.errors import LoaderError
 
 _OF_FFCV = 1
-"""Threads that FFCV sets for PyTorch in its worker. With more, what the worker asks of PyTorch makes a second team of
-OpenMP threads; where those of both teams are more than there are cores, all of them sleep after each operation instead
-of waiting for the next one, and a small network trains at half its speed."""
+"""Threads that FFCV sets for PyTorch in its worker. With more, PyTorch operations in the worker start a second team of
+OpenMP threads; if both teams together have more threads than there are cores, all of them sleep after each operation
+instead of spinning, and a small network trains at half its speed."""
 _STOP_S = 1.0
 
 
 class _Worker(EpochIterator):  # type: ignore[misc]  # FFCV has no types
-    """The thread that decodes one epoch; keeps the exception that ends it, of which FFCV tells nobody."""
+    """The thread that decodes one epoch; keeps the exception that ends it, which FFCV drops."""
 
     failure: BaseException | None = None
 
     def __init__(self, loader: Loader, requests: Iterator[Request]) -> None:
         self._requests = requests
-        # No order: FFCV would make a list of all batches of the epoch.
+        # No order: FFCV would list all batches of the epoch.
         super().__init__(loader, ())
 
     def start(self) -> None:
@@ -55,13 +55,13 @@ class _Worker(EpochIterator):  # type: ignore[misc]  # FFCV has no types
     def run(self) -> None:
         try:
             super().run()
-        except BaseException as error:  # noqa: BLE001 -- raised again by the consumer
+        except BaseException as error:  # noqa: BLE001 -- re-raised by the consumer
             self.failure = error
 
 
 @contextlib.contextmanager
 def _not_compiled() -> Iterator[None]:
-    """Let FFCV make its pipeline of plain functions: numba would compile them for seconds in every process."""
+    """Let FFCV build its pipeline of uncompiled functions: numba would compile them for seconds in every process."""
     before = getattr(Compiler, "is_enabled", True)
     Compiler.set_enabled(False)
     try:
@@ -76,11 +76,11 @@ class Pipeline:
     Args:
         path: the file.
         batch_size: samples in a batch.
-        samples: how many the file has to hold.
+        samples: number of samples that the file must hold.
         workers: threads that decode JPEG files.
 
     Raises:
-        LoaderError: if FFCV cannot open the file, or it is not whole.
+        LoaderError: if FFCV cannot open the file, or it is incomplete.
     """
 
     def __init__(self, path: Path, *, batch_size: int, samples: int, workers: int) -> None:
@@ -109,24 +109,24 @@ class Pipeline:
             num_workers=_OF_FFCV,
             os_cache=True,
             drop_last=False,
-            seed=0,  # not used, but FFCV would draw one from NumPy's global generator
+            seed=0,  # unused; without it FFCV draws one from NumPy's global generator
             pipelines={name: PipelineSpec(name, decoder) for name, decoder in (("image", image), ("label", Labels()))},
         )
 
     def batches(
         self, requests: Iterator[Request], pulse: Pulse
     ) -> Generator[tuple[Tensor, Tensor, Request], None, None]:
-        """Read what is asked for.
+        """Read the requested batches.
 
         Args:
-            requests: the batches of an epoch; used from the worker's thread.
-            pulse: the one that the requests tell of their samples.
+            requests: of an epoch; consumed in the worker's thread.
+            pulse: the pulse of the requests.
 
         Yields:
-            images (B, C, H, W) uint8 and labels (B,) int64, which the caller may keep, and the request.
+            images (B, C, H, W) uint8 and labels (B,) int64, owned by the caller, and the request.
 
         Raises:
-            LoaderError: if the worker dies, or falls silent over a sample.
+            LoaderError: if the worker dies, or hangs on a sample.
         """
         if self._path.stat().st_size != self._bytes:
             raise LoaderError(f"{self._path} has changed while it was in use; start again")
@@ -145,7 +145,7 @@ class Pipeline:
             _stop(worker)
 
     def close(self) -> None:
-        """End the threads and let go of the file."""
+        """End the threads and close the file."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         loader = self.__dict__.pop("_loader", None)
         if loader is not None:
@@ -153,7 +153,7 @@ class Pipeline:
 
 
 def _stored_bytes(reader: Any) -> NDArray[np.int64]:
-    """Bytes of every sample, by its row: FFCV keeps them by place in the file only."""
+    """Bytes of every sample, by row: FFCV keeps them only by place in the file."""
     table = np.sort(reader.alloc_table, order="ptr")
     places = np.searchsorted(table["ptr"], reader.metadata["f0"]["data_ptr"])
     return np.asarray(table["size"][places].astype(np.int64))
@@ -163,7 +163,7 @@ def _next(worker: _Worker, pulse: Pulse) -> tuple[Tensor, Tensor] | None:
     """The next batch; None after the last."""
     pulse.since = time.monotonic()
     while True:
-        # A worker seen dead before the queue was empty has put all that it ever will.
+        # A worker seen dead before the queue was empty has already put everything.
         alive = worker.is_alive()
         try:
             item = worker.output_queue.get(timeout=pulses.POLL_S)
@@ -178,7 +178,7 @@ def _next(worker: _Worker, pulse: Pulse) -> tuple[Tensor, Tensor] | None:
 
 
 def _stop(worker: _Worker) -> None:
-    """End a worker whose epoch may have been left early: no more to do, and room for what it still has to say."""
+    """End a worker whose epoch may have been left early: stop its requests and drain its queue."""
     worker.iter_ixes = iter(())
     deadline = time.monotonic() + _STOP_S
     while worker.is_alive() and time.monotonic() < deadline:

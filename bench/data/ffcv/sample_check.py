@@ -1,4 +1,4 @@
-"""Image files one by one, before anything is made of them: can they be decoded, and what are their checksums."""
+"""Checks image files before they are packed: decodes each one and hashes it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TOLD_EVERY = 100
 
 
 class Checked(NamedTuple):
-    """Checksum of all files and labels, and the most bytes that one image may take."""
+    """Checksum of all files and labels, and the largest number of bytes that one image can take."""
 
     sources: str
     largest: int
 
 
 def labels(listing: Listing, classes: int) -> None:
-    """Raise the UserError for the first label that is not from 0 to ``classes`` - 1."""
+    """Raise a UserError for the first label that is not from 0 to ``classes`` - 1."""
     bad = ((listing.labels < 0) | (listing.labels >= classes)).nonzero()
     if len(bad):
         row = int(bad[0])
@@ -36,12 +36,12 @@ def images(listing: Listing, packing: Packing, progress: Callable[[int], None] =
 
     Args:
         listing: the files.
-        packing: says by its longest side how large an image may be stored.
-        progress: told how many have been checked.
+        packing: limits the stored size of an image by its longest side.
+        progress: called with the number of images checked.
 
     Raises:
-        LoaderError: for the first that cannot be decoded.
-        UserError: for the first that cannot be read.
+        LoaderError: for the first image that cannot be decoded.
+        UserError: for the first file that cannot be read.
     """
     digest, largest = hashlib.sha256(), 1
 
@@ -51,7 +51,7 @@ def images(listing: Listing, packing: Packing, progress: Callable[[int], None] =
         with opened(path, content) as image:
             pixels = decoded(image, path)
         shrunk = 1.0 if packing.side is None else min(1.0, packing.side / max(pixels.shape[1:]))
-        # One more pixel a side for rounding; a JPEG that is larger than its pixels is rare, but there are such.
+        # One more pixel per side for rounding; a JPEG larger than its pixels is rare but possible.
         return hashlib.sha256(content).digest(), max(len(content), int(3 * _area(pixels.shape[1:], shrunk)) + 1024)
 
     with ThreadPoolExecutor() as threads:
@@ -69,7 +69,7 @@ def images(listing: Listing, packing: Packing, progress: Callable[[int], None] =
 
 
 def checksum(listing: Listing) -> str:
-    """The same checksum as that of ``images``, without decoding anything; a UserError if a file cannot be read."""
+    """The checksum that ``images`` returns, without decoding; a UserError if a file cannot be read."""
     digest = hashlib.sha256()
     for row in range(len(listing)):
         digest.update(_line(listing, row, hashlib.sha256(_content(listing.path(row))).digest()))

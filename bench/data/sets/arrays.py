@@ -1,4 +1,4 @@
-"""What reading a task gives."""
+"""A task's data as read: images and labels of the training and the test set."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Images = Tensor | Encoded
 
 
 def pixels(images: Images, shape: tuple[int, int, int]) -> Tensor:
-    """Images as one tensor, (N, *shape) uint8; see ``Encoded.tensor`` for what may go wrong with files."""
+    """Images as one tensor, (N, *shape) uint8; files are decoded, see ``Encoded.tensor`` for the errors."""
     return images if isinstance(images, Tensor) else images.tensor(shape)
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """A data set, as its authors split it: in memory, or as files that are read later.
+    """A data set with its authors' split, in memory or as files that are decoded later.
 
     Attributes:
         train_images: (N, C, H, W) uint8, contiguous, or N files.
         train_labels: (N,) int64.
-        test_images: likewise, M.
+        test_images: the same of the test set, M images.
         test_labels: (M,) int64.
     """
 
@@ -44,7 +44,7 @@ class Arrays:
         test_images: NDArray[np.uint8],
         test_labels: NDArray[np.integer],
     ) -> Arrays:
-        """Copies of NumPy arrays of the same shapes; labels may be of any integer type."""
+        """Copy NumPy arrays of the same shapes; labels may have any integer dtype."""
         return cls(
             torch.from_numpy(train_images.copy()),
             torch.from_numpy(train_labels.astype(np.int64)),

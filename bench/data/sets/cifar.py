@@ -1,4 +1,4 @@
-"""The pickled batches of CIFAR-10 and CIFAR-100."""
+"""Reads the pickled batches of CIFAR-10 and CIFAR-100."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IMAGE_SHAPE = (3, 32, 32)
 
 
 def _empty_array(_type: type, _shape: tuple[int, ...], _code: str) -> NDArray[np.int8]:
-    # Stands in for NumPy's private `_reconstruct`; the pickle then sets shape, type and data.
+    # Replaces NumPy's private `_reconstruct`; the pickle then sets shape, type and data.
     return np.empty(0, dtype=np.int8)
 
 
@@ -29,7 +29,7 @@ def _dtype(name: str, _align: int, _copy: int) -> np.dtype[Any]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows arrays, and nothing that could run code."""
+    """Unpickles arrays, and nothing that could run code."""
 
     _allowed = {  # noqa: RUF012 -- a constant, and mypy infers its type
         ("numpy.core.multiarray", "_reconstruct"): _empty_array,
@@ -44,10 +44,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def unpickle(content: bytes) -> dict[str, Any]:
-    """A batch out of a pickle that Python 2 wrote. Only for content whose checksum has matched.
+    """Unpickle a batch written by Python 2. Only for content whose checksum has matched.
 
     Raises:
-        pickle.UnpicklingError: if it asks for anything but arrays.
+        pickle.UnpicklingError: if it contains anything but arrays.
     """
     batch: dict[str, Any] = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     return batch
@@ -83,9 +83,9 @@ def read(
     Args:
         root: folder of the files.
         train: files of the training set.
-        test: of the test set.
-        label_key: names the labels within a batch.
-        superclasses: of every class; the data's own coarse labels have to agree with it.
+        test: files of the test set.
+        label_key: key of the labels within a batch.
+        superclasses: superclass of every class; the data's own coarse labels must agree.
 
     Raises:
         UserError: if a file is missing or damaged; none is unpickled before its checksum has matched.

@@ -1,4 +1,4 @@
-"""FashionMNIST as Debian's package ``dataset-fashion-mnist``: for machines that reach a mirror but not the internet."""
+"""FashionMNIST from Debian's package ``dataset-fashion-mnist``: for machines with a mirror but no internet."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _download(folder: Path) -> None:
     try:
         _run(command, folder)
     except FetchError:
-        # A fresh container has no package lists; only root may get them.
+        # A fresh container has no package lists; only root may download them.
         if os.geteuid() != 0:
             raise
         _run(["apt-get", "update"], folder)
@@ -58,10 +58,10 @@ def _download(folder: Path) -> None:
 
 
 def unpack(package: Path, destination: Path) -> None:
-    """Unpack the data set out of a ``.deb`` file, without installing it.
+    """Unpack the data set from a ``.deb`` file without installing it.
 
     Raises:
-        FetchError: if ``dpkg-deb`` is missing, or the file is not the package.
+        FetchError: if ``dpkg-deb`` is missing, or the file is not that package.
     """
     with tempfile.TemporaryDirectory(dir=package.parent) as folder:
         _run(["dpkg-deb", "-x", str(package), folder], package.parent)
@@ -70,7 +70,7 @@ def unpack(package: Path, destination: Path) -> None:
 
 @dataclass(frozen=True)
 class DebianInstalled:
-    """Takes the files from the installed package.
+    """Fetches the files from the installed package.
 
     Attributes:
         root: of the file system.
@@ -88,7 +88,7 @@ class DebianInstalled:
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """Downloads the package with ``apt-get`` and unpacks it; does not need to be root."""
+    """Downloads the package with ``apt-get`` and unpacks it; does not need root."""
 
     name: str = f"Debian's package {_PACKAGE}"
 

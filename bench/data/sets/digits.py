@@ -1,4 +1,4 @@
-"""The 8x8 digits that come with scikit-learn: a task that needs no download."""
+"""The 8x8 digits of scikit-learn: a task that needs no download."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TEST_SEED = 0
 
 
 def read(data_dir: Path | None = None) -> Arrays:  # noqa: ARG001 -- the signature of Task.read
-    """All 1,797 digits, (N, 1, 8, 8), with a fixed stratified test set of 500, as the authors give none.
+    """All 1,797 digits, (N, 1, 8, 8), with a fixed stratified test set of 500, as the authors define none.
 
-    Pixels are counts from 0 to 16, here scaled to 0 to 255.
+    Pixels, counts from 0 to 16, are scaled to 0 to 255.
     """
     table = np.loadtxt(_file(), delimiter=",")
     images = np.rint(table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
@@ -32,7 +32,7 @@ def read(data_dir: Path | None = None) -> Arrays:  # noqa: ARG001 -- the signatu
 
 
 def _file() -> Path:
-    """What ``sklearn.datasets.load_digits`` reads; importing it takes seconds, in every process of a run."""
+    """The file that ``sklearn.datasets.load_digits`` reads; importing scikit-learn takes seconds per process."""
     found = find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
         raise UserError("the digits come with scikit-learn, which is not installed: run pip install scikit-learn")

@@ -1,4 +1,4 @@
-"""Images that stay files until they are asked for: data sets that are folders of JPEG files."""
+"""Images that stay files until they are needed: data sets that are folders of JPEG files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bench.errors import LoaderError, UserError
 
-_WORKING_SHARE = 0.5  # of the memory that is free, at most this much for decoded images
+_WORKING_SHARE = 0.5  # largest share of the free memory for decoded images
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Listing:
     """The files of a training or test set, in a fixed order, with their labels.
 
     Attributes:
-        root: what names are relative to.
+        root: folder that the names are relative to.
         names: (N,) paths.
         labels: (N,) int64.
     """
@@ -38,12 +38,12 @@ class Listing:
         return len(self.names)
 
     def path(self, row: int) -> Path:
-        """Where a file is."""
+        """The path of a file."""
         return self.root / self.names[row]
 
     @cached_property
     def key(self) -> str:
-        """A hash of all names, sizes and labels, 16 hexadecimal digits: another set of files has another one."""
+        """A hash of all names, sizes and labels, 16 hexadecimal digits; identifies the set of files."""
         digest = hashlib.sha256(self.labels.numpy().tobytes())
         for row, name in enumerate(self.names):
             digest.update(f"{name}\0{self.path(row).stat().st_size}\n".encode())
@@ -52,11 +52,11 @@ class Listing:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images of a listing, or some of them; stands where other tasks have a tensor.
+    """Images of a listing, or some of them, in place of a tensor.
 
     Attributes:
         listing: all files.
-        rows: (N,) int64, which of them.
+        rows: (N,) int64, which of the files.
     """
 
     listing: Listing
@@ -71,22 +71,22 @@ class Encoded:
         return len(self.rows)
 
     def __getitem__(self, positions: Tensor) -> Encoded:
-        """Those at some positions, (M,) int64."""
+        """The images at some positions, (M,) int64."""
         return Encoded(self.listing, self.rows[positions.numpy()])
 
     def path(self, position: int) -> Path:
-        """The file of one of them."""
+        """The file of the image at a position."""
         return self.listing.path(int(self.rows[position]))
 
     def tensor(self, shape: tuple[int, int, int], loader: str = "memory") -> Tensor:
-        """All of them decoded, (N, *shape) uint8.
+        """Decode all images, (N, *shape) uint8.
 
         Args:
-            shape: of each.
-            loader: what wants them, for the error.
+            shape: of each image.
+            loader: name of the loader, for the error.
 
         Raises:
-            UserError: if one has another size, or they do not fit into memory.
+            UserError: if an image has another size, or they do not fit into memory.
             LoaderError: if one cannot be decoded.
         """
         needed, there = len(self) * int(np.prod(shape)), int(_free_bytes() * _WORKING_SHARE)
@@ -109,14 +109,14 @@ class Encoded:
 
 
 def opened(path: Path, content: bytes | None = None) -> Image.Image:
-    """An image file whose header has been read; its size is known, its pixels are not.
+    """Open an image file and read its header: its size is then known, its pixels are not.
 
     Args:
         path: of the file.
-        content: of the file, where it has been read already.
+        content: of the file, if already read.
 
     Raises:
-        LoaderError: if it is no image, or cannot be read.
+        LoaderError: if it is not an image, or cannot be read.
     """
     try:
         return Image.open(path if content is None else io.BytesIO(content))
@@ -125,7 +125,7 @@ def opened(path: Path, content: bytes | None = None) -> Image.Image:
 
 
 def decoded(image: Image.Image, path: Path, by: int = 1) -> Tensor:
-    """The pixels of an opened file, (3, H, W) uint8, at one ``by``-th of its size if it is a JPEG file.
+    """Decode an opened file, (3, H, W) uint8, at one ``by``-th of its size if it is a JPEG file.
 
     Raises:
         LoaderError: if it is damaged.
@@ -145,7 +145,7 @@ def _undecodable(path: Path, error: Exception) -> LoaderError:
 
 
 def _free_bytes() -> int:
-    """What Linux says may be used without swapping; elsewhere what it takes to refuse nothing."""
+    """Memory that Linux can provide without swapping; on other systems, infinite."""
     try:
         text = Path("/proc/meminfo").read_text()
     except OSError:

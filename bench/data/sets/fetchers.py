@@ -1,4 +1,4 @@
-"""Ways to get the files of a data set that is not on this machine yet."""
+"""Fetchers: ways to get a data set's files onto this machine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _CONNECT_TIMEOUT_S = 30.0
 
 
 class FetchError(Exception):
-    """This way did not work; another one may."""
+    """This fetcher failed; another one may succeed."""
 
 
 class Fetcher(Protocol):
-    """One way to get the files of a data set.
+    """A way to get a data set's files.
 
     Attributes:
-        name: what a message calls it.
+        name: as in messages.
     """
 
     @property
@@ -32,14 +32,14 @@ class Fetcher(Protocol):
         """Put the files into an empty folder, in torchvision's layout; the caller checks them.
 
         Raises:
-            FetchError: if it cannot be done, with the reason.
+            FetchError: with the reason, if it fails.
         """
         ...
 
 
 @contextlib.contextmanager
 def _quiet_and_bounded() -> Iterator[None]:
-    """Without progress bars, and without waiting for ever for a network that does not answer."""
+    """Without progress bars, and with a timeout for networks that do not answer."""
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_TIMEOUT_S)
     try:
@@ -56,17 +56,17 @@ def _quiet_and_bounded() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Torchvision:
-    """Downloads as ``torchvision.datasets`` does.
+    """Downloads with ``torchvision.datasets``.
 
     Attributes:
-        dataset: the name of a class there that takes ``root`` and ``download``.
+        dataset: name of a class there that takes ``root`` and ``download``.
     """
 
     dataset: str
 
     @property
     def name(self) -> str:
-        """What a message calls it."""
+        """Name in messages."""
         return f"torchvision.datasets.{self.dataset}"
 
     def __call__(self, destination: Path) -> None:

@@ -16,8 +16,8 @@ class DataFile:
 
     Attributes:
         path: relative to the data folder, in torchvision's layout.
-        md5: of the unpacked file, as torchvision pins it. It guards against damage, and against other versions.
-        size: in bytes; None if it is not known.
+        md5: of the unpacked file, as pinned by torchvision; guards against damage and other versions.
+        size: in bytes; None if unknown.
     """
 
     path: str
@@ -26,7 +26,7 @@ class DataFile:
 
 
 class FileStatus(NamedTuple):
-    """How a file was found."""
+    """The result of checking a file."""
 
     path: str
     status: Literal["ok", "missing", "damaged"]
@@ -41,7 +41,7 @@ def _complaint(file: DataFile, content: bytes) -> str | None:
 
 
 def check(root: Path, file: DataFile) -> FileStatus:
-    """The state of a file below ``root``."""
+    """Check a file below ``root``."""
     try:
         complaint = _complaint(file, (root / file.path).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -52,7 +52,7 @@ def check(root: Path, file: DataFile) -> FileStatus:
 
 
 def read_checked(root: Path, file: DataFile) -> bytes:
-    """The content of a file below ``root``: the very bytes that were checked.
+    """Read a file below ``root`` and check the bytes that were read.
 
     Raises:
         UserError: if the file is missing, truncated, or not the one expected.

@@ -1,4 +1,4 @@
-"""Tasks whose images are JPEG files in folders."""
+"""Tasks whose images are folders of JPEG files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets that are folders of images, one folder per class, as torchvision's ``ImageFolder`` reads them."""
+"""Data sets as folders of images, one folder per class, as torchvision's ``ImageFolder`` reads them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from bench.data.sets.files import FileStatus
 from bench.errors import UserError
 
 ANNOTATIONS = "val_annotations.txt"
-"""Beside the test images of Tiny-ImageNet, which lie in one folder: a line per image, its name and class first."""
+"""File next to Tiny-ImageNet's test images, which are all in one folder: one line per image, name and class first."""
 
 Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Where a task's images are, and how many.
+    """Location and number of a task's images.
 
     Attributes:
-        train: folder of the official training set, relative to the data folder; holds a folder per class.
-        test: likewise.
-        classes: how many classes.
-        train_size: how many training images.
-        test_size: how many test images.
-        advice: what to download and where to put it, as the second half of a sentence.
+        train: folder of the official training set, relative to the data folder; has one folder per class.
+        test: the same of the official test set.
+        classes: number of classes.
+        train_size: number of training images.
+        test_size: number of test images.
+        advice: what to download and where to put it, the second half of a sentence.
     """
 
     train: str
@@ -47,10 +47,10 @@ class Folder:
 
 
 def listing(root: Path, folder: Folder, part: Part) -> Listing:
-    """The files of one part, by class and name, with the classes' places in the alphabet as labels.
+    """The files of one set, by class and name; labels are the alphabetical ranks of the classes.
 
     Raises:
-        UserError: if the folder, a class or an image is missing, or there are more than there should be.
+        UserError: if the folder, a class or an image is missing, or there are too many.
     """
     from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
@@ -79,18 +79,18 @@ def listing(root: Path, folder: Folder, part: Part) -> Listing:
 
 
 def _annotated(place: Path, numbers: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Images whose classes stand in a file beside them."""
+    """Images whose classes are in a file next to them."""
     samples = []
     for line in (place / ANNOTATIONS).read_text().splitlines():
         name, wanted = line.split("\t")[:2]
         if wanted not in numbers:
-            raise UserError(f"{place / ANNOTATIONS} says {name} is of class {wanted!r}, which has no training images")
+            raise UserError(f"{place / ANNOTATIONS} lists {name} with class {wanted!r}, which has no training images")
         samples.append((str(place / "images" / name), numbers[wanted]))
     return sorted(samples)
 
 
 def read(root: Path, folder: Folder) -> Arrays:
-    """Both sets, as files that are decoded when they are asked for.
+    """List the files of both sets; they are decoded on demand.
 
     Raises:
         UserError: see ``listing``.
@@ -100,7 +100,7 @@ def read(root: Path, folder: Folder) -> Arrays:
 
 
 def verify(root: Path, folder: Folder) -> list[FileStatus]:
-    """The state of both sets: whether all classes and images are there."""
+    """Check both sets: whether all classes and images are there."""
     return [_state(root, folder, part) for part in folder.parts]
 
 

@@ -1,4 +1,4 @@
-"""The idx format of MNIST and FashionMNIST."""
+"""Reads the idx format of MNIST and FashionMNIST."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _UINT8 = 0x08
 
 
 def parse(content: bytes, name: str) -> NDArray[np.uint8]:
-    """The array in an idx file of unsigned bytes: two zero bytes, type, rank, big-endian sizes, data.
+    """Parse an idx file of unsigned bytes: two zero bytes, type, rank, big-endian sizes, data.
 
     Args:
         content: the whole file.
-        name: what errors call it.
+        name: of the file, for errors.
 
     Raises:
-        UserError: if the header is not one of unsigned bytes, or the data is shorter or longer than it says.
+        UserError: if the header is not one of unsigned bytes, or the data has another length than the header says.
     """
     if len(content) < 4 or content[:3] != bytes([0, 0, _UINT8]):
         raise UserError(f"{name} is not an idx file of unsigned bytes")

@@ -1,8 +1,8 @@
-"""Finding the files of a task, and getting them.
+"""Finds and downloads the files of a task.
 
-A task's files are looked for in ``--data-dir``, which is then the only place; else in ``$BENCH_DATA``, unless that
-folder holds none of them; else in ``data`` in the user's cache. Only the cache is filled without being asked; in a
-folder of the user's, missing files are an error until ``bench data get`` fetches them.
+Files are looked for in ``--data-dir`` only, if given; else in ``$BENCH_DATA``, unless that folder has none of them;
+else in ``data`` in the user's cache. Only the cache is filled automatically; in a folder chosen by the user, missing
+files are an error until ``bench data get`` downloads them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.inputs import cache_root
 
 
 class Obtainable(Protocol):
-    """What this module needs to know of a task. A task without files is always there."""
+    """The attributes of a task that this module needs. A task without files is always available."""
 
     @property
     def name(self) -> str: ...  # noqa: D102 -- as of Task
@@ -37,7 +37,7 @@ class Obtainable(Protocol):
 
 
 def _folder(task: Obtainable) -> Folder | None:
-    # As above: a task of another project may leave it out.
+    # As below: a task of another project may lack the attribute.
     return getattr(task, "folder", None)
 
 
@@ -47,7 +47,7 @@ def is_bundled(task: Obtainable) -> bool:
 
 
 def _root(task: Obtainable, data_dir: Path | None) -> tuple[Path, str | None]:
-    """The data folder of a task, and who chose it; None if it is the cache."""
+    """The data folder of a task and who chose it, None for the cache."""
     if data_dir is not None:
         return data_dir, "--data-dir"
     chosen = os.environ.get("BENCH_DATA")
@@ -59,7 +59,7 @@ def _root(task: Obtainable, data_dir: Path | None) -> tuple[Path, str | None]:
 
 
 def _files(task: Obtainable) -> tuple[DataFile, ...]:
-    # A task of another project may leave `files` and `fetchers` out.
+    # A task of another project may lack `files` and `fetchers`.
     return getattr(task, "files", ())
 
 
@@ -79,13 +79,13 @@ def _missing(root: Path, task: Obtainable) -> list[str]:
 
 
 def find(task: Obtainable, data_dir: Path | None = None) -> Path | None:
-    """The data folder if all files of the task are in it, else None. Fetches and checks nothing."""
+    """The data folder if all files of the task are in it, else None. Downloads and checks nothing."""
     root, _ = _root(task, data_dir)
     return None if _missing(root, task) else root
 
 
 def verify(task: Obtainable, data_dir: Path | None = None) -> list[FileStatus]:
-    """The state of every file of the task, in the task's order; ``path`` is relative to the data folder."""
+    """Check every file of the task, in the task's order; ``path`` is relative to the data folder."""
     root, _ = _root(task, data_dir)
     folder = _folder(task)
     of_folder = [] if folder is None else folders.verify(root, folder)
@@ -93,10 +93,10 @@ def verify(task: Obtainable, data_dir: Path | None = None) -> list[FileStatus]:
 
 
 def locate(task: Obtainable, data_dir: Path | None = None) -> Path:
-    """The data folder, with all files of the task in it; they are checked when they are read.
+    """The data folder with all files of the task; they are checked when they are read.
 
     Raises:
-        UserError: if files are missing in a folder that the user chose, or cannot be fetched into the cache.
+        UserError: if files are missing in a folder chosen by the user, or cannot be downloaded into the cache.
     """
     root, chooser = _root(task, data_dir)
     missing = _missing(root, task)
@@ -116,10 +116,10 @@ def locate(task: Obtainable, data_dir: Path | None = None) -> Path:
 
 
 def fetch(task: Obtainable, data_dir: Path | None = None) -> Path:
-    """Get what is missing or damaged into the data folder, trying the task's fetchers in turn.
+    """Download missing or damaged files into the data folder, trying the task's fetchers in turn.
 
-    Files come into a temporary folder, are checked there, and are then renamed, so that the data folder never holds
-    half of one. Processes that fetch the same task at the same time take turns, and the second finds all done.
+    Files are downloaded to a temporary folder, checked there and then renamed, so that the data folder never has a
+    partial one. Concurrent processes that fetch the same task wait for the first, and then find all files there.
 
     Returns:
         The data folder.
@@ -144,7 +144,7 @@ def _fetch_locked(task: Obtainable, root: Path) -> None:
         return
     prefix = f".{task.name}.fetch-"
     for abandoned in root.glob(f"{prefix}*"):
-        # Left by a process that was killed: whoever works holds the lock.
+        # Left by a killed process: the lock is ours, so nobody is using it.
         shutil.rmtree(abandoned, ignore_errors=True)
     tried = []
     for fetcher in _fetchers(task):

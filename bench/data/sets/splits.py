@@ -1,4 +1,4 @@
-"""Train, validation and test: fixed by the task, the same for every cell."""
+"""Train, validation and test splits: fixed by the task, the same for every cell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Split:
     Attributes:
         images: (N, C, H, W) uint8, contiguous, or N files.
         labels: (N,) int64.
-        indices: (N,) int64, ascending: where the samples stand in the official training or test set.
+        indices: (N,) int64, ascending: positions of the samples in the official training or test set.
         source: which of the two.
     """
 
@@ -37,7 +37,7 @@ class Split:
         return len(self.labels)
 
     def name(self, position: int) -> str:
-        """What an error calls a sample."""
+        """Description of a sample for errors."""
         if isinstance(self.images, Tensor):
             return f"sample {int(self.indices[position])} of the {self.source} set"
         return str(self.images.path(position))
@@ -53,14 +53,14 @@ class Splits:
 
 
 def split(task: Task, arrays: Arrays, *, train_limit: int | None = None) -> Splits:
-    """Divide a data set for a cell.
+    """Split a data set into training, validation and test samples.
 
-    Validation is a stratified draw of ``task.validation_size`` from the official training set, which depends on
-    ``task.split_seed`` only, never on the seed of a cell: all cells are validated on the same samples, and none ever
-    trains on them. The test set is the official one, untouched.
+    Validation is a stratified draw of ``task.validation_size`` from the official training set that depends only on
+    ``task.split_seed``, never on a cell's seed: all cells are validated on the same samples, and none trains on
+    them. The test set is the official one, unchanged.
 
     Args:
-        task: says how many samples validate, and the split seed.
+        task: gives the validation size and the split seed.
         arrays: the data set.
         train_limit: keep this many training samples, stratified and fixed in the same way; None keeps all.
 
@@ -74,7 +74,7 @@ def split(task: Task, arrays: Arrays, *, train_limit: int | None = None) -> Spli
     train = torch.nonzero(remaining).squeeze(1)
     if train_limit is not None:
         if not 1 <= train_limit <= len(train):
-            raise UserError(f"train_limit is {train_limit}, but {task.name} has 1 to {len(train)} training samples")
+            raise UserError(f"train_limit must be from 1 to {len(train)} for {task.name}, got {train_limit}")
         train = train[stratified(labels[train], train_limit, generator(task.split_seed, "train_limit"))]
     test = torch.arange(len(arrays.test_labels))
     return Splits(

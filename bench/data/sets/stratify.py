@@ -1,4 +1,4 @@
-"""Drawing a fixed subset with the same mix of classes."""
+"""Draws a fixed subset with the same proportions of classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def quotas(counts: list[int], size: int) -> list[int]:
-    """How many of each class make up a subset of ``size``, by the method of largest remainders.
+    """The number of samples of each class in a subset of ``size``, by the method of largest remainders.
 
     >>> quotas([50, 30, 20], 10)
     [5, 3, 2]
@@ -18,7 +18,7 @@ def quotas(counts: list[int], size: int) -> list[int]:
     if total == 0:
         return [0] * len(counts)
     shares = [count * size // total for count in counts]
-    # Integer remainders: floating point would break ties by its rounding errors.
+    # Integer remainders: rounding errors of floating point would break ties.
     by_remainder = sorted(range(len(counts)), key=lambda k: (-(counts[k] * size % total), k))
     for k in by_remainder[: size - sum(shares)]:
         shares[k] += 1
@@ -26,11 +26,11 @@ def quotas(counts: list[int], size: int) -> list[int]:
 
 
 def stratified(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Positions of a random subset in which every class has its share.
+    """Positions of a random subset with the same proportions of classes.
 
     Args:
         labels: (N,) int64.
-        size: how many to draw, at most N.
+        size: number of samples to draw, at most N.
         generator: a CPU generator.
 
     Returns:

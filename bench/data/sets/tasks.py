@@ -23,27 +23,28 @@ _GROUP = "bench.tasks"
 
 @dataclass(frozen=True)
 class Task:
-    """A data set as methods meet it. A task of another project needs these attributes, not this class.
+    """A data set as methods see it. Tasks of other projects need these attributes, not this class.
 
     Attributes:
-        name: as on the command line and as the entry point.
-        title: as in tables, and in the column ``dataset`` of the published results.
+        name: on the command line and of the entry point.
+        title: in tables, and in the column ``dataset`` of published.csv.
         shape: (channels, height, width) of an image.
         classes: number of labels, which run from 0.
         mean: of the official training pixels in [0, 1], per channel.
         std: their deviation, per channel.
-        validation_size: samples taken out of the official training set to choose on.
-        test_size: samples in the test set.
-        read: gives the data, looking for files in a folder, or where `bench.data.sets.sources` says if it is None;
-            raises a UserError if files are missing or damaged.
-        files: what ``read`` reads, checked against these sums; may be left out.
-        fetchers: ways to get the files, best first; may be left out.
+        validation_size: number of samples taken from the official training set for validation.
+        test_size: number of samples in the test set.
+        read: reads the data from a folder, or from where `bench.data.sets.sources` finds it if None; raises a
+            UserError if files are missing or damaged.
+        files: the files that ``read`` reads, with checksums; optional.
+        fetchers: ways to get the files, best first; optional.
         kind: what is predicted.
-        split_seed: fixes which samples validate.
-        superclasses: the superclass of every class, where the data set has such.
-        class_names: a name for every class, for figures; may be left out.
-        folder: where its images are, for a task that is folders of images; may be left out.
-        evaluation_share: of such images of any size the central square is evaluated on: its side over the shorter side.
+        split_seed: determines the validation samples.
+        superclasses: the superclass of every class, if the data set has them.
+        class_names: a name for every class, for figures; optional.
+        folder: location of the images, for a task of image folders; optional.
+        evaluation_share: side of the central square used in evaluation relative to an image's shorter side, for images
+            of any size.
     """
 
     name: str
@@ -71,10 +72,10 @@ def task_names() -> list[str]:
 
 
 def get_task(name: str) -> Task:
-    """The task registered as ``name``.
+    """Look up a task by name.
 
     Raises:
-        UserError: if there is none, with the closest name.
+        UserError: if there is none; names the closest one.
     """
     task: Task = registry.load(_GROUP, "task", name)
     return task

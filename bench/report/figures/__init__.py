@@ -10,21 +10,25 @@ work       accuracy and time against what predictions execute, by image and clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from bench.errors import UserError
+from bench.methods import registry
 from bench.records import Record
 from bench.records.names import conditions_of, labels_of_cells, order
 from bench.report.figures import accuracy, cost, layers, lengths, work
 from bench.report.figures.drawing import Runs, save
 
-__all__ = ["FIGURES", "draw_all", "save"]
+__all__ = ["FIGURES", "GROUP", "Runs", "draw_all", "drawn", "every", "save"]
 
-FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
+Draw = Callable[[Runs, dict[str, Any]], Figure | None]
+FIGURES: dict[str, Draw] = {
     "accuracy-by-seed": accuracy.by_seed,
     "accuracy-by-layer": accuracy.by_layer,
     "accuracy-against-time": accuracy.against_time,
@@ -38,26 +42,59 @@ FIGURES: dict[str, Callable[[Runs, dict[str, Any]], Figure | None]] = {
     "execution-by-layer": work.by_layer,
     "gates": work.gates,
 }
-"""Draws each from records with their names, and a color for each name; None where the records have nothing of it."""
+"""Draws each from records with their names, and a color for each name; None where the records hold nothing for it."""
+GROUP = "bench.figures"
+"""The entry-point group of figures of other packages, of the same form."""
+
+
+def every() -> dict[str, Draw]:
+    """All figures by name: those above, and those of other packages.
+
+    Raises:
+        UserError: if one of another package cannot be imported.
+    """
+    return FIGURES | {name: registry.load(GROUP, "figure", name) for name in registry.names(GROUP)}
+
+
+def drawn(records: Sequence[Record], wanted: Container[str] | None = None) -> Iterator[tuple[str, Figure]]:
+    """The figures that the records hold data for, one set per task; each is named after its task and itself.
+
+    Args:
+        records: those that are not ok are left out.
+        wanted: names of figures; None for all.
+
+    Raises:
+        UserError: if a figure of another package fails.
+    """
+    done = sorted((record for record in records if record.status == "ok"), key=_place)
+    with mpl.rc_context():
+        sns.set_theme(style="whitegrid", context="notebook")
+        for task in sorted({record.cell.task for record in done}):
+            of_task = [record for record in done if record.cell.task == task]
+            names = labels_of_cells([record.cell for record in of_task], brief=True)
+            named = list(zip(names, of_task, strict=True))
+            colors = dict(zip(sorted(set(names)), sns.color_palette("colorblind", len(set(names))), strict=True))
+            for name, draw in every().items():
+                figure = _figure(name, draw, named, colors) if wanted is None or name in wanted else None
+                if figure is not None:
+                    yield f"{task}-{name}", figure
+
+
+def _figure(name: str, draw: Draw, named: Runs, colors: dict[str, Any]) -> Figure | None:
+    if name in FIGURES:
+        return draw(named, colors)
+    try:
+        return draw(named, colors)
+    except Exception as error:  # a plug-in may fail in any way
+        raise UserError(f"figure {name!r} failed: {type(error).__name__}: {error}") from error
 
 
 def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
-    """Draw every figure that the records hold data for, one set per task, as PNG files in ``out``."""
-    done = sorted((record for record in records if record.status == "ok"), key=_place)
-    if not done:
-        return []
-    out.mkdir(parents=True, exist_ok=True)
-    sns.set_theme(style="whitegrid", context="notebook")
+    """Draw every figure that the records hold data for as a PNG file in ``out``, which is made if there is any."""
     paths = []
-    for task in sorted({record.cell.task for record in done}):
-        of_task = [record for record in done if record.cell.task == task]
-        names = labels_of_cells([record.cell for record in of_task], brief=True)
-        named = list(zip(names, of_task, strict=True))
-        colors = dict(zip(sorted(set(names)), sns.color_palette("colorblind", len(set(names))), strict=True))
-        for name, draw in FIGURES.items():
-            figure = draw(named, colors)
-            if figure is not None:
-                paths.append(save(figure, out / f"{task}-{name}.png"))
+    for name, figure in drawn(records):
+        out.mkdir(parents=True, exist_ok=True)
+        paths.append(save(figure, out / f"{name}.png"))
     return paths
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from bench.records import Record
 from bench.records.names import machine_of
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 DPI = 150
 Runs = Sequence[tuple[str, Record]]

@@ -6,6 +6,7 @@ from sides_made_up import only, runs, three_rows
 
 from bench import records
 from bench.cli import compare as comparing
+from bench.cli.options import OutputFormat
 from bench.errors import ExitStatus, UserError
 
 NO_OPTIONS = {
@@ -43,7 +44,7 @@ def test_two_folders_are_compared_with_the_second_run_that_stands_beside_them(tm
     a = folder(tmp_path / "a", runs([90.0, 90.1], rates=[100.0, 101.0]))
     b = folder(tmp_path / "b", runs([80.0, 80.1], rates=[50.0, 51.0]))
     folder(tmp_path / "a-again", runs([90.0], rates=[110.0]))
-    status = comparing.compare(a, b, **NO_OPTIONS, form="json")
+    status = comparing.compare(a, b, **NO_OPTIONS, form=OutputFormat.JSON)
     [row] = json.loads(capsys.readouterr().out)
     assert status == ExitStatus.REGRESSION
     assert (row["verdict"], row["speed_verdict"]) == ("worse", "slower")
@@ -52,18 +53,21 @@ def test_two_folders_are_compared_with_the_second_run_that_stands_beside_them(tm
 
 def test_the_title_names_the_folders_and_the_commits(tmp_path, capsys):
     a, b = folder(tmp_path / "a", runs([90.0])), folder(tmp_path / "b", runs([90.0]))
-    assert comparing.compare(a, b, **NO_OPTIONS, form="markdown") == ExitStatus.OK
+    assert comparing.compare(a, b, **NO_OPTIONS, form=OutputFormat.MARKDOWN) == ExitStatus.OK
     assert f"**A: {a} (commit abc), B: {b} (commit abc)**" in capsys.readouterr().out
 
 
 def test_empty_folders_say_that_nothing_can_be_compared(tmp_path, capsys):
-    assert comparing.compare(str(tmp_path), str(tmp_path), **NO_OPTIONS, form="rich") == ExitStatus.NOTHING_MEASURED
+    assert (
+        comparing.compare(str(tmp_path), str(tmp_path), **NO_OPTIONS, form=OutputFormat.RICH)
+        == ExitStatus.NOTHING_MEASURED
+    )
     assert capsys.readouterr().err.startswith("error: nothing can be compared")
 
 
 def test_an_option_for_revisions_is_refused_with_folders(tmp_path):
     with pytest.raises(UserError, match="--epochs is for running two revisions"):
-        comparing.compare(str(tmp_path), str(tmp_path), **{**NO_OPTIONS, "epochs": 3}, form="rich")
+        comparing.compare(str(tmp_path), str(tmp_path), **{**NO_OPTIONS, "epochs": 3}, form=OutputFormat.RICH)
 
 
 def test_a_row_that_b_has_lost_is_not_all_well():

@@ -24,7 +24,7 @@ def test_a_study_its_export_and_the_suite_that_comes_of_it(here, capsys, monkeyp
     out = capsys.readouterr()
     assert "trial 1:" in out.err
     assert "2 complete" in out.err
-    assert (here / "results/studies/asge-digits/figures/asge-digits-history.png").stat().st_size > 10_000
+    assert (here / "results/tuning/asge-digits/figures/asge-digits-history.png").stat().st_size > 10_000
 
     assert cli.main(["tune", *SMALL, "--promising", "0", "--no-plots"]) == 0  # nothing left to do
     assert "trial 2:" not in capsys.readouterr().err
@@ -34,7 +34,7 @@ def test_a_study_its_export_and_the_suite_that_comes_of_it(here, capsys, monkeyp
     assert suite.methods["asge"]["plan"] == "tiny"
     assert (suite.tasks, suite.epochs, suite.train_samples) == (("digits",), 1, 100)
     assert suite.tuning["asge"].trials == 2
-    assert suites.cells(suite, device="cpu", threads=1)[0].tuning.study == "asge-digits"
+    assert suites.cells(suite, suites.Overrides(threads=1))[0].tuning.study == "asge-digits"
 
 
 def test_the_search_space_is_shown(capsys):

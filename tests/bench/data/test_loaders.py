@@ -169,7 +169,7 @@ def test_unknown_kind() -> None:
         resolve_kind("memmory")
 
 
-@pytest.mark.parametrize(("batch_size", "samples", "message"), [(0, 53, "batch_size is 0"), (8, 0, "is empty")])
+@pytest.mark.parametrize(("batch_size", "samples", "message"), [(0, 53, "at least 1, got 0"), (8, 0, "is empty")])
 def test_nothing_to_load(colours: Task, colour_split: Split, batch_size: int, samples: int, message: str) -> None:
     part = Split(colour_split.images[:samples], colour_split.labels[:samples], torch.arange(samples), "train")
     with pytest.raises(UserError, match=message):

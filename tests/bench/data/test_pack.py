@@ -29,7 +29,7 @@ def test_a_task_in_memory_has_a_file_for_each_split() -> None:
 
 
 def test_small_arrays_have_no_packing() -> None:
-    with pytest.raises(UserError, match="images of digits are small arrays"):
+    with pytest.raises(UserError, match="images of digits are stored as arrays"):
         pack.pack(DIGITS, None, Packing(), _silent)
 
 

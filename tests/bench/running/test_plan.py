@@ -6,6 +6,7 @@ from command_line import assert_one_sentence
 from factories import cell, record
 
 from bench import records
+from bench.options import RunOptions
 from bench.running import local
 
 
@@ -26,7 +27,7 @@ def out(tmp_path):
 
 
 def plan(out, **options):
-    return [does for _, does in local.plan([cell(seed=seed) for seed in range(8)], out, **options)]
+    return [does for _, does in local.plan([cell(seed=seed) for seed in range(8)], RunOptions(out=out, **options))]
 
 
 def test_what_would_be_done_with_every_cell(out):
@@ -35,15 +36,15 @@ def test_what_would_be_done_with_every_cell(out):
 
 
 def test_a_record_without_what_was_learned_is_not_enough_where_that_is_to_be_kept(out):
-    assert plan(out, keep_learned=True)[1:3] == ["to run", "recorded"]
+    assert plan(out, keep=True)[1:3] == ["to run", "recorded"]
     (out / cell(seed=1).id / records.LEARNED_FILE).touch()
-    assert plan(out, keep_learned=True)[1:3] == ["recorded", "recorded"]
+    assert plan(out, keep=True)[1:3] == ["recorded", "recorded"]
 
 
 def test_a_second_training_for_the_sake_of_what_is_learned_goes_on_too(out):
     (out / cell(seed=1).id / records.STATE_FILE).touch()
     assert plan(out)[1] == "recorded"
-    assert plan(out, keep_learned=True)[1] == "goes on"
+    assert plan(out, keep=True)[1] == "goes on"
 
 
 def test_a_cell_that_another_process_runs_is_said_to_be_running(out):

@@ -5,9 +5,9 @@ import torch
 from command_line import run_cells_here
 
 from bench import records, suites
-from bench.cli import run as commands
 from bench.errors import UserError
-from bench.running import local, training
+from bench.options import RunOptions
+from bench.running import local, rehearsal, training
 
 DATA = """
 tasks = ["digits"]
@@ -36,11 +36,11 @@ WATCHER = SimpleNamespace(cell_started=lambda *_: None, cell_event=lambda *_: No
 def cells(tmp_path, text=SUITE, **overrides):
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    return suites.cells(suites.load(str(path)), device="cpu", threads=1, overrides=suites.Overrides(**overrides))
+    return suites.cells(suites.load(str(path)), suites.Overrides(threads=1, **overrides))
 
 
 def run(expanded, out):
-    return local.run_cells(expanded, suite="mine", out=out, data_dir=None, watcher=WATCHER)
+    return local.run_cells(expanded, RunOptions("mine", out=out), watcher=WATCHER)
 
 
 def test_what_a_cell_begins_with_comes_first_and_once_per_seed(tmp_path):
@@ -80,9 +80,9 @@ def test_a_cell_goes_on_with_the_weights_that_another_has_learned(tmp_path, monk
 
 def test_what_cannot_begin_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match=r"bas cannot begin with digits-bas-.*: it is another network: stem.weight"):
-        commands.rehearse(cells(tmp_path, DATA + UNGATED + GATED.replace("0.5", "1.0")), None)
+        rehearsal.rehearse(cells(tmp_path, DATA + UNGATED + GATED.replace("0.5", "1.0")), None)
     with pytest.raises(UserError, match="method 'ff' cannot begin with what another has learned"):
-        commands.rehearse(cells(tmp_path, DATA + UNGATED + "[methods.ff]"), None)
+        rehearsal.rehearse(cells(tmp_path, DATA + UNGATED + "[methods.ff]"), None)
     with pytest.raises(UserError, match="setting of bas"):
         cells(tmp_path, SUITE.replace("gating", "gatign"))
 

@@ -40,7 +40,7 @@ def test_every_loader_has_its_turn_in_every_round():
 def test_waiting_is_the_loaders_share_of_a_step(monkeypatch):
     clock = iter([0.0, *[second for step in range(5) for second in (4.0 * step, 4.0 * step + 1)], 20.0, 21.0, 21.0])
     monkeypatch.setattr(study, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    spec = suites.cells(suites.load("smoke"), device="cpu", threads=1, overrides=suites.Overrides(loader="memory"))[0]
+    spec = suites.cells(suites.load("smoke"), suites.Overrides(threads=1, loader="memory"))[0]
     made = SimpleNamespace(begin_epoch=lambda _: None, train_step=lambda *_: {})
     monkeypatch.setattr(study.parts, "learner", lambda *_: (made, None))
 

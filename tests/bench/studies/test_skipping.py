@@ -7,6 +7,7 @@ from factories import record
 
 from bench import records, studies, suites
 from bench.errors import UserError
+from bench.options import RunOptions
 from bench.running import cell, local
 from bench.studies import skipping
 
@@ -45,12 +46,12 @@ class Silent:
 
 def cells(folder):
     (folder / "gates.toml").write_text(TOML)
-    return suites.cells(suites.load(str(folder / "gates.toml")), device="cpu", threads=1, overrides=suites.Overrides())
+    return suites.cells(suites.load(str(folder / "gates.toml")), suites.Overrides(threads=1))
 
 
 def run(expanded, out, **options):
     out.mkdir(exist_ok=True)
-    return local.run_cells(expanded, suite="gates", out=out, data_dir=None, watcher=Silent(), **options)
+    return local.run_cells(expanded, RunOptions("gates", out=out, **options), watcher=Silent())
 
 
 def study(out, folder, samples=100, **options):
@@ -66,7 +67,7 @@ def kept(tmp_path_factory):
         of_cell = folder / "runs" / spec.id
         of_cell.mkdir(parents=True)
         records.write(of_cell / records.CELL_FILE, spec)
-        made = cell.run(of_cell, suite="gates", data_dir=None, force=False, progress=lambda _: None, keep=True)
+        made = cell.run(of_cell, records.CellOptions(suite="gates", keep=True), lambda _: None)
         assert made.status == "ok"
     return folder / "runs"
 
@@ -107,11 +108,11 @@ def test_networks_predict_as_their_cells_have_left_them(kept):
 
 def test_finished_cells_that_kept_nothing_run_again(kept, tmp_path):
     expanded = cells(tmp_path)[1:2]
-    again = run(expanded, kept, keep_learned=True)
+    again = run(expanded, kept, keep=True)
     assert [outcome.reused for outcome in again] == [True]
     (kept / expanded[0].id / records.LEARNED_FILE).rename(tmp_path / "aside")
     assert [outcome.reused for outcome in run(expanded, kept)] == [True]
-    assert [outcome.reused for outcome in run(expanded, kept, keep_learned=True)] == [False]
+    assert [outcome.reused for outcome in run(expanded, kept, keep=True)] == [False]
     assert (kept / expanded[0].id / records.LEARNED_FILE).is_file()
 
 
@@ -160,7 +161,7 @@ def test_a_cell_that_diverged_is_not_run_again_for_what_it_cannot_keep(kept, tmp
     path = tmp_path / "runs" / expanded.id / records.RECORD_FILE
     diverged = records.read(path).model_copy(update={"status": "diverged"})
     records.write(path, diverged)
-    [outcome] = run([expanded], tmp_path / "runs", keep_learned=True)
+    [outcome] = run([expanded], tmp_path / "runs", keep=True)
     assert outcome.reused
 
 

@@ -9,7 +9,7 @@ from bench.suites import Overrides
 
 
 def expand(suite, **overrides):
-    return suites.cells(suite, device="cpu", threads=2, overrides=Overrides(**overrides))
+    return suites.cells(suite, Overrides(threads=2, **overrides))
 
 
 def write(tmp_path, text):
@@ -120,7 +120,7 @@ def test_identity(tmp_path):
     assert cells[0].experiment == cells[2].experiment
     assert cells[0].experiment != expand(suite, settings={"asge": {"alpha": 2}})[0].experiment
     assert cells[0].experiment != expand(suite, epochs=4)[0].experiment
-    other_threads = suites.cells(suite, device="cpu", threads=1)[0]
+    other_threads = suites.cells(suite, suites.Overrides(threads=1))[0]
     assert other_threads.id != cells[0].id
     assert other_threads.experiment == cells[0].experiment
 
@@ -185,9 +185,9 @@ def test_epochs_may_differ_by_method_and_settings(tmp_path):
         '[methods.asge]\n[methods.cwc]\n[methods.local-error]\n[sweep.local-error]\nsignal = ["pred", "predsim"]\n'
     )
     suite = suites.load(str(path))
-    epochs = [(c.method, c.settings.get("signal"), c.epochs) for c in suites.cells(suite, device="cpu", threads=1)]
+    epochs = [(c.method, c.settings.get("signal"), c.epochs) for c in suites.cells(suite, suites.Overrides(threads=1))]
     assert epochs == [("asge", None, 5), ("cwc", None, 7), ("local-error", "pred", 3), ("local-error", "predsim", 2)]
-    told = suites.cells(suite, device="cpu", threads=1, overrides=Overrides(epochs=1))
+    told = suites.cells(suite, Overrides(threads=1, epochs=1))
     assert {c.epochs for c in told} == {1}
 
 
@@ -197,12 +197,12 @@ def test_threads_may_differ_by_method_where_the_command_line_names_none(tmp_path
         'tasks = ["digits"]\nepochs = 5\nthreads = 1\nthreads_of = { cwc = 3 }\n[methods.asge]\n[methods.cwc]\n'
     )
     suite = suites.load(str(path))
-    assert [c.threads for c in suites.cells(suite, device="cpu", threads=None)] == [1, 3]
-    assert [c.threads for c in suites.cells(suite, device="cpu", threads=2)] == [2, 2]
+    assert [c.threads for c in suites.cells(suite, suites.Overrides())] == [1, 3]
+    assert [c.threads for c in suites.cells(suite, suites.Overrides(threads=2))] == [2, 2]
 
 
 def test_a_suite_that_names_no_threads_has_as_many_as_the_process_may_use(tmp_path):
-    cells = suites.cells(suites.load(write(tmp_path, MINE)), device="cpu", threads=None)
+    cells = suites.cells(suites.load(write(tmp_path, MINE)), suites.Overrides())
     assert {c.threads for c in cells} == {len(os.sched_getaffinity(0))}
 
 
@@ -210,7 +210,7 @@ def test_the_command_lines_epochs_settle_which_key_counts(tmp_path):
     path = tmp_path / "budget.toml"
     keys = '"cwc blocks=cfse" = 7, "cwc loss=ce" = 8'
     path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ {keys} }}\n[methods.cwc]\n')
-    [told] = suites.cells(suites.load(str(path)), device="cpu", threads=1, overrides=Overrides(epochs=1))
+    [told] = suites.cells(suites.load(str(path)), Overrides(threads=1, epochs=1))
     assert told.epochs == 1
 
 
@@ -230,7 +230,7 @@ def test_keys_of_what_is_not_there_are_refused(tmp_path, table, key, message):
     path = tmp_path / "budget.toml"
     path.write_text(f'tasks = ["digits"]\nepochs = 5\n{table} = {{ "{key}" = 7 }}\n[methods.cwc]\n')
     with pytest.raises(UserError, match=message.format(table=table)):
-        suites.cells(suites.load(str(path)), device="cpu", threads=1)
+        suites.cells(suites.load(str(path)), suites.Overrides(threads=1))
 
 
 def test_two_keys_for_the_same_cell_are_refused(tmp_path):
@@ -238,14 +238,14 @@ def test_two_keys_for_the_same_cell_are_refused(tmp_path):
     keys = '"cwc blocks=cfse" = 7, "cwc loss=ce" = 8'
     path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ {keys} }}\n[methods.cwc]\n')
     with pytest.raises(UserError, match="'cwc blocks=cfse' and 'cwc loss=ce' fit the same cell"):
-        suites.cells(suites.load(str(path)), device="cpu", threads=1)
+        suites.cells(suites.load(str(path)), suites.Overrides(threads=1))
 
 
 def test_a_key_may_name_several_settings_and_lists(tmp_path):
     key, settings = "cwc channels=[20, 40] blocks=cfse", "channels = [20, 40]\ntrain_until = [0.5, 1]"
     path = tmp_path / "budget.toml"
     path.write_text(f'tasks = ["digits"]\nepochs = 5\nepochs_of = {{ "{key}" = 7 }}\n[methods.cwc]\n{settings}\n')
-    assert [c.epochs for c in suites.cells(suites.load(str(path)), device="cpu", threads=1)] == [7]
+    assert [c.epochs for c in suites.cells(suites.load(str(path)), suites.Overrides(threads=1))] == [7]
 
 
 def test_resolutions_and_packing_reach_every_cell(tmp_path):
@@ -321,7 +321,7 @@ def test_equal_budgets_compare(tmp_path):
 def test_settings_that_the_command_line_changes_are_not_tuned(tmp_path):
     tables = [{"method": "asge", "trials": 20, "seconds": 100}, {"method": "ff", "trials": 20, "seconds": 100}]
     suite, changed = tuned(tmp_path, *tables), suites.Overrides(settings={"asge": {"alpha": 0.5}})
-    with_it = suites.cells(suite, device="cpu", threads=1, overrides=changed)
+    with_it = suites.cells(suite, suites.Overrides(threads=1, settings={"asge": {"alpha": 0.5}}))
     assert {cell.method: cell.tuning is not None for cell in with_it} == {"asge": False, "ff": True}
     with pytest.raises(UserError, match="ff is tuned and asge is not"):
         suites.check_budgets(suite, changed)

@@ -35,20 +35,19 @@ def outcome(cell, watcher):
 def main(arguments):
     """The command line, with made-up cells."""
     from bench.cli import app as cli
-    from bench.cli import run as commands
     from bench.tuning import tuner
 
     hangs_after = int(os.environ.get("HANGS_AFTER", "-1"))
     number = itertools.count()
 
-    def run_cells(cells, *, watcher, **_):
+    def run_cells(cells, options, *, watcher, **_):
         print("cell begins", file=sys.stderr, flush=True)
         time.sleep(3600 if next(number) == hangs_after else SECONDS)
         [cell] = cells
         return [outcome(cell, watcher)]
 
     tuner.local.run_cells = run_cells
-    commands.rehearse = lambda cells, data_dir: None
+    tuner.rehearsal.rehearse = lambda cells, data_dir: None
     return cli.main(["tune", *arguments])
 
 

@@ -12,7 +12,6 @@ import pytest
 from factories import record
 
 from asge.common.marks import Choice, Range
-from bench.cli import run as commands
 from bench.errors import UserError
 from bench.running.local import Outcome
 from bench.tuning import export, tuner
@@ -29,13 +28,13 @@ def cells(monkeypatch):
     """The cells that were asked for, in order."""
     seen = []
 
-    def run_cells(cells, *, watcher, **_):
+    def run_cells(cells, options, *, watcher, **_):
         [cell] = cells
         seen.append(cell)
         return [made_up.outcome(cell, watcher)]
 
     monkeypatch.setattr(tuner.local, "run_cells", run_cells)
-    monkeypatch.setattr(commands, "rehearse", lambda cells, data_dir: None)
+    monkeypatch.setattr(tuner.rehearsal, "rehearse", lambda cells, data_dir: None)
     return seen
 
 
@@ -90,7 +89,7 @@ def test_trials_that_do_not_get_on_are_pruned_and_count(tmp_path, monkeypatch):
 
 
 def test_a_trial_that_diverges_is_a_failed_one_with_its_reason(tmp_path, monkeypatch):
-    def run_cells(cells, **_):
+    def run_cells(cells, options, **_):
         return [Outcome(cells[0], record(status="diverged"), reused=False, problem="loss 'last' is nan")]
 
     monkeypatch.setattr(tuner.local, "run_cells", run_cells)
@@ -103,7 +102,7 @@ def test_a_trial_that_diverges_is_a_failed_one_with_its_reason(tmp_path, monkeyp
 
 
 def test_the_sampler_keeps_away_from_where_trials_diverge(tmp_path, monkeypatch):
-    def run_cells(cells, *, watcher, **_):
+    def run_cells(cells, options, *, watcher, **_):
         [cell] = cells
         if cell.settings["reduction"] == "sum" and cell.settings["alpha"] > 0:
             return [Outcome(cell, record(status="diverged"), reused=False, problem="loss 'last' is nan")]

@@ -99,5 +99,5 @@ def test_resolutions_hold_from_their_epoch_on(colours: Task) -> None:
 
 
 def test_random_boxes_come_first(colours: Task) -> None:
-    with pytest.raises(UserError, match="'resized-crop' has to be the first"):
+    with pytest.raises(UserError, match="'resized-crop' must come first"):
         Preparation.of(colours, ["flip", "resized-crop"], torch.device("cpu"))

@@ -72,7 +72,7 @@ def test_packings_as_text(text: str, packing: Packing) -> None:
     [
         ("jpg", "unknown packing 'jpg': did you mean 'jpeg'"),
         ("raw,quality=3", "unknown option of packing 'raw' 'quality'"),
-        ("jpeg,quality=x", "quality is 'x', which is not a number"),
+        ("jpeg,quality=x", "quality must be a number, got 'x'"),
         ("jpeg,quality=101", "quality must be from 1 to 100, got 101"),
         ("jpeg,share=2", r"share must be from 0 to 1, got 2\.0"),
         ("jpeg,side=0", "side must be at least 1, got 0"),
@@ -217,7 +217,7 @@ def test_a_stale_file_is_named_and_written_anew(
     with Image.open(first) as image:
         image.rotate(180).save(first, quality=10)
     assert beton.ensure_packed(pictures, _listing(pictures), "train", Packing(), tmp_path) == path
-    assert capsys.readouterr().err == f"note: {path} is stale; it is written anew\n"
+    assert capsys.readouterr().err == f"note: {path} is stale; rewriting it\n"
     assert path.read_bytes() != written
 
 

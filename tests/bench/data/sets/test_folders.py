@@ -60,7 +60,7 @@ def test_labels_beside_the_images_as_in_tiny_imagenet(tmp_path: Path) -> None:
     (val / folders.ANNOTATIONS).write_text("\n".join(lines) + "\n")
     assert folders.read(tmp_path, replace(folder, test_size=4)).test_labels.tolist() == [2, 1, 0, 2]
     (val / folders.ANNOTATIONS).write_text("0.JPEG\tclass7\t0\n")
-    with pytest.raises(UserError, match=r"0.JPEG is of class 'class7', which has no training images"):
+    with pytest.raises(UserError, match=r"0.JPEG with class 'class7', which has no training images"):
         folders.read(tmp_path, folder)
 
 

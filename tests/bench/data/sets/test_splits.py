@@ -52,7 +52,7 @@ def test_only_the_split_seed_moves_the_validation_samples(colours: Task, arrays:
 
 @pytest.mark.parametrize("limit", [0, 73])
 def test_train_limit_out_of_range(colours: Task, arrays: Arrays, limit: int) -> None:
-    with pytest.raises(UserError, match=f"train_limit is {limit}, but colours has 1 to 72"):
+    with pytest.raises(UserError, match=f"train_limit must be from 1 to 72 for colours, got {limit}"):
         split(colours, arrays, train_limit=limit)
 
 

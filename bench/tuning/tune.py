@@ -1,23 +1,20 @@
-"""What ``bench tune`` does."""
+"""A study from its options: the plan, the trials, the figures."""
 
 from __future__ import annotations
 
-import statistics
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from bench import tables
 from bench.data import loaders
 from bench.data.batches import augment
 from bench.data.sets import tasks
-from bench.errors import ExitStatus, UserError, unknown
-from bench.tuning import export, tuner
+from bench.errors import UserError, unknown
 from bench.tuning import space as spaces
 from bench.tuning import study as studies
+from bench.tuning import tuner
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"trials": 30, "epochs": 6, "train_samples": 10000, "timeout": 1500.0, "pruner": "median", "threads": 1},
@@ -43,9 +40,9 @@ def tune(
     space_file: Path | None,
     data_dir: Path | None,
     out: Path,
-    plots: bool,
-) -> int:
-    """Run or go on with a study; print its best trials.
+    ended: Callable[[optuna.Study], None],
+) -> optuna.Study:
+    """Run or resume a study.
 
     Args:
         method: what to tune.
@@ -59,7 +56,7 @@ def tune(
         space_file: see there.
         data_dir: where the data is; None for the usual places.
         out: folder of the trials' runs and of the figures.
-        plots: whether to draw them.
+        ended: is given the study after the last trial, also if an error or the user ends it early.
 
     Raises:
         UserError: for bad input, before any trial.
@@ -96,50 +93,5 @@ def tune(
     try:
         tuner.run(plan, study, lock, out / study.study_name, data_dir)
     finally:
-        _print(study)
-    if plots:
-        from bench.tuning import figures
-
-        for path in figures.draw(study, out / study.study_name / "figures"):
-            print(f"figure: {path}", file=sys.stderr)
-    return ExitStatus.OK if tuner.promising(study, 1) else ExitStatus.NOTHING_MEASURED
-
-
-def show_space(method: str, space: Sequence[str], space_file: Path | None, form: tables.Format) -> None:
-    """Print where a method's settings are looked for."""
-    from rich.console import Console
-
-    found = spaces.narrowed(method, space, space_file)
-    lines = [[key, *spaces.described(dimension)] for key, dimension in found.items()]
-    tables.render(f"search space of {method}", ["setting", "values", "when"], lines, form, Console())
-
-
-def export_suite(names: Sequence[str], storage: str | None, to: Path) -> None:
-    """Write the best settings of studies as a suite file.
-
-    Raises:
-        UserError: for an unknown study, or studies that do not go together.
-    """
-    if to.suffix != ".toml":
-        raise UserError(f"--to {str(to)!r} is not the name of a TOML file")
-    kept, _ = studies.storage(storage)
-    content = export.suite([studies.loaded(name, kept) for name in names])
-    export.write(content, to)
-    print(to)
-
-
-def _print(study: optuna.Study) -> None:
-    """The best trials, those run with several seeds by their mean; and how the others ended."""
-    from rich.console import Console
-
-    lines = []
-    for trial in tuner.promising(study, 10):
-        values = tuner.by_seed(study, trial)
-        drawn = ", ".join(f"{key}={tuner.short(value)}" for key, value in trial.user_attrs["settings"].items())
-        others = [f"{value:.2f}" for value in trial.values[1:]]
-        lines.append([str(trial.number), f"{statistics.fmean(values.values()):.2f}", str(len(values)), *others, drawn])
-    header = ["trial", "validation %", "seeds", *study.user_attrs["objectives"][1:], "settings"]
-    tables.render(f"study {study.study_name}", header, lines, "rich", Console())
-    ended = [tuner.how_it_ended(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    for how in ("complete", "pruned", "failed"):
-        print(f"{ended.count(how)} {how}", file=sys.stderr)
+        ended(study)
+    return study

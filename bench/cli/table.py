@@ -1,0 +1,51 @@
+"""``bench table`` and ``bench fill``: tables of records, printed, and in pages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import FormatOption, OutputFormat, RunsArgument
+from bench.errors import ExitStatus
+from bench.options import DEFAULT_RUNS
+
+
+def table(
+    runs: RunsArgument = DEFAULT_RUNS,
+    accuracies: Annotated[
+        bool, typer.Option("--accuracies", help="Accuracies alone, a line per setting and a column per strategy.")
+    ] = False,
+    form: FormatOption = OutputFormat.RICH,
+) -> int:
+    """Print the table of all records in a folder of runs."""
+    from rich.console import Console
+
+    from bench import api, records
+    from bench.report import table as report
+
+    loaded = api.load(runs)
+    for note in records.notes(loaded.found):
+        print(f"note: {note}", file=sys.stderr)
+    if not loaded.rows:
+        return nothing_measured(runs)
+    (report.render_accuracies if accuracies else report.render_rows)(loaded.rows, form.value, Console())
+    return ExitStatus.OK
+
+
+def nothing_measured(runs: Path) -> int:
+    """Say that a folder holds nothing; gives the exit status."""
+    print(f"error: nothing was measured in {runs}", file=sys.stderr)
+    return ExitStatus.NOTHING_MEASURED
+
+
+def fill(
+    pages: Annotated[list[Path], typer.Argument(help="Markdown files with marks, such as README.md.")],
+) -> None:
+    """Write the tables of committed records into pages, between <!-- table: FOLDER --> and <!-- end of table -->."""
+    from bench.report import pages as filling
+
+    for page in pages:
+        print(f"{page}: {filling.fill(page, Path())} tables")

@@ -1,0 +1,101 @@
+"""The options of a run, as one object: adding an option to ``bench run`` and ``bench.run`` is adding a field here.
+
+The command line builds its options from the fields and their ``Help``; everything that runs cells is handed the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from bench.errors import UserError
+
+DEFAULT_RUNS = Path("results/runs")
+STALL_SECONDS = 1800.0
+"""A cell that reports nothing for this long is stopped; it reports twice a second while it trains."""
+
+Names = str | Sequence[str]
+"""Names, or one text in which commas separate them."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """Describes a field to the command line.
+
+    Attributes:
+        text: one sentence.
+        option: its name there, where that is not the field's.
+        metavar: the form of its value, of an option that may be repeated.
+        least: the smallest valid value.
+    """
+
+    text: str
+    option: str | None = None
+    metavar: str | None = None
+    least: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What a run changes in its suite; None leaves it as the suite says."""
+
+    methods: Annotated[Names | None, Help("A subset of the suite's methods, separated by commas.")] = None
+    tasks: Annotated[Names | None, Help("Tasks instead of the suite's, separated by commas.")] = None
+    seeds: Annotated[int | None, Help("How many seeds.")] = None
+    first_seed: Annotated[int, Help("The first of them.")] = 0
+    epochs: Annotated[int | None, Help("Epochs for every method.")] = None
+    loader: Annotated[str | None, Help("auto, ffcv, memory or torch.")] = None
+    device: Annotated[str, Help("cpu, cuda or cuda:N.")] = "cpu"
+    threads: Annotated[
+        int | None,
+        Help("CPU threads; part of a result, as it changes the last bits. Default: the suite's, else all there are."),
+    ] = None
+    settings: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Help("Change a setting; may be repeated.", option="--set", metavar="METHOD.KEY=VALUE"),
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Overrides):
+    """A run: which suite, what is changed in it, where its runs go, and what to do with finished ones."""
+
+    suite: Annotated[str, Help("The same as the argument.")] = field(default="quick", kw_only=False)
+    data_dir: Annotated[
+        str | Path | None,
+        Help("Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
+    ] = None
+    out: Annotated[str | Path, Help("Folder of runs.")] = DEFAULT_RUNS
+    force: Annotated[bool, Help("Run finished cells again.")] = False
+    keep: Annotated[
+        bool, Help("Keep every cell's final weights, in learned.pt; finished cells without them run again.")
+    ] = False
+    stall: Annotated[float, Help("Stop a cell that reports nothing for so many seconds.", least=1.0)] = STALL_SECONDS
+    unequal_budgets: Annotated[bool, Help("Compare methods whose tuning took unequal budgets.")] = False
+
+    @property
+    def runs(self) -> Path:
+        """The folder of runs."""
+        return Path(self.out)
+
+    @property
+    def data(self) -> Path | None:
+        """The folder of the data sets; None for the usual places."""
+        return None if self.data_dir is None else Path(self.data_dir)
+
+
+def names_in(names: Names | None, option: str = "names") -> tuple[str, ...] | None:
+    """Names from a list, or from a text in which commas separate them; None stays None.
+
+    Raises:
+        UserError: for anything else.
+    """
+    if isinstance(names, str):
+        return tuple(part.strip() for part in names.split(",") if part.strip())
+    if names is None:
+        return None
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{option} = {names!r} is not a list of names")
+    return tuple(names)

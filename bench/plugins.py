@@ -1,0 +1,82 @@
+"""Everything that methods, tasks and figures of other packages need, in one place.
+
+A method is found through the entry-point group ``bench.methods``, a task through ``bench.tasks``, a figure through
+``bench.figures``. Names here stay; the modules that they come from may change.
+
+    methods     Method and Learner say what one has to offer; the other protocols what it may offer
+                TaskShape, TrainingBudget are what ``build`` is given; Examination is what ``examine`` gives
+    settings    Neutral, Range and Choice are marks beside a setting
+    training    ScheduledOptimiser, OptimiserSettings and the types of its settings: those of this project's methods
+    tasks       Task, Arrays, Split; DataFile and Fetcher for files that are fetched and verified
+    figures     FigureRuns is what a figure is drawn from; Record and its parts
+    errors      UserError: one sentence about bad input; LoaderError: data that cannot be read on the way
+"""
+
+from asge.common.marks import Choice, Range
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    OptimiserSettings,
+    ScheduledOptimiser,
+    ScheduleSetting,
+    WeightDecay,
+)
+from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
+from bench.data.sets.arrays import Arrays
+from bench.data.sets.fetchers import Fetcher
+from bench.data.sets.files import DataFile
+from bench.data.sets.splits import Split
+from bench.data.sets.tasks import Task
+from bench.errors import LoaderError, UserError
+from bench.methods.contract import (
+    Beginner,
+    Conditional,
+    Examinable,
+    Goodness,
+    Inspectable,
+    Learner,
+    Method,
+    Observable,
+    PerLayer,
+)
+from bench.records import CellSpec, EpochRecord, Record, StrategyRecord, TrainingRecord
+from bench.report.figures.drawing import Runs as FigureRuns
+
+__all__ = [
+    "Arrays",
+    "Beginner",
+    "CellSpec",
+    "Choice",
+    "Conditional",
+    "DataFile",
+    "EpochRecord",
+    "Examinable",
+    "Examination",
+    "Fetcher",
+    "FigureRuns",
+    "Goodness",
+    "Inspectable",
+    "Learner",
+    "LearningRate",
+    "LoaderError",
+    "Method",
+    "Momentum",
+    "Neutral",
+    "Observable",
+    "OptimiserSetting",
+    "OptimiserSettings",
+    "PerLayer",
+    "Range",
+    "Record",
+    "ScheduleSetting",
+    "ScheduledOptimiser",
+    "Split",
+    "StrategyRecord",
+    "Task",
+    "TaskShape",
+    "TrainingBudget",
+    "TrainingRecord",
+    "UserError",
+    "WeightDecay",
+]

@@ -1,0 +1,104 @@
+"""A suite, from its options to the outcomes of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from rich.console import Console
+
+from bench import records, suites
+from bench.options import RunOptions
+from bench.records import CellSpec, Found, Record
+from bench.reference import check as checking
+from bench.reference import measured
+from bench.reference.measured import Measured
+from bench.reference.verdicts import Check
+from bench.running import local, progress, rehearsal
+from bench.running.local import Outcome
+
+
+class Prepared(NamedTuple):
+    """A suite ready to run: its cells are valid, nothing has been written."""
+
+    suite: suites.Suite
+    cells: Sequence[CellSpec]
+    titles: dict[str, str]
+    stored: Measured | None
+
+
+class SuiteRun(NamedTuple):
+    """What became of a suite's cells.
+
+    Attributes:
+        outcomes: one per cell, in the order in which they ran.
+        titles: names of the cells, by id.
+        checks: verdicts on the suite's own seeds against its references; an accuracy that is too low is an alarm here.
+    """
+
+    suite: suites.Suite
+    outcomes: Sequence[Outcome]
+    titles: dict[str, str]
+    checks: Sequence[Check]
+
+    @property
+    def found(self) -> Found:
+        """The records, and the cells without one."""
+        return Found(self.records, [outcome.cell for outcome in self.outcomes if outcome.record is None])
+
+    @property
+    def records(self) -> list[Record]:
+        """The records, of failed cells too."""
+        return [outcome.record for outcome in self.outcomes if outcome.record is not None]
+
+    @property
+    def bad(self) -> list[Outcome]:
+        """The outcomes of cells that have no result."""
+        return [outcome for outcome in self.outcomes if outcome.record is None or outcome.record.status != "ok"]
+
+
+def prepare(options: RunOptions) -> Prepared:
+    """Find a suite's cells.
+
+    Raises:
+        UserError: for a suite or overrides that are not valid.
+    """
+    suite = suites.load(options.suite)
+    if not options.unequal_budgets:
+        suites.check_budgets(suite, options)
+    stored = measured.load(suite.name)
+    cells = suites.cells(suite, options)
+    return Prepared(suite, cells, progress.titles(cells), stored)
+
+
+def plan(options: RunOptions) -> tuple[Prepared, list[tuple[CellSpec, local.Plan]]]:
+    """What ``run`` would do with each cell; looks for no data and writes nothing.
+
+    Raises:
+        UserError: for bad input.
+    """
+    ready = prepare(options)
+    rehearsal.rehearse_settings(ready.cells)
+    return ready, local.plan(ready.cells, options)
+
+
+def run(options: RunOptions, console: Console) -> SuiteRun:
+    """Run a suite: finished cells are skipped, interrupted ones resume.
+
+    Args:
+        options: see there.
+        console: shows progress.
+
+    Raises:
+        UserError: for bad input, before any cell runs wherever that can be known.
+    """
+    suite, cells, titles, stored = prepare(options)
+    rehearsal.rehearse(cells, options.data)
+    records.prepare_folder(options.runs)
+    with progress.watcher(console, suite.name, titles) as watcher:
+        outcomes = local.run_cells(cells, replace(options, suite=suite.name), watcher=watcher)
+    own = suites.with_strategies([cell for cell in cells if cell.seed < suite.seeds])
+    done = [outcome.record for outcome in outcomes if outcome.record is not None]
+    checks = checking.check(own, checking.counted(own, done, lambda _: True), stored)
+    return SuiteRun(suite, outcomes, titles, checks)

@@ -1,0 +1,33 @@
+"""Two tiers of tests: with --quick those marked `slow` are left out. What has become slow is named at the end."""
+
+from collections import Counter
+
+import pytest
+
+SECONDS = 5.0
+"""A test that takes longer, with what its fixtures take, should be shortened or marked `slow`."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="leave out the tests marked slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--quick"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if item not in set(slow)]
+    config.hook.pytest_deselected(items=slow)
+
+
+def pytest_terminal_summary(terminalreporter):
+    seconds = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and "slow" not in report.keywords:
+                seconds[report.nodeid] += report.duration
+    over = [(test, spent) for test, spent in seconds.most_common() if spent > SECONDS]
+    if over:
+        terminalreporter.section(f"tests over {SECONDS:g} s that are not marked slow")
+        for test, spent in over:
+            terminalreporter.write_line(f"{spent:6.1f} s {test}")
