@@ -36,7 +36,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 TO_BUILD = [*PROJECT["build-system"]["requires"], "editables"]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_ROOT = os.environ.get("BENCH_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-CACHE = Path(CACHE_ROOT).expanduser() / "local-learning-bench"  # as bench.data.sets.cache has it, not installed yet
+CACHE = Path(CACHE_ROOT).expanduser() / "local-learning-bench"  # as bench.inputs has it, not installed yet
 SYSTEM_LIBRARIES = ("g++", "libopencv-dev", "libturbojpeg0-dev", "pkg-config")
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """What is timed runs as every cell does, see bench/running/local.py."""

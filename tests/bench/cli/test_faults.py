@@ -104,7 +104,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr
     [folder] = [path for path in (bench.folder / "results" / "runs").iterdir() if path.is_dir()]
-    assert sorted(path.name for path in folder.iterdir()) == [".lock", "cell.json", "log.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "cell.json", "log.txt", "options.json"]
     table = json.loads(bench.inside("table", "--format", "json").stdout)
     assert {row["status"] for row in table} == {"interrupted"}
     assert run_mine(bench, "--methods", "asge").returncode == 0

@@ -179,7 +179,8 @@ import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background has it ignored
 import torch
-from bench.data import loaders, splits, tasks
+from bench.data import loaders
+from bench.data.sets import splits, tasks
 task = tasks.get_task("digits")
 part = splits.split(task, task.read(None)).train
 loader = loaders.make_loader(sys.argv[1], task, part, batch_size=2, seed=0, shuffle=True, augmentation=["flip"],

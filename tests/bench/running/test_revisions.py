@@ -12,6 +12,7 @@ from factories import record
 
 from bench import records
 from bench.cli import compare as comparing
+from bench.cli.options import OutputFormat
 from bench.errors import ExitStatus, UserError
 from bench.running import revisions, worktrees
 
@@ -211,7 +212,7 @@ def test_two_revisions_of_this_checkout(tmp_path, monkeypatch, capsys):
         threads=None,
         data_dir=None,
         out=None,
-        form="markdown",
+        form=OutputFormat.MARKDOWN,
     )
     assert status == ExitStatus.OK
     assert "0.0625 in B" in capsys.readouterr().out

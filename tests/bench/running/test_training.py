@@ -202,8 +202,8 @@ def test_the_history_until_a_divergence_is_kept(tmp_path):
 COMPILER = """
 import pathlib, sys, types
 import torch
-from bench import parts, training
-from bench.data import tasks
+from bench.running import parts, training
+from bench.data.sets import tasks
 
 generator = torch.Generator()
 learner = parts.build("asge", {}, tasks.get_task("digits"), parts.Budget(1, 1), torch.device("cpu"), generator)
