@@ -49,7 +49,7 @@ def test_second_derivatives(convolution, x):
 
 def test_a_gate_on_images_takes_it_and_one_on_maps_does_not(x, monkeypatch):
     taken = []
-    monkeypatch.setattr("asge.gating.scaled_conv2d", lambda *args: taken.append(args) or scaled_conv2d(*args))
+    monkeypatch.setattr("asge.layers.gating.scaled_conv2d", lambda *args: taken.append(args) or scaled_conv2d(*args))
     network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     first, second = add_gct(network)
     assert isinstance(first, GatedChannelTransform)
