@@ -62,6 +62,8 @@ class Observable(Learner, Protocol):
 
     Attributes:
         on_layer: None, or what ``train_step`` calls at the end of each layer's part, first layer to last.
+        way_back: optional; a sentence where what a layer learns depends on layers after it without a gradient, such
+            as through labels that the whole network chooses. Its independence is then not tested.
     """
 
     on_layer: Callable[[], None] | None
@@ -125,7 +127,9 @@ class Method(Protocol):
     May also have ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv``
     that a cell with these settings, a mapping without those that are newer than the cell, is compared with; of
     those for its task, the first. And ``between(settings) -> str``: in words, what such a network has between its
-    convolutions (pooling, normalisation, activation), for the table of what was equal.
+    convolutions (pooling, normalisation, activation), for the table of what was equal. And ``small``, a sequence of
+    settings as mappings: each makes its networks small enough to test in seconds, on images (1, 8, 8) of ten classes,
+    or takes another way through its code; without it, tests use the defaults.
     """
 
     @property
@@ -161,7 +165,7 @@ def get(name: str) -> Method:
     method: Method = registry.load(GROUP, "method", name)
     for part in ("Settings", "strategies", "build"):
         if not hasattr(method, part):
-            raise UserError(f"method {name!r} has no {part!r}; bench.methods.Method says what a method needs")
+            raise UserError(f"method {name!r} has no {part!r}; bench.plugins.Method says what a method needs")
     return method
 
 
