@@ -110,7 +110,7 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, two files at a time; with --quick only the fast ones; other arguments go to pytest, one at a time."""
+    """Run the tests, two files at a time; --quick runs the fast ones; other arguments go to pytest, one at a time."""
     arguments, env = session.posargs, {}
     if arguments in ([], ["--quick"]):
         arguments, env = [*TWO_FILES_AT_A_TIME, *arguments], TWO_AT_ONCE

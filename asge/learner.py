@@ -22,6 +22,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.goodness import Reduction, Rule
@@ -253,3 +254,13 @@ class ASGE:
     def between(settings: Mapping[str, Any]) -> str:
         """Describe, in words, the layers between the convolutions."""
         return between_units(settings.get("pooling", "rms"), affine=settings.get("affine", True))
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)
+
+    @staticmethod
+    def family(settings: Mapping[str, Any]) -> str:
+        """The kind of gates, where there are some."""
+        return str(settings.get("gating", ""))

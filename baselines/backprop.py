@@ -25,6 +25,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from asge.layers.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
@@ -258,3 +259,13 @@ class Backprop:
         if settings.get("model", "stack") != "stack":
             return f"as in {settings['model']}"
         return between(settings, settings.get("activation", "relu"))
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)
+
+    @staticmethod
+    def family(settings: Mapping[str, Any]) -> str:
+        """The kind of gates, where there are some."""
+        return str(settings.get("gating", ""))

@@ -31,6 +31,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.cwc_layer import CwCLayer, LossName, class_goodness, goodness_loss
@@ -274,3 +275,8 @@ class CwC:
     def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
         """Describe, in words, the layers between the convolutions."""
         return "ReLU, max pooling, BatchNorm"
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings, "head")

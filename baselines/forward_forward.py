@@ -30,6 +30,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.layers.pooling import Pooling
@@ -293,3 +294,8 @@ class ForwardForward:
         """Describe, in words, the layers between the linear or convolutional ones."""
         pooling = f"{settings.get('pooling')} pooling, " if settings.get("plan") else ""
         return f"ReLU, {pooling}length normalisation"
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings, "head")

@@ -33,6 +33,7 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.layers.pooling import Pooling
@@ -348,3 +349,8 @@ class LocalErrors:
         return between(
             settings, settings.get("activation") or ("relu" if settings.get("signal") == "pred" else "leaky ReLU")
         )
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)

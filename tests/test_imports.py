@@ -1,24 +1,112 @@
-"""Which way things depend: the harness on both libraries, the baselines on ASGE, never the other way."""
+"""Which way things depend: the harness on both libraries, the baselines on ASGE, and each room on those below it."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
+from bench import methods
+
 ROOT = Path(__file__).parents[1]
+LAYERS = (
+    {"errors", "seeds", "statistics", "tables", "__init__"},
+    {"inputs", "methods", "options"},
+    {"data", "records"},
+    {"measure", "suites"},
+    {"reference"},
+    {"compare", "running"},
+    {"report"},
+    {"api", "plugins", "studies", "tuning"},
+    {"testing"},
+    {"cli"},
+    {"__main__"},
+)
+"""The rooms of bench/, from the bottom; each imports only from those below its own row. As in docs/architecture.md."""
+NAMES_METHODS = {
+    "bench/measure/environment.py",  # the package of that name
+    "bench/studies/robustness.py",
+    "bench/studies/segmentation.py",
+}
+"""Modules in which the key of a method stands: studies that are about gated networks, and no other of the harness."""
 
 
 def imported(file):
-    """The top-level packages that a file imports, anywhere in it."""
+    """The modules that a file imports, anywhere in it; of `from a import b` both a and a.b."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module.partition(".")[0]
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(module):
+    """The room of bench/ in which a module lies."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def rooms():
+    """The rooms as they are on disk, each with its files."""
+    found = {}
+    for file in (ROOT / "bench").rglob("*.py"):
+        inside = file.relative_to(ROOT / "bench")
+        found.setdefault(inside.parts[0] if len(inside.parts) > 1 else inside.stem, []).append(file)
+    return found
 
 
 @pytest.mark.parametrize(("package", "foreign"), [("asge", {"baselines", "bench"}), ("baselines", {"bench"})])
 def test_the_libraries_do_not_know_what_is_built_on_them(package, foreign):
     files = list((ROOT / package).rglob("*.py"))
     assert files
-    assert {file.name: found for file in files if (found := foreign & set(imported(file)))} == {}
+    tops = {file.name: {module.partition(".")[0] for module in imported(file)} for file in files}
+    assert {name: found for name, modules in tops.items() if (found := foreign & modules)} == {}
+
+
+def test_every_room_has_its_place_in_the_order():
+    assert set(rooms()) <= set().union(*LAYERS)
+
+
+def test_no_room_imports_from_one_beside_or_above_it():
+    level = {name: number for number, names in enumerate(LAYERS) for name in names}
+    upward = []
+    for name, files in rooms().items():
+        for file in files:
+            known = {room(module) for module in imported(file) if module.partition(".")[0] == "bench"} & set(level)
+            # `from bench import run` reaches through the package's own __init__, which imports on first use only.
+            others = known - {name, "__init__"}
+            too_high = [other for other in others if level[other] >= level[name] and name != "__init__"]
+            upward += [f"{file.relative_to(ROOT)} imports {other}" for other in too_high]
+    assert upward == []
+
+
+def test_the_public_package_imports_nothing_heavy_before_it_is_used():
+    tree = ast.parse((ROOT / "bench" / "__init__.py").read_text())
+    tops = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in tops} == {
+        "__future__", "importlib", "importlib.metadata", "typing",
+    }  # fmt: skip
+
+
+def test_the_harness_knows_no_method_by_name():
+    names = set(methods.names())
+    known = {}
+    for file in (ROOT / "bench").rglob("*.py"):
+        path = str(file.relative_to(ROOT))
+        words = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
+        if (found := names & {word for word in words if isinstance(word, str)}) and path not in NAMES_METHODS:
+            known[path] = found
+    assert known == {}
+
+
+def test_no_module_is_so_short_that_it_only_costs_a_look():
+    """Packages' own files, commands and short names that documentation promises are short for a reason."""
+    reasons = {"bench/__main__.py", "bench/seeds.py", "asge/pooling.py", "asge/gating.py"}
+    short = {
+        path
+        for package in ("asge", "baselines", "bench")
+        for file in (ROOT / package).rglob("*.py")
+        if file.name != "__init__.py"
+        and not (path := str(file.relative_to(ROOT))).startswith("bench/cli/")
+        and len(file.read_text().splitlines()) < 25
+    }
+    assert short - reasons == set()

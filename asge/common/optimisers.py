@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, get_args
 
@@ -49,6 +49,20 @@ class OptimiserSettings(Protocol):
     def momentum(self) -> float: ...  # noqa: D102
     @property
     def schedule(self) -> ScheduleName: ...  # noqa: D102
+
+
+def optimiser_in_words(settings: Mapping[str, Any], *parts: str) -> str:
+    """Describe an optimiser, in words: "adamw 0.003, decay 0.01, one-cycle".
+
+    Args:
+        settings: by name, as in a record.
+        parts: parts of a network that may have a rate of their own, the setting ``PART_learning_rate``.
+    """
+    name, rate, decay = (settings.get(key) for key in ("optimiser", "learning_rate", "weight_decay"))
+    momentum = f", momentum {settings.get('momentum')}" if name in ("sgd", "nesterov") else ""
+    own = {part: settings.get(f"{part}_learning_rate") for part in parts}
+    rates = "".join(f", {part} {value}" for part, value in own.items() if value is not None)
+    return f"{name} {rate}, decay {decay}, {settings.get('schedule')}{momentum}{rates}"
 
 
 def schedule_factor(schedule: ScheduleName, progress: float) -> float:

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+OPEN = "open"
+"""Name under which a learner's ``layer_values`` show, for each gate of a layer, the share of images that open it."""
+
 
 class Neutral:
     """Marks a setting added later, whose default leaves the method as it was.

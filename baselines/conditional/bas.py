@@ -22,7 +22,14 @@ from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asge.common.optimisers import LearningRate, Momentum, OptimiserSetting, ScheduleSetting, WeightDecay
+from asge.common.optimisers import (
+    LearningRate,
+    Momentum,
+    OptimiserSetting,
+    ScheduleSetting,
+    WeightDecay,
+    optimiser_in_words,
+)
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner
@@ -128,3 +135,13 @@ class BAS:
     def between(settings: Mapping[str, Any]) -> str:
         """Describe, in words, the layers between the convolutions."""
         return between_convolutions(settings.get("gating"))
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings, *(["gate"] if settings.get("gating") != "none" else []))
+
+    @staticmethod
+    def family(settings: Mapping[str, Any]) -> str:
+        """The kind of gates."""
+        return str(settings.get("gating", ""))

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
-from asge.common.types import TrainingBudget
+from asge.common.types import OPEN, TrainingBudget
 from asge.layers.gating import groups_without_decay
 from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 from baselines.conditional.resnet import GatedResNet, Outcome
@@ -122,7 +122,7 @@ class ConditionalLearner:
             opened = self._opened(self._outcome(images))
             totals = [total + more for total, more in zip(totals, opened, strict=True)] if totals else opened
             count += len(images)
-        return {"open": [total / count for total in totals]} if totals else {}
+        return {OPEN: [total / count for total in totals]} if totals else {}
 
     def _opened(self, outcome: Outcome) -> list[Tensor]:
         """Per block, the number of images for which each gate is open, (G,); an empty list without any gates."""

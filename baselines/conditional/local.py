@@ -33,8 +33,9 @@ from asge.common.optimisers import (
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
+    optimiser_in_words,
 )
-from asge.common.types import Examination, TaskShape, TrainingBudget
+from asge.common.types import OPEN, Examination, TaskShape, TrainingBudget
 from asge.layers.gating import groups_without_decay
 from asge.learner import Classifiers
 from asge.network import ASGENetwork
@@ -222,7 +223,7 @@ class GatedASGELearner:
             opened = [each.double().sum(0) for each, _ in self._opened(images)]
             totals = [total + more for total, more in zip(totals, opened, strict=True)] if totals else opened
             count += len(images)
-        return {"open": [total / count for total in totals]}
+        return {OPEN: [total / count for total in totals]}
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without a strategy, all trained tensors."""
@@ -283,3 +284,8 @@ class GatedASGE:
     def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
         """Describe, in words, the layers between the convolutions."""
         return f"{between_units('rms', affine=False)}, gates on channels"
+
+    @staticmethod
+    def optimiser(settings: Mapping[str, Any]) -> str:
+        """Describe the optimiser, in words."""
+        return optimiser_in_words(settings)

@@ -22,7 +22,7 @@ from bench.errors import LoaderError, UserError, unknown
 from bench.inputs import count_in
 
 if TYPE_CHECKING:
-    from bench.data.ffcv.beton import Report
+    from bench.data.ffcv.beton import CountProgress
 
 __all__ = ["INSTALL_FFCV", "KINDS", "Loader", "LoaderError", "make_loader", "resolve_kind"]
 
@@ -133,7 +133,7 @@ def make_loader(
     resolutions: Sequence[tuple[int, int]] = (),
     packing: str | None = None,
     workers: int | None = None,
-    report: Report | None = None,
+    progress: CountProgress | None = None,
 ) -> Loader:
     """Make a loader for one split.
 
@@ -151,7 +151,7 @@ def make_loader(
         packing: how kind ``"ffcv"`` stores image files, see ``bench.data.ffcv.packing``; None: original bytes.
         workers: threads that decode (``"ffcv"``) or processes that transform (``"torch"``); None for the
             environment variable's number, else PyTorch's thread count. Affects no batch.
-        report: called with the progress of writing a file.
+        progress: called with the progress of writing a file.
 
     Raises:
         UserError: if a name is unknown, FFCV is requested but missing, ``batch_size`` is below 1, the split is empty,
@@ -177,10 +177,10 @@ def make_loader(
     from bench.data.ffcv.loader import FFCVLoader
 
     if files is None:
-        path, rows, held = beton.ensure_beton(task, split, cache_dir, report), None, None
+        path, rows, held = beton.ensure_beton(task, split, cache_dir, progress), None, None
     else:
         packed = Packing.parse(packing or "jpeg")
-        path = beton.ensure_packed(task, files.listing, split.source, packed, cache_dir, report)
+        path = beton.ensure_packed(task, files.listing, split.source, packed, cache_dir, progress)
         rows, held = files.rows, len(files.listing)
     return FFCVLoader(
         path,

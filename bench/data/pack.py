@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.data import loaders
 from bench.data.ffcv import beton
-from bench.data.ffcv.beton import Report
+from bench.data.ffcv.beton import CountProgress
 from bench.data.ffcv.packing import Packing
 from bench.data.sets import splits
 from bench.data.sets.arrays import Arrays
@@ -20,14 +20,14 @@ from bench.data.sets.tasks import Task
 from bench.errors import UserError
 
 
-def pack(task: Task, data_dir: Path | None, packing: Packing | None, report: Report) -> list[Path]:
+def pack(task: Task, data_dir: Path | None, packing: Packing | None, progress: CountProgress) -> list[Path]:
     """Write the files that are missing, damaged or stale.
 
     Args:
         task: the task.
         data_dir: folder of its files; None for the usual places.
         packing: how image files are stored; None for their original bytes.
-        report: called with the progress.
+        progress: called with the progress.
 
     Returns:
         The files: for a task in memory one per split, as a run uses them; for a folder of images one each for training
@@ -45,9 +45,9 @@ def pack(task: Task, data_dir: Path | None, packing: Packing | None, report: Rep
     written = []
     for source, part in _parts(task, arrays):
         if isinstance(part, Split):
-            written.append(beton.ensure_beton(task, part, None, report))
+            written.append(beton.ensure_beton(task, part, None, progress))
         else:
-            written.append(beton.ensure_packed(task, part.listing, source, packing or Packing(), None, report))
+            written.append(beton.ensure_packed(task, part.listing, source, packing or Packing(), None, progress))
     return written
 
 

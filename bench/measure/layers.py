@@ -14,18 +14,18 @@ from bench.measure.memory import LiveStorages, tensors_of
 from bench.methods import Inspectable, Learner, Observable
 
 STEPS = 5
-"""Timed steps per epoch; the figure is their median."""
+"""Timed steps per epoch; the value is their median."""
 
 
 @dataclass(frozen=True)
-class LayerFigures:
+class LayerCosts:
     """Seconds and peak live bytes of each layer's part of a step, first to last."""
 
     seconds: list[float]
     live_bytes: list[int]
 
 
-def figures(learner: Learner, images: Tensor, labels: Tensor) -> LayerFigures | None:
+def costs(learner: Learner, images: Tensor, labels: Tensor) -> LayerCosts | None:
     """Watch a few steps on one batch; changes the learner.
 
     None for one that does not say where its layers end, or whose layers have stopped learning.
@@ -47,7 +47,7 @@ def figures(learner: Learner, images: Tensor, labels: Tensor) -> LayerFigures | 
             times.append([after - before for before, after in itertools.pairwise(marks)])
         if not times[-1]:  # its layers have stopped learning
             return None
-        return LayerFigures(
+        return LayerCosts(
             seconds=[statistics.median(layer) for layer in zip(*times, strict=True)],
             live_bytes=_live_bytes(learner, step, [*tensors_of(learner.state_dict()), images, labels]),
         )

@@ -17,7 +17,7 @@ from bench.measure.noise import quietest
 from bench.methods import Learner
 from bench.records import Relative
 
-Beat = Callable[[], object]
+Heartbeat = Callable[[], object]
 """Called again and again while something is measured: a sign of life."""
 SEGMENTS = 5
 SEGMENT_SECONDS = 0.2
@@ -69,7 +69,7 @@ def training(
     images: Tensor,
     labels: Tensor,
     yardstick: Yardstick | None = None,
-    beat: Beat = lambda: None,
+    beat: Heartbeat = lambda: None,
     *,
     epochs: int = 1,
 ) -> TrainingProbe:
@@ -159,7 +159,7 @@ def _relative(method: str, run: race.Race) -> Relative:
     )
 
 
-def prediction(learner: Learner, strategy: str, images: Tensor, beat: Beat = lambda: None) -> PredictionProbe:
+def prediction(learner: Learner, strategy: str, images: Tensor, beat: Heartbeat = lambda: None) -> PredictionProbe:
     """Measure one strategy's prediction of one cached batch, images (B, C, H, W); changes nothing."""
 
     def predict() -> Tensor:
@@ -182,7 +182,7 @@ def prediction(learner: Learner, strategy: str, images: Tensor, beat: Beat = lam
     )
 
 
-def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device, beat: Beat) -> tuple[float, bool]:
+def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device, beat: Heartbeat) -> tuple[float, bool]:
     """Median rate over a few segments of several runs each, and whether most of them were disturbed."""
     start = clock.now(device)
     run()

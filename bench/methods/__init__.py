@@ -17,8 +17,10 @@ from bench.methods.contract import (
     Observable,
     PerLayer,
     between,
+    family,
     get,
     names,
+    optimiser,
     published_rows,
 )
 
@@ -34,7 +36,9 @@ __all__ = [
     "Observable",
     "PerLayer",
     "between",
+    "family",
     "get",
     "names",
+    "optimiser",
     "published_rows",
 ]

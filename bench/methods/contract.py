@@ -92,7 +92,8 @@ class Inspectable(Protocol):
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> Mapping[str, Sequence[Tensor]]:
         """Values of every layer that has such, first to last, by name: tensors (n,), of any length each; may be empty.
 
-        Changes nothing; validation batches are given for what depends on data.
+        Shares of images that open a gate have the name ``open`` (``asge.common.types.OPEN``). Changes nothing;
+        validation batches are given for values that depend on data.
         """
 
 
@@ -124,12 +125,15 @@ class Beginner(Protocol):
 class Method(Protocol):
     """A way to train: what an entry point of group ``bench.methods`` names.
 
-    May also have ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv``
-    that a cell with these settings, a mapping without those that are newer than the cell, is compared with; of
-    those for its task, the first. And ``between(settings) -> str``: in words, what such a network has between its
-    convolutions (pooling, normalisation, activation), for the table of what was equal. And ``small``, a sequence of
-    settings as mappings: each makes its networks small enough to test in seconds, on images (1, 8, 8) of ten classes,
-    or takes another way through its code; without it, tests use the defaults.
+    May also have, for the tables; settings are a mapping by name, without those that are newer than the record:
+
+    * ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv`` that a cell
+      with these settings is compared with; of those for its task, the first.
+    * ``between(settings) -> str``: in words, the layers between its convolutions (pooling, normalisation, activation).
+    * ``optimiser(settings) -> str``: its optimiser, rates and schedule, in words.
+    * ``family(settings) -> str``: the kind of network that the settings choose; figures give each kind a color.
+    * ``small``: a sequence of settings as mappings. Each makes its networks small enough to test in seconds, on images
+      (1, 8, 8) of ten classes, or takes another way through its code; without it, tests use the defaults.
     """
 
     @property
@@ -175,16 +179,39 @@ def between(name: str, values: Mapping[str, Any]) -> str | None:
     Raises:
         UserError: if the method's ``between`` fails.
     """
+    return _said(name, "between", values)
+
+
+def optimiser(name: str, values: Mapping[str, Any]) -> str | None:
+    """A method's optimiser, in words; None where it does not say.
+
+    Raises:
+        UserError: if the method's ``optimiser`` fails.
+    """
+    return _said(name, "optimiser", values)
+
+
+def family(name: str, values: Mapping[str, Any]) -> str:
+    """The method, with the kind of network that its settings choose where it says so.
+
+    Raises:
+        UserError: if the method's ``family`` fails.
+    """
+    return f"{name} {_said(name, 'family', values) or ''}".strip()
+
+
+def _said(name: str, hook: str, values: Mapping[str, Any]) -> str | None:
+    """The words of an optional hook of a method; None without it, or where the method is not installed."""
     try:
-        words = getattr(get(name), "between", None)
-    except UserError:  # of a method that is not installed here
+        words = getattr(get(name), hook, None)
+    except UserError:
         return None
     if words is None:
         return None
     try:
         return str(words(values))
     except Exception as error:  # a plug-in may fail in any way
-        raise UserError(f"between() of method {name!r} failed: {type(error).__name__}: {error}") from error
+        raise UserError(f"{hook}() of method {name!r} failed: {type(error).__name__}: {error}") from error
 
 
 def published_rows(name: str, values: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

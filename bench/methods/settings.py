@@ -16,34 +16,53 @@ from bench import methods
 from bench.errors import UserError, unknown
 
 
+def key_and_value(option: str, text: str, form: str) -> tuple[str, str]:
+    """``"key=value"`` as ("key", "value").
+
+    Args:
+        option: where the text was written, for the error.
+        text: as written.
+        form: describes the valid form, for the error.
+
+    Raises:
+        UserError: if there is no key or no equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not (equals and key.strip()):
+        raise UserError(f"{option} {text!r} is not of the form {form}")
+    return key.strip(), value.strip()
+
+
+def owned_key_and_value(option: str, text: str, form: str) -> tuple[str, str, str]:
+    """``"method.key=value"`` as ("method", "key", "value"); see ``key_and_value``."""
+    path, value = key_and_value(option, text, form)
+    owner, _, key = path.partition(".")
+    if not (owner and key):
+        raise UserError(f"{option} {text!r} is not of the form {form}")
+    return owner, key, value
+
+
 def parse_override(text: str) -> tuple[str, str, Any]:
     """``"asge.alpha=0.5"`` as ("asge", "alpha", 0.5). The value is read as JSON, otherwise kept as a string.
 
     Raises:
         UserError: if the text is not of the form METHOD.KEY=VALUE.
     """
-    path, equals, value = text.partition("=")
-    method, dot, key = path.strip().partition(".")
-    if not (equals and dot and method and key):
-        raise UserError(f"--set {text!r} is not of the form METHOD.KEY=VALUE, such as asge.alpha=0.5")
-    try:
-        return method, key, json.loads(value)
-    except ValueError:  # not JSON, or a number of thousands of digits
-        return method, key, value.strip()
+    method, key, value = owned_key_and_value("--set", text, "METHOD.KEY=VALUE, such as asge.alpha=0.5")
+    return method, key, _read(value)
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     """Values by name from several ``KEY=VALUE``, read as JSON where they can be; a UserError for another form."""
-    options = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (equals and key.strip()):
-            raise UserError(f"--set {text!r} is not of the form KEY=VALUE, such as epochs=5")
-        try:
-            options[key.strip()] = json.loads(value)
-        except ValueError:
-            options[key.strip()] = value.strip()
-    return options
+    pairs = [key_and_value("--set", text, "KEY=VALUE, such as epochs=5") for text in texts]
+    return {key: _read(value) for key, value in pairs}
+
+
+def _read(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:  # not JSON, or a number of thousands of digits
+        return value
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

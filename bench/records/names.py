@@ -51,11 +51,6 @@ def order(method: str, conditions: dict[str, Any]) -> tuple[Any, ...]:
     return method, [(key, sortable(value)) for key, value in sorted(conditions.items())]
 
 
-def family(cell: CellSpec) -> str:
-    """Method and kind of gates."""
-    return " ".join([cell.method, str(cell.settings.get("gating", ""))]).strip()
-
-
 def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -> list[str]:
     """A name for each run, given its method and conditions: the method, with what differs between its runs.
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 from bench.records import CellSpec, Record
 from bench.reference import costs, golden, significance
-from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured, Row
+from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured, StoredRow
 from bench.reference.verdicts import Check, What
 from bench.statistics import binomial_deviation
 
 
-def check(
+def verdicts(
     expected: Sequence[tuple[CellSpec, tuple[str, ...]]], counted: Sequence[Record], measured: Measured | None
 ) -> list[Check]:
     """All verdicts on a suite, method by method.
@@ -81,7 +81,7 @@ class _Stored:
     """What is stored of one experiment."""
 
     goldens: dict[int, Golden]
-    rows: dict[str, Row]
+    rows: dict[str, StoredRow]
     cost: Cost | None
 
     @classmethod
@@ -115,7 +115,7 @@ def _problem(empty: Check, mine: Sequence[Record], own: Sequence[int], measured:
     return None
 
 
-def _with_means(empty: Check, problem: Check, good: Sequence[Record], row: Row | None) -> Check:
+def _with_means(empty: Check, problem: Check, good: Sequence[Record], row: StoredRow | None) -> Check:
     """A row on which nothing can be said, with the means that are known."""
     values, stored = _accuracies(good, empty.strategy), _stored_accuracies(row)
     return replace(
@@ -129,7 +129,7 @@ def _with_means(empty: Check, problem: Check, good: Sequence[Record], row: Row |
     )
 
 
-def accuracy(empty: Check, good: Sequence[Record], row: Row | None, rows: int) -> Check:
+def accuracy(empty: Check, good: Sequence[Record], row: StoredRow | None, rows: int) -> Check:
     """The verdict on one strategy's accuracies.
 
     Args:
@@ -174,5 +174,5 @@ def _accuracies(good: Sequence[Record], strategy: str) -> list[float]:
     return [part.accuracy for record in good for part in record.strategies if part.strategy == strategy]
 
 
-def _stored_accuracies(row: Row | None) -> list[float]:
+def _stored_accuracies(row: StoredRow | None) -> list[float]:
     return [value.accuracy for value in row.values] if row else []

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bench.records import CellSpec, Record
 from bench.reference import significance
-from bench.reference.measured import Measured, Row
+from bench.reference.measured import Measured, StoredRow
 from bench.reference.verdicts import Check
 from bench.statistics import binomial_deviation
 
@@ -64,7 +64,7 @@ def decide(
     ]
 
 
-def _decided(check: Check, fresh: Sequence[Record], row: Row, problem: str) -> Check:
+def _decided(check: Check, fresh: Sequence[Record], row: StoredRow, problem: str) -> Check:
     mine = [record for record in fresh if record.cell.experiment == check.experiment]
     bad = [record for record in mine if record.status != "ok"]
     if bad or len(mine) < check.seeds:

@@ -54,11 +54,11 @@ def _case(suite: str, check: Check) -> ET.Element:
     elif check.verdict in ("no reference", "not compared"):
         ET.SubElement(case, "skipped", message=message)
     else:
-        ET.SubElement(case, "system-out").text = message + _figures(check)
+        ET.SubElement(case, "system-out").text = message + _numbers(check)
     return case
 
 
-def _figures(check: Check) -> str:
+def _numbers(check: Check) -> str:
     parts = {"value": check.value, "reference": check.reference, "limit": check.limit, "detects": check.detects}
     known = ", ".join(f"{name} {value:.6g}" for name, value in parts.items() if value is not None)
     return f" ({known})" if known else ""

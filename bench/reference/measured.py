@@ -22,7 +22,7 @@ class Value(Model):
     commit: str | None
 
 
-class Row(Model):
+class StoredRow(Model):
     """The values of one strategy of one method on one task, of seeds that the suite itself does not run.
 
     Attributes:
@@ -118,7 +118,7 @@ class Measured(Model):
     environment: Environment
     code: Code
     history: list[Change]
-    rows: list[Row]
+    rows: list[StoredRow]
     goldens: list[Golden]
     costs: list[Cost]
 

@@ -19,15 +19,15 @@ from bench.reference.measured import (
     Golden,
     Machine,
     Measured,
-    Row,
     RowChange,
+    StoredRow,
     Value,
     golden,
     load,
     path_of,
 )
 
-Part = TypeVar("Part", Row, Golden, Cost)
+Part = TypeVar("Part", StoredRow, Golden, Cost)
 
 
 def update(
@@ -145,7 +145,7 @@ def check_makers(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
         )
 
 
-def _row_changes(old: Sequence[Row], new: Sequence[Row]) -> list[RowChange]:
+def _row_changes(old: Sequence[StoredRow], new: Sequence[StoredRow]) -> list[RowChange]:
     before = {(row.task, row.method, row.strategy): [value.accuracy for value in row.values] for row in old}
     changes = []
     for row in new:
@@ -197,7 +197,7 @@ def _user() -> str:
         return "unknown"
 
 
-def _rows(done: Iterable[Record]) -> Iterable[Row]:
+def _rows(done: Iterable[Record]) -> Iterable[StoredRow]:
     grouped: dict[tuple[str, str, str, str], list[tuple[Record, records.StrategyRecord]]] = {}
     for record in done:
         for strategy in record.strategies:
@@ -208,7 +208,7 @@ def _rows(done: Iterable[Record]) -> Iterable[Row]:
             record.cell.seed: Value(seed=record.cell.seed, accuracy=strategy.accuracy, commit=record.code.commit)
             for record, strategy in pairs
         }
-        yield Row(
+        yield StoredRow(
             task=task,
             method=method,
             strategy=strategy_name,

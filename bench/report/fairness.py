@@ -48,7 +48,7 @@ def lines(table: Sequence[Row]) -> list[Line]:
         ("training images", lambda row: row.conditions["train_samples"] or "all", str),
         ("batch size", lambda row: row.conditions["batch_size"], str),
         ("augmentation", lambda row: row.conditions["augmentation"], lambda value: ", ".join(value) or "none"),
-        ("optimiser", _optimiser, str),
+        ("optimiser", lambda row: methods.optimiser(row.method, row.conditions), str),
         ("timed on", lambda row: row.machine, str),
         ("tuning trials", lambda row: row.conditions.get("tuning_trials"), str),
     ]
@@ -87,18 +87,6 @@ def _kernels_text(shapes: Sequence[Sequence[int]]) -> str:
     if len(shapes) > MOST_SHOWN:
         return f"{len(shapes)} of {sum(math.prod(shape) for shape in shapes):,} weights"
     return " ".join(f"{shape[1]}-{shape[0]}:{shape[-1]}" for shape in shapes) or "none"
-
-
-def _optimiser(row: Row) -> str | None:
-    name = row.conditions.get("optimiser")
-    if name is None:
-        return None
-    momentum = f", momentum {row.conditions.get('momentum')}" if name in ("sgd", "nesterov") else ""
-    others = (row.conditions.get(key) for key in ("learning_rate", "weight_decay", "schedule"))
-    gated = row.conditions.get("gating") != "none"
-    own = {part: row.conditions.get(f"{part}_learning_rate") for part in ("head", *(["gate"] if gated else []))}
-    parts = "".join(f", {part} {rate}" for part, rate in own.items() if rate is not None)
-    return "{} {}, decay {}, {}".format(name, *others) + momentum + parts
 
 
 def _count(value: float) -> str:

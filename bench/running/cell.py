@@ -166,7 +166,7 @@ def _measure(
         measured.strategies = _test(learner, data.test, measured.history, folder, device, progress)
         progress({"event": "probe"})
         batch = training.cached_batch(data.train)
-        beat = _beat(progress)
+        beat = _heartbeat(progress)
         probed = probe.training(
             parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps), beat, epochs=spec.epochs
         )
@@ -181,7 +181,7 @@ def _yardstick(spec: CellSpec, steps_per_epoch: int) -> probe.Yardstick | None:
     return probe.Yardstick(other.method, one, two)
 
 
-def _beat(progress: evaluation.Progress) -> probe.Beat:
+def _heartbeat(progress: evaluation.Progress) -> probe.Heartbeat:
     """A sign of life, for measurements that take long."""
     return lambda: progress({"event": "probe"})
 
@@ -225,7 +225,9 @@ def _test(
     history.inputs["test"] = loader.digest
     last = evaluation.accuracies(learner, learner.strategies, loader, progress)
     images, _ = training.cached_batch(loader)
-    probed = {strategy: probe.prediction(learner, strategy, images, _beat(progress)) for strategy in learner.strategies}
+    probed = {
+        strategy: probe.prediction(learner, strategy, images, _heartbeat(progress)) for strategy in learner.strategies
+    }
     best = dict(last)
     for strategy, epoch in history.best_epoch.items():
         if epoch != len(history.epochs):

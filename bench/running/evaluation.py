@@ -41,7 +41,7 @@ def evaluate(learner: Learner, loader: Loader, progress: Progress) -> Evaluation
     correct = dict.fromkeys(learner.strategies, 0)
     correct_by_layer: list[int] = []
     goodness: list[float] = []
-    beat = _Beat(progress)
+    beat = _Heartbeat(progress)
     for images, labels in loader.epoch(0):
         seen = learner.examine(images) if isinstance(learner, Examinable) else _examined(learner, images)
         for strategy, logits in seen.strategies.items():
@@ -60,7 +60,7 @@ def evaluate(learner: Learner, loader: Loader, progress: Progress) -> Evaluation
 def accuracies(learner: Learner, strategies: Iterable[str], loader: Loader, progress: Progress) -> dict[str, float]:
     """Accuracy in per cent over all of a loader's samples, by strategy: each predicts as it would alone."""
     correct = dict.fromkeys(strategies, 0)
-    beat = _Beat(progress)
+    beat = _Heartbeat(progress)
     for images, labels in loader.epoch(0):
         for strategy in correct:
             correct[strategy] += _hits(learner.predict(images, strategy), labels)
@@ -84,7 +84,7 @@ def _added(totals: list[Any], values: list[Any]) -> list[Any]:
     return [a + b for a, b in zip(totals, values, strict=True)] if totals else values
 
 
-class _Beat:
+class _Heartbeat:
     """Tells of progress now and then."""
 
     def __init__(self, progress: Progress) -> None:

@@ -88,7 +88,7 @@ def check_suite(
     stored = measured.load(suite.name)
     found = records.read_all(runs)
     counted = checking.counted(expected, found.records, made_here(any_code=any_code))
-    checks = checking.check(expected, counted, stored)
+    checks = checking.verdicts(expected, counted, stored)
     if confirming and stored is not None and confirm.alarms(checks):
         options = RunOptions(suite.name, out=runs, data_dir=data_dir)
         checks = _confirmed(checks, counted, stored, options, console)

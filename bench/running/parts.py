@@ -12,7 +12,7 @@ import torch
 
 from bench import methods, seeds
 from bench.data import loaders
-from bench.data.ffcv.beton import Report
+from bench.data.ffcv.beton import CountProgress
 from bench.data.sets import splits, tasks
 from bench.errors import UserError
 from bench.methods import Beginner, Learner, settings
@@ -31,13 +31,13 @@ class Data:
 
 
 @contextlib.contextmanager
-def data(spec: CellSpec, data_dir: Path | None, report: Report | None = None) -> Iterator[Data]:
+def data(spec: CellSpec, data_dir: Path | None, progress: CountProgress | None = None) -> Iterator[Data]:
     """A cell's data, on its device; the loaders are closed afterwards.
 
     Args:
         spec: the cell.
         data_dir: where the task's files are; None for the usual places.
-        report: told of the progress of files that the loader has to write.
+        progress: told of the progress of files that the loader has to write.
 
     Raises:
         UserError: if the data cannot be had.
@@ -57,7 +57,7 @@ def data(spec: CellSpec, data_dir: Path | None, report: Report | None = None) ->
             device=torch.device(spec.device),
             resolutions=(spec.resolutions or ()) if train else (),
             packing=spec.packing,
-            report=report,
+            progress=progress,
         )
 
     with contextlib.ExitStack() as stack:

@@ -100,5 +100,5 @@ def run(options: RunOptions, console: Console) -> SuiteRun:
         outcomes = local.run_cells(cells, replace(options, suite=suite.name), watcher=watcher)
     own = suites.with_strategies([cell for cell in cells if cell.seed < suite.seeds])
     done = [outcome.record for outcome in outcomes if outcome.record is not None]
-    checks = checking.check(own, checking.counted(own, done, lambda _: True), stored)
+    checks = checking.verdicts(own, checking.counted(own, done, lambda _: True), stored)
     return SuiteRun(suite, outcomes, titles, checks)

@@ -199,7 +199,7 @@ def _watch(learner: Learner, twin: Learner, batch: tuple[Tensor, Tensor], histor
     epoch = history.epochs[-1].epoch
     twin.load_state_dict(copy.deepcopy(learner.state_dict()))
     twin.begin_epoch(epoch - 1)
-    seen = layers.figures(twin, *batch)
+    seen = layers.costs(twin, *batch)
     if seen is not None:
         found = {"layer_seconds": seen.seconds, "layer_live_bytes": seen.live_bytes}
         history.epochs[-1] = history.epochs[-1].model_copy(update=found)

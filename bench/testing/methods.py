@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 
@@ -23,7 +21,7 @@ from bench.testing.small import (
     output,
     outputs,
     train,
-    two_threads,
+    threads,
     validation,
 )
 
@@ -52,24 +50,24 @@ def it_has_what_a_learner_needs(subject: SmallMethod) -> None:
 
 def published_rows_are_pairs(subject: SmallMethod) -> None:
     """What a method is compared with, if it says so, are pairs of a method and a variant."""
-    rows = _offered(subject, "published")
-    pairs = list(rows(settings.canonical(subject.name, subject.settings)))
+    method = methods.get(subject.name)
+    if not hasattr(method, "published"):
+        raise NotOffered("the method has no published")
+    pairs = list(method.published(settings.canonical(subject.name, subject.settings)))
     texts = all(len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs)
     require(texts, "pairs (method, variant) of strings from published()", pairs)
 
 
-def between_gives_words(subject: SmallMethod) -> None:
-    """What stands between convolutions, if a method says so, are words."""
-    words = _offered(subject, "between")(settings.canonical(subject.name, subject.settings))
-    require(isinstance(words, str) and words, "words from between()", repr(words))
-
-
-def _offered(subject: SmallMethod, hook: str) -> Callable[[Mapping[str, Any]], Any]:
-    """An optional function of the method; ``NotOffered`` where there is none."""
-    function: Callable[[Mapping[str, Any]], Any] | None = getattr(methods.get(subject.name), hook, None)
-    if function is None:
-        raise NotOffered(f"the method has no {hook}")
-    return function
+def what_it_says_for_tables_is_words(subject: SmallMethod) -> None:
+    """What stands between its convolutions, its optimiser and its family, as far as a method says so, are words."""
+    method = methods.get(subject.name)
+    said = [hook for hook in ("between", "optimiser", "family") if hasattr(method, hook)]
+    if not said:
+        raise NotOffered("the method has no between, optimiser or family")
+    for hook in said:
+        words = getattr(method, hook)(settings.canonical(subject.name, subject.settings))
+        empty = hook == "family"  # of a method of one kind
+        require(isinstance(words, str) and (words or empty), f"words from {hook}()", repr(words))
 
 
 def strategies_are_declared_and_give_logits_without_gradient(subject: SmallMethod) -> None:
@@ -102,7 +100,7 @@ def steps_on_one_batch_lower_its_losses(subject: SmallMethod) -> None:
 def same_seed_same_bits_other_seed_other_bits(subject: SmallMethod) -> None:
     """Two trainings with one seed, by two threads, predict the same to the bit; with another seed they do not."""
     results = []
-    with two_threads():
+    with threads(2):
         for seed in (0, 0, 1):
             learner = subject.learner(seed)
             train(learner, range(EPOCHS))
@@ -232,7 +230,7 @@ CHECKS: tuple[Check[SmallMethod], ...] = (
     Check(settings_have_defaults_and_survive_a_file, first=True),
     Check(it_has_what_a_learner_needs, first=True),
     Check(published_rows_are_pairs),
-    Check(between_gives_words),
+    Check(what_it_says_for_tables_is_words),
     Check(strategies_are_declared_and_give_logits_without_gradient),
     Check(steps_on_one_batch_lower_its_losses),
     Check(same_seed_same_bits_other_seed_other_bits),

@@ -41,9 +41,11 @@ class SmallMethod:
         where = [] if self.device.type == "cpu" else [f"on {self.device}"]
         return ", ".join([*values, *where])
 
-    def surroundings(self) -> contextlib.AbstractContextManager[Any]:
-        """Deterministic algorithms, as in every training."""
-        return deterministic(self.device)
+    @contextlib.contextmanager
+    def surroundings(self) -> Iterator[None]:
+        """Deterministic algorithms, as in every training, and one thread: more would wait for one another."""
+        with deterministic(self.device), threads(1):
+            yield
 
     def build(self, seed: int = 0) -> tuple[Learner, torch.Generator]:
         """A learner before its first step, and the generator that everything random in it comes from."""
@@ -107,10 +109,10 @@ def outputs(learner: Learner) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def two_threads() -> Iterator[None]:
-    """Two threads, with which sums are taken in another order than with one."""
+def threads(count: int) -> Iterator[None]:
+    """Another number of threads; with two, sums are taken in another order than with one."""
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -182,13 +182,13 @@ def _points(dimension: Dimension, points: int) -> list[Any]:
 
 
 def _parted(method: str, text: str) -> tuple[str, str]:
-    path, equals, value = text.partition("=")
-    owner, dot, key = path.strip().partition(".")
-    if not (equals and dot and key and value.strip()):
-        raise UserError(f"--space {text!r} is not of the form METHOD.KEY=LOW..HIGH, METHOD.KEY=A|B or METHOD.KEY=VALUE")
+    form = "METHOD.KEY=LOW..HIGH, METHOD.KEY=A|B or METHOD.KEY=VALUE"
+    owner, key, value = settings.owned_key_and_value("--space", text, form)
+    if not value:
+        raise UserError(f"--space {text!r} is not of the form {form}")
     if owner != method:
         raise UserError(f"--space {text!r} is of method {owner!r}, but {method!r} is tuned")
-    return key, value.strip()
+    return key, value
 
 
 def _from_file(method: str, file: Path | None) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from bench.records import (
     WorkRecord,
     Yardstick,
 )
-from bench.reference.measured import Cost, Golden, Machine, Measured, Row, Value
+from bench.reference.measured import Cost, Golden, Machine, Measured, StoredRow, Value
 from bench.reference.verdicts import Check
 
 QUIET = Noise(cpu_pressure=0.0, steal=0.0, noisy=False)
@@ -181,7 +181,7 @@ def measured(values, *, samples=10000, goldens=None, live=2**19, torch="2", spee
     """References of one row, asge/last, with values of seeds from ``first`` on."""
     template = record()
     spec = template.cell
-    row = Row(
+    row = StoredRow(
         task=spec.task,
         method=spec.method,
         strategy="last",

@@ -4,5 +4,5 @@ plan                    order and random numbers of every batch of an epoch
 augment, framing        augmentation of whole batches; crops of images of any size
 memory, torch_loader    the loader of arrays in memory; PyTorch's DataLoader, for comparison
 transfer                to the device, normalised
-digest, pulse, threads  the digest of a batch; a heartbeat of readers; threads of loaders
+digest, heartbeat, threads  the digest of a batch; a heartbeat of readers; threads of loaders
 """

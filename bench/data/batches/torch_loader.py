@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from bench.data.batches import digest, pulse
+from bench.data.batches import digest, heartbeat
 from bench.data.batches.augment import AUGMENTATIONS
 from bench.data.batches.framing import reduced, reduction
 from bench.data.batches.plan import Batch, Plan, Preparation, batch_count
@@ -210,7 +210,7 @@ class TorchLoader:
                 batch_sampler=_Lazily(lambda: self._items(epoch)),
                 num_workers=self._workers,
                 collate_fn=_collate,
-                timeout=pulse.POLL_S,
+                timeout=heartbeat.POLL_S,
                 generator=torch.Generator(),  # otherwise it draws from PyTorch's global one
                 multiprocessing_context="fork",
             )
@@ -252,7 +252,7 @@ class TorchLoader:
     def _check_silence(self, iterator: Any, signs: Tensor) -> None:
         busy = signs[signs[:, 0] != _IDLE]
         silent = time.monotonic() - float(busy[:, 1].min()) if len(busy) else 0.0
-        if silent > pulse.SILENCE_S:
+        if silent > heartbeat.SILENCE_S:
             for worker in iterator._workers:  # noqa: SLF001 -- otherwise PyTorch waits five seconds for the hung one
                 worker.kill()
             raise LoaderError(
@@ -282,7 +282,7 @@ class _Ending:
     def set(self) -> None:
         """Ask the workers to end; kill them if that is not possible."""
         self._is_set = True
-        if self._event._cond.acquire(timeout=pulse.POLL_S):  # noqa: SLF001
+        if self._event._cond.acquire(timeout=heartbeat.POLL_S):  # noqa: SLF001
             self._event._cond.release()  # noqa: SLF001
             self._event.set()
         else:

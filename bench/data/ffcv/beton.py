@@ -28,7 +28,7 @@ from bench.inputs import cache_root
 
 _FORMAT = 1  # version of the way files are written; files of older versions are not used
 
-Report = Callable[[str, int, int], None]
+CountProgress = Callable[[str, int, int], None]
 """Progress callback: (activity, done, total)."""
 
 _checked: set[tuple[Path, str, int, int]] = set()
@@ -95,7 +95,9 @@ def folder_of(cache_dir: Path | None) -> Path:
     return (cache_root() if cache_dir is None else cache_dir) / "betons"
 
 
-def ensure_beton(task: Task, split: Split, cache_dir: Path | None = None, report: Report | None = None) -> Path:
+def ensure_beton(
+    task: Task, split: Split, cache_dir: Path | None = None, progress: CountProgress | None = None
+) -> Path:
     """The FFCV file of a split in memory: from the cache if intact, else written now.
 
     Its name contains a hash of the content, so that another data set or another ``train_limit`` gets another file.
@@ -104,7 +106,7 @@ def ensure_beton(task: Task, split: Split, cache_dir: Path | None = None, report
         task: names the file and defines valid samples.
         split: at least one sample, on the CPU.
         cache_dir: parent of the folder ``betons``; None for the user's cache.
-        report: called with the progress.
+        progress: called with the progress.
 
     Raises:
         UserError: if a sample does not fit the task, or the cache cannot be written.
@@ -116,7 +118,7 @@ def ensure_beton(task: Task, split: Split, cache_dir: Path | None = None, report
 
     def write(out: Path) -> Manifest:
         assert isinstance(split.images, Tensor)  # noqa: S101 -- as validated
-        counted = _counted(report, f"writing {path.name}", len(split))
+        counted = _counted(progress, f"writing {path.name}", len(split))
         write_pixels(split.images.numpy(), split.labels.numpy(), out, counted)
         return Manifest(_sha256(out), len(split), _histogram(split.labels), whole, whole[:16])
 
@@ -129,7 +131,7 @@ def ensure_packed(
     source: Source,
     packing: Packing,
     cache_dir: Path | None = None,
-    report: Report | None = None,
+    progress: CountProgress | None = None,
 ) -> Path:
     """The FFCV file of a folder of images: from the cache if intact and made from these files, else written now.
 
@@ -141,7 +143,7 @@ def ensure_packed(
         source: which of the two.
         packing: how images are stored.
         cache_dir: parent of the folder ``betons``; None for the user's cache.
-        report: called with the progress.
+        progress: called with the progress.
 
     Raises:
         UserError: if a label is out of range, or the cache cannot be written.
@@ -152,9 +154,9 @@ def ensure_packed(
 
     def write(out: Path) -> Manifest:
         name = f"checking {task.name} {source}"
-        found = sample_check.images(listing, packing, _counted(report, name, len(listing)))
+        found = sample_check.images(listing, packing, _counted(progress, name, len(listing)))
         paths = [str(listing.path(row).absolute()) for row in range(len(listing))]
-        counted = _counted(report, f"writing {path.name}", len(listing))
+        counted = _counted(progress, f"writing {path.name}", len(listing))
         write_files(paths, listing.labels.tolist(), packing, page_bytes(found.largest), out, counted)
         classes = _histogram(listing.labels)
         return Manifest(_sha256(out), len(listing), classes, found.sources, listing.key, str(packing))
@@ -197,8 +199,8 @@ def verify(task: Task, data: Split | Encoded, path: Path) -> FileStatus:
     return FileStatus(path.name, "ok", f"{manifest.samples} samples")
 
 
-def _counted(report: Report | None, what: str, total: int) -> Callable[[int], None]:
-    return (lambda _: None) if report is None else lambda done: report(what, done, total)
+def _counted(progress: CountProgress | None, what: str, total: int) -> Callable[[int], None]:
+    return (lambda _: None) if progress is None else lambda done: progress(what, done, total)
 
 
 def _histogram(labels: Tensor) -> tuple[int, ...]:

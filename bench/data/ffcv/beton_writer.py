@@ -38,7 +38,7 @@ WITHOUT_TBB = {"NUMBA_THREADING_LAYER": "workqueue"}
 """FFCV starts numba's threads when it is imported. Those of its default layer, TBB, hang at exit of a writer on a
 single core (numba issue 10556). Training keeps TBB: the work queue's threads slow it by a tenth."""
 
-Progress = Callable[[int], None]
+SampleProgress = Callable[[int], None]
 """Called with the number of samples written so far."""
 
 
@@ -80,7 +80,7 @@ class Files:
 
 
 def write_pixels(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], out: Path, progress: Progress = lambda _: None
+    images: NDArray[np.uint8], labels: NDArray[np.int64], out: Path, progress: SampleProgress = lambda _: None
 ) -> None:
     """Write images of one size to an FFCV file with the fields ``image`` and ``label``; bytes are reproducible.
 
@@ -99,7 +99,12 @@ def write_pixels(
 
 
 def write_files(
-    paths: list[str], labels: list[int], packing: Packing, page: int, out: Path, progress: Progress = lambda _: None
+    paths: list[str],
+    labels: list[int],
+    packing: Packing,
+    page: int,
+    out: Path,
+    progress: SampleProgress = lambda _: None,
 ) -> None:
     """Write image files to an FFCV file; see ``write_pixels``.
 
@@ -119,7 +124,7 @@ def write_files(
     _run(out, len(labels), progress)
 
 
-def _run(out: Path, samples: int, progress: Progress) -> None:
+def _run(out: Path, samples: int, progress: SampleProgress) -> None:
     with out.with_name("errors.txt").open("w+") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.data.ffcv.beton_writer", out.parent, out],
@@ -144,7 +149,7 @@ def _run(out: Path, samples: int, progress: Progress) -> None:
             raise LoaderError(f"FFCV could not write {samples} samples: {reason}")
 
 
-def _follow(process: subprocess.Popen[bytes], samples: int, progress: Progress) -> None:
+def _follow(process: subprocess.Popen[bytes], samples: int, progress: SampleProgress) -> None:
     """Pass on the writer's progress until it closes its output."""
     assert process.stdout is not None  # noqa: S101 -- it is a pipe
     pipe = process.stdout.fileno()

@@ -23,8 +23,8 @@ from PIL import Image
 from torch import Tensor
 
 from bench.data.batches.framing import Framing, reduced, reduction, resample
+from bench.data.batches.heartbeat import Heartbeat
 from bench.data.batches.plan import Plan, framed
-from bench.data.batches.pulse import Pulse
 
 JPEG = 0
 """Mode of a JPEG image in FFCV's format; the other mode is raw pixels."""
@@ -39,14 +39,14 @@ class Request:
         rows: (B,) int64, rows of its samples in the file.
         framing: the part of each image that is used.
         keeps: whether images of the task's shape are used as they are.
-        pulse: told of each sample before it is decoded.
+        heartbeat: told of each sample before it is decoded.
     """
 
     plan: Plan
     rows: NDArray[np.int64]
     framing: Framing
     keeps: bool
-    pulse: Pulse
+    heartbeat: Heartbeat
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,12 +79,12 @@ class RawArrays(_WholeBatch):
     """Arrays of one shape (C, H, W) -> (B, C, *side) uint8."""
 
     def _decoded(self, request: Request, metadata: NDArray[Any], content: NDArray[np.uint8]) -> Tensor:
-        request.pulse.beat(int(request.plan.positions[0]))
+        request.heartbeat.beat(int(request.plan.positions[0]))
         size = int(np.prod(self.field.shape))
         # A view with one row per place where an array might begin, without memory of its own.
         rows = np.lib.stride_tricks.as_strided(content, (content.size - size + 1, size), (1, 1), writeable=False)
         images = torch.from_numpy(np.asarray(rows[metadata.astype(np.int64)])).view(len(request), *self.field.shape)
-        return images if request.keeps else framed(images, request.plan, request.framing, request.pulse.beat)
+        return images if request.keeps else framed(images, request.plan, request.framing, request.heartbeat.beat)
 
 
 class Pictures(_WholeBatch):
@@ -113,7 +113,7 @@ class Pictures(_WholeBatch):
 
         def some(samples: Sequence[int]) -> None:
             for k in samples:
-                request.pulse.beat(positions[k])
+                request.heartbeat.beat(positions[k])
                 stored = content[pointers[k] : pointers[k] + sizes[k]]
                 by = 1
                 if modes[k] == JPEG:

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.data.batches import digest, transfer
+from bench.data.batches.heartbeat import Heartbeat
 from bench.data.batches.plan import Batch, Preparation, batch_count
-from bench.data.batches.pulse import Pulse
 from bench.data.batches.threads import threads_kept
 from bench.data.sets.splits import Split
 from bench.errors import LoaderError
@@ -95,8 +95,8 @@ class FFCVLoader:
         return transfer.prepared(self._stored(self._pipeline, epoch), self._prepare, self._batch_size)
 
     def _stored(self, pipeline: Pipeline, epoch: int) -> Iterator[transfer.Stored]:
-        pulse = Pulse(self._name)
-        decoded = pipeline.batches(self._requests(epoch, pulse), pulse)
+        heartbeat = Heartbeat(self._name)
+        decoded = pipeline.batches(self._requests(epoch, heartbeat), heartbeat)
         with contextlib.closing(decoded):
             while True:
                 with threads_kept():
@@ -106,7 +106,7 @@ class FFCVLoader:
                 images, labels, request = batch
                 yield images, labels, request.plan
 
-    def _requests(self, epoch: int, pulse: Pulse) -> Iterator[Request]:
+    def _requests(self, epoch: int, heartbeat: Heartbeat) -> Iterator[Request]:
         from bench.data.ffcv.decode import Request
 
         keeps = self._prepare.framing.keeps(epoch)
@@ -114,7 +114,7 @@ class FFCVLoader:
             self.samples, batch_size=self._batch_size, seed=self._seed, epoch=epoch, shuffle=self._shuffle
         )
         for plan in plans:
-            yield Request(plan, self._rows[plan.positions.numpy()], self._prepare.framing, keeps, pulse)
+            yield Request(plan, self._rows[plan.positions.numpy()], self._prepare.framing, keeps, heartbeat)
 
     def _name(self, position: int) -> str:
         return f"{self._split.name(position)}, read from {self._path}"

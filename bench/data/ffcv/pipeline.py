@@ -25,8 +25,8 @@ from ffcv.reader import Reader
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.batches import pulse as pulses
-from bench.data.batches.pulse import Pulse
+from bench.data.batches import heartbeat as heartbeats
+from bench.data.batches.heartbeat import Heartbeat
 from bench.data.ffcv.beton_file import check_size
 from bench.data.ffcv.decode import Labels, Pictures, RawArrays, Request
 from bench.errors import LoaderError
@@ -114,13 +114,13 @@ class Pipeline:
         )
 
     def batches(
-        self, requests: Iterator[Request], pulse: Pulse
+        self, requests: Iterator[Request], heartbeat: Heartbeat
     ) -> Generator[tuple[Tensor, Tensor, Request], None, None]:
         """Read the requested batches.
 
         Args:
             requests: of an epoch; consumed in the worker's thread.
-            pulse: the pulse of the requests.
+            heartbeat: the heartbeat of the requests.
 
         Yields:
             images (B, C, H, W) uint8 and labels (B,) int64, owned by the caller, and the request.
@@ -139,7 +139,7 @@ class Pipeline:
 
         worker = _Worker(self._loader, noted())
         try:
-            while (batch := _next(worker, pulse)) is not None:
+            while (batch := _next(worker, heartbeat)) is not None:
                 yield *batch, asked.popleft()
         finally:
             _stop(worker)
@@ -159,19 +159,21 @@ def _stored_bytes(reader: Any) -> NDArray[np.int64]:
     return np.asarray(table["size"][places].astype(np.int64))
 
 
-def _next(worker: _Worker, pulse: Pulse) -> tuple[Tensor, Tensor] | None:
+def _next(worker: _Worker, heartbeat: Heartbeat) -> tuple[Tensor, Tensor] | None:
     """The next batch; None after the last."""
-    pulse.since = time.monotonic()
+    heartbeat.since = time.monotonic()
     while True:
         # A worker seen dead before the queue was empty has already put everything.
         alive = worker.is_alive()
         try:
-            item = worker.output_queue.get(timeout=pulses.POLL_S)
+            item = worker.output_queue.get(timeout=heartbeats.POLL_S)
         except queue.Empty:
             if not alive:
-                raise LoaderError(f"FFCV's worker died at {pulse.sample()}: {worker.failure}") from worker.failure
-            if pulse.silent_for() > pulses.SILENCE_S:
-                silent = f"FFCV's worker has been silent for {pulse.silent_for():.1f} seconds at {pulse.sample()}"
+                raise LoaderError(f"FFCV's worker died at {heartbeat.sample()}: {worker.failure}") from worker.failure
+            if heartbeat.silent_for() > heartbeats.SILENCE_S:
+                silent = (
+                    f"FFCV's worker has been silent for {heartbeat.silent_for():.1f} seconds at {heartbeat.sample()}"
+                )
                 raise LoaderError(silent) from None
         else:
             return None if item is None else item[1]
@@ -183,7 +185,7 @@ def _stop(worker: _Worker) -> None:
     deadline = time.monotonic() + _STOP_S
     while worker.is_alive() and time.monotonic() < deadline:
         try:
-            worker.output_queue.get(timeout=pulses.POLL_S / 10)
+            worker.output_queue.get(timeout=heartbeats.POLL_S / 10)
         except queue.Empty:
             continue
     worker.close()

@@ -12,9 +12,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from asge.common.types import OPEN
+from bench import methods
 from bench.data.sets.tasks import get_task, task_names
 from bench.records import Record, WorkRecord
-from bench.records.names import family, machine_of
+from bench.records.names import machine_of
 from bench.report.figures.drawing import Runs, title, warn_of_machines
 from bench.statistics import half_width
 
@@ -22,8 +24,6 @@ ABOVE = 1.06
 """Where an axis that begins at 0 ends, beside the largest value: the point stays whole."""
 MARKERS = "osD^vP*X<>"
 """Tell points of one kind of gates apart, whose color is the same."""
-OPEN = "open"
-"""What learners call the share of images for which a gate is open, or a block without one runs: ``layer_values``."""
 
 
 def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
@@ -34,12 +34,12 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     points = _by_name(runs)
     if len(points) < 2:
         return None
-    families = sorted({family(records[0].cell) for records in points.values()})
+    families = sorted({methods.family(records[0].cell.method, records[0].cell.settings) for records in points.values()})
     palette = dict(zip(families, sns.color_palette("colorblind", len(families)), strict=True))
     figure, axes = plt.subplots(figsize=(9, 6))
     drawn: dict[str, int] = {}
     for name, records in points.items():
-        of = family(records[0].cell)
+        of = methods.family(records[0].cell.method, records[0].cell.settings)
         drawn[of] = drawn.get(of, -1) + 1
         macs = [_work(record).macs / 1e6 for record in records]
         accuracies = [record.strategies[0].accuracy for record in records]
@@ -62,7 +62,7 @@ def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
             {
                 "million multiply-accumulates per test image": record.work.macs / 1e6,
                 "ms per image": 1e3 / record.strategies[0].images_per_second,
-                "method": family(record.cell),
+                "method": methods.family(record.cell.method, record.cell.settings),
                 "machine": machine_of(record),
             }
             for _, record in runs

@@ -24,7 +24,7 @@ def build(name):
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_every_layer_has_a_time_and_live_bytes(name):
     learner = build(name)
-    seen = layers.figures(learner, IMAGES, LABELS)
+    seen = layers.costs(learner, IMAGES, LABELS)
     assert len(seen.seconds) == len(seen.live_bytes) == DEPTH[name]
     assert min(seen.seconds) > 0
     held = sum(p.numel() * p.element_size() for p in learner.parameters())
@@ -33,7 +33,7 @@ def test_every_layer_has_a_time_and_live_bytes(name):
 
 
 def test_a_method_without_local_steps_is_not_watched():
-    assert layers.figures(build("backprop"), IMAGES, LABELS) is None
+    assert layers.costs(build("backprop"), IMAGES, LABELS) is None
 
 
 def test_layers_that_have_stopped_learning_are_not_watched():
@@ -41,7 +41,7 @@ def test_layers_that_have_stopped_learning_are_not_watched():
     budget = SimpleNamespace(epochs=2, steps_per_epoch=4)
     learner = methods.get("asge").build(TASK, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
     learner.begin_epoch(1)
-    assert layers.figures(learner, IMAGES, LABELS) is None
+    assert layers.costs(learner, IMAGES, LABELS) is None
 
 
 def test_live_bytes_of_a_layer_are_those_at_its_time():
@@ -63,7 +63,7 @@ def test_live_bytes_of_a_layer_are_those_at_its_time():
     for name in ("begin_epoch", "finish", "predict", "state_dict", "load_state_dict"):
         setattr(TwoLayers, name, lambda *_: None)
     empty = torch.zeros(0)
-    seen = layers.figures(TwoLayers(), empty, empty)
+    seen = layers.costs(TwoLayers(), empty, empty)
     assert seen.live_bytes == [4000, 4000]  # what is there when a layer's part begins counts, then it is gone
 
     class Gone(TwoLayers):
@@ -74,4 +74,4 @@ def test_live_bytes_of_a_layer_are_those_at_its_time():
             self.on_layer()
             return {}
 
-    assert layers.figures(Gone(), empty, empty).live_bytes == [4000, 40]
+    assert layers.costs(Gone(), empty, empty).live_bytes == [4000, 40]

@@ -13,7 +13,7 @@ THREE = [(cell(seed=seed), ("last",)) for seed in range(3)]
 
 
 def check_of(expected, records, stored):
-    return checking.check(expected, checking.counted(expected, records, lambda _: True), stored)
+    return checking.verdicts(expected, checking.counted(expected, records, lambda _: True), stored)
 
 
 def by_what(checks):

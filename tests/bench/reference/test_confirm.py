@@ -10,7 +10,7 @@ STORED = measured([89.8, 90.0, 90.2, 90.1, 89.9, 90.0])
 
 def alarm():
     low = [record(seed=seed, accuracies={"last": 88.0}) for seed in range(3)]
-    return checking.check(THREE, low, STORED), low
+    return checking.verdicts(THREE, low, STORED), low
 
 
 def decided(fresh):

@@ -58,16 +58,24 @@ def test_what_differs_is_said_and_nothing_else(what, changes):
 
 
 @pytest.mark.parametrize(
-    ("settings", "text"),
+    ("method", "settings", "text"),
     [
-        ({"head_learning_rate": 3e-4}, "adamw 0.01, decay 0.0, cosine, head 0.0003"),
-        ({"gate_learning_rate": 0.2, "gating": "se"}, "adamw 0.01, decay 0.0, cosine, gate 0.2"),
-        ({"gate_learning_rate": 0.2, "gating": "none"}, "adamw 0.01, decay 0.0, cosine"),
-        ({"optimiser": "nesterov", "momentum": 0.8}, "nesterov 0.01, decay 0.0, cosine, momentum 0.8"),
+        ("cwc", {"head_learning_rate": 3e-4}, "adamw 0.01, decay 0.0, cosine, head 0.0003"),
+        ("bas", {"gate_learning_rate": 0.2, "gating": "channels"}, "adamw 0.01, decay 0.0, cosine, gate 0.2"),
+        ("bas", {"gate_learning_rate": 0.2, "gating": "none"}, "adamw 0.01, decay 0.0, cosine"),
+        ("backprop", {"optimiser": "nesterov", "momentum": 0.8}, "nesterov 0.01, decay 0.0, cosine, momentum 0.8"),
     ],
 )
-def test_a_rate_of_its_own_and_the_momentum_are_said(settings, text):
-    assert lines(*pair(settings=NETWORK | OPTIMISER | settings))["optimiser"].values[1] == text
+def test_a_rate_of_its_own_and_the_momentum_are_said(method, settings, text):
+    one, _ = pair()
+    other = record(method, accuracies={"logits": 91.0}, settings=NETWORK | OPTIMISER | settings)
+    assert lines(one, other)["optimiser"].values[1] == text
+
+
+def test_a_method_that_does_not_describe_its_optimiser_is_not_recorded():
+    one, _ = pair()
+    other = record("not-installed", accuracies={"logits": 91.0}, settings=NETWORK | OPTIMISER)
+    assert lines(one, other)["optimiser"].values[1] == "not recorded"
 
 
 def test_what_training_began_with_is_said_where_there_is_something():

@@ -98,7 +98,7 @@ def test_a_silent_worker_is_an_error_that_names_its_sample(
             signal.pause()
         return position
 
-    monkeypatch.setattr("bench.data.batches.pulse.SILENCE_S", 1.5)
+    monkeypatch.setattr("bench.data.batches.heartbeat.SILENCE_S", 1.5)
     numbered = Split(colour_split.images, _Waits(colour_split.labels, wait), colour_split.indices, "train")  # type: ignore[arg-type]
     with pytest.raises(LoaderError, match=r"silent for \d\.\d seconds at sample 5 of the train set"):
         list(_loader(colours, numbered).epoch(0))

@@ -43,7 +43,7 @@ def _replace_stage(loader: Any, stage: object) -> None:
 
 def test_a_worker_that_dies_is_an_error_with_its_cause(loader: Any) -> None:
     def fail(batch_indices: Any, **_arguments: object) -> None:
-        batch_indices.pulse.beat(int(batch_indices.plan.positions[0]))
+        batch_indices.heartbeat.beat(int(batch_indices.plan.positions[0]))
         raise ValueError("cannot decode")
 
     _replace_stage(loader, fail)
@@ -61,7 +61,7 @@ def test_a_worker_that_hangs_is_an_error(loader: Any, monkeypatch: pytest.Monkey
         return ()
 
     _replace_stage(loader, hang)
-    monkeypatch.setattr("bench.data.batches.pulse.SILENCE_S", 1.5)
+    monkeypatch.setattr("bench.data.batches.heartbeat.SILENCE_S", 1.5)
     monkeypatch.setattr("bench.data.ffcv.pipeline._STOP_S", 0.0)
     try:
         with pytest.raises(LoaderError, match=r"silent for \d\.\d seconds at its first sample"):

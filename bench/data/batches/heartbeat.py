@@ -12,7 +12,7 @@ POLL_S = 0.2
 
 
 @dataclass
-class Pulse:
+class Heartbeat:
     """The sample begun last, and when.
 
     Attributes:

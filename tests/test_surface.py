@@ -1,0 +1,51 @@
+"""The public surface, frozen: a change here is a change for users, and belongs in the changelog."""
+
+import inspect
+
+import bench
+from bench import plugins
+from bench.options import RunOptions
+
+
+def test_the_package():
+    assert sorted(bench.__all__) == [
+        "Runs", "UserError", "Verdicts", "__version__", "check", "load", "run",
+    ]  # fmt: skip
+    assert all(getattr(bench, name) is not None for name in bench.__all__)
+    assert set(bench.__all__) <= set(dir(bench))
+
+
+def test_running_takes_the_options_of_a_run():
+    expected = [
+        "suite", "methods", "tasks", "seeds", "first_seed", "epochs", "loader", "device", "threads", "settings",
+        "data_dir", "out", "force", "keep", "stall", "unequal_budgets",
+    ]  # fmt: skip
+    assert sorted(inspect.signature(bench.run).parameters) == sorted(expected)
+    assert inspect.signature(bench.run) == inspect.signature(RunOptions)
+    assert next(iter(inspect.signature(bench.run).parameters)) == "suite"
+
+
+def test_loading_and_checking():
+    assert list(inspect.signature(bench.load).parameters) == ["folder"]
+    assert list(inspect.signature(bench.check).parameters) == ["suite", "runs", "confirm", "any_code", "data_dir"]
+
+
+def test_what_runs_and_verdicts_offer():
+    def public(cls):
+        return sorted(name for name in vars(cls) if not name.startswith("_"))
+
+    offered = ["accuracies", "checks", "frame", "plot", "problems", "records", "rows"]
+    assert public(bench.Runs) == offered
+    assert {"folder", "found"} <= set(inspect.signature(bench.Runs).parameters)
+    assert {"frame", "missing", "notes", "ok", "status"} <= set(public(bench.Verdicts))
+
+
+def test_what_plug_ins_import():
+    assert sorted(plugins.__all__) == [
+        "Arrays", "Beginner", "CellSpec", "Choice", "Conditional", "DataFile", "EpochRecord", "Examinable",
+        "Examination", "Fetcher", "FigureRuns", "Goodness", "Inspectable", "Learner", "LearningRate", "LoaderError",
+        "Method", "Momentum", "Neutral", "Observable", "OptimiserSetting", "OptimiserSettings", "PerLayer", "Range",
+        "Record", "ScheduleSetting", "ScheduledOptimiser", "Split", "StrategyRecord", "Task", "TaskShape",
+        "TrainingBudget", "TrainingRecord", "UserError", "WeightDecay",
+    ]  # fmt: skip
+    assert all(hasattr(plugins, name) for name in plugins.__all__)
