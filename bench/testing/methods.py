@@ -20,8 +20,8 @@ from bench.testing.small import (
     batches,
     output,
     outputs,
-    train,
     threads,
+    train,
     validation,
 )
 
