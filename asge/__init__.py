@@ -2,12 +2,11 @@
 
 A Forward-Forward method for convolutional networks. Every block is trained by its own loss on its own activations,
 during the one forward pass; no gradient leaves a block.
-activations, in the one forward pass; no gradient leaves a block.
 
     goodness    spatial goodness encoding and the number of patches per side
     block       one block: convolution, the branch that feeds the next block, the branch that learns
     step        one block's local step: by autograd, and the same written out
-    stage       blocks in a row and what trains them
+    stage       consecutive blocks and their optimisers
     network     channel plans and the stack of blocks
     strategies  how a trained network predicts: last, fusion, best
     learner     training: one local step per block and batch
@@ -16,7 +15,7 @@ activations, in the one forward pass; no gradient leaves a block.
 Shared with the baselines:
 
     layers      pools (RMSPool, SoftPool) and gates (GCT); also as ``asge.pooling`` and ``asge.gating``
-    common      optimisers and schedules, types, marks beside settings
+    common      optimisers and schedules, types, annotations of settings
 """
 
 from asge import strategies

@@ -1,4 +1,4 @@
-"""The gates of ``asge.layers.gating`` under the short name that the documentation promises."""
+"""The gates of ``asge.layers.gating`` under the short path that the documentation promises."""
 
 from asge.layers.gating import (
     Gate,

@@ -170,9 +170,9 @@ class LayerParallelTrainer:
         works = [dist.isend(tensor, self._rank + 1) for tensor in tensors]
         self._sent.append(([work for work in works if work is not None], tensors))
         while len(self._sent) > AHEAD:
-            self._arrived()
+            self._await_oldest()
 
-    def _arrived(self) -> None:
+    def _await_oldest(self) -> None:
         works, _ = self._sent.popleft()
         for work in works:
             work.wait()
@@ -181,4 +181,4 @@ class LayerParallelTrainer:
         if not self._is_last:
             dist.send(torch.tensor([END], device=self._device), self._rank + 1)
         while self._sent:
-            self._arrived()
+            self._await_oldest()

@@ -1,4 +1,4 @@
-"""The pools of ``asge.layers.pooling`` under the short name that the documentation promises."""
+"""The pools of ``asge.layers.pooling`` under the short path that the documentation promises."""
 
 from asge.layers import pooling
 from asge.layers.pooling import *  # noqa: F403

@@ -53,7 +53,7 @@ def _from_timm(name: str, shape: tuple[int, int, int], classes: int, generator: 
     attempts = [sized, options]
     if min(height, width) < SMALL_SIDE:
         attempts.insert(0, sized | {"patch_size": _patch(height)})
-    return _fitting("timm", name, shape, generator, lambda: _first_that_is_made(name, attempts))
+    return _fitting("timm", name, shape, generator, lambda: _first_accepted(name, attempts))
 
 
 def _from_torchvision(name: str, shape: tuple[int, int, int], classes: int, generator: torch.Generator) -> nn.Module:
@@ -106,7 +106,7 @@ def _fitting(
     return model
 
 
-def _first_that_is_made(name: str, attempts: Sequence[dict[str, Any]]) -> nn.Module:
+def _first_accepted(name: str, attempts: Sequence[dict[str, Any]]) -> nn.Module:
     """Make a model with the first options it accepts: transformers need the size of images, others reject it."""
     import timm
 

@@ -2,7 +2,7 @@
 
     run, load     run a suite, or load a folder of runs: ``Runs`` with data frames and figures
     check         compare a suite's records with its measured references: ``Verdicts``
-    UserError     what bad input raises: one sentence
+    UserError     error for invalid input: one sentence
 
 Methods, tasks and figures of other packages import what they need from ``bench.plugins`` and test themselves with
 ``bench.testing``. All other modules may change.

@@ -3,7 +3,7 @@
     import bench
 
     runs = bench.run("quick", methods=["asge", "backprop"], seeds=3, settings={"asge": {"alpha": 0.5}})
-    runs.frame()        # a row per strategy and seed
+    runs.frame()        # one row per strategy and seed
     runs.accuracies()   # means with intervals
     runs.plot()         # Matplotlib figures by name
 
@@ -44,13 +44,13 @@ _NOT_IN_FRAMES = ("weights", "inputs", "conditions")
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs of a folder: their records, and the cells without one.
+    """The runs of a folder: their records, and the cells without one.
 
     Attributes:
-        folder: where they are.
+        folder: the folder.
         found: records, interrupted and running cells, files that cannot be read.
-        checks: verdicts against the references of the suite that was run; empty for a folder that was loaded.
-        problems: a sentence for each cell without a result.
+        checks: verdicts against the references of the suite that was run; empty for a loaded folder.
+        problems: one sentence per cell without a result.
     """
 
     folder: Path
@@ -60,19 +60,19 @@ class Runs:
 
     @property
     def records(self) -> Sequence[Record]:
-        """The records, those of failed cells included."""
+        """The records, including those of failed cells."""
         return self.found.records
 
     @functools.cached_property
     def rows(self) -> Sequence[Row]:
-        """A row per strategy of each cell, failed ones included."""
+        """One row per strategy of each cell, including failed ones."""
         return rows.make(self.found, self.checks)
 
     def frame(self) -> pd.DataFrame:
-        """A row per strategy and seed: ``run`` (the method and what differs from its other runs), then all numbers.
+        """One row per strategy and seed: ``run`` (the method and its differing settings), then all numbers.
 
         Accuracies are per cent, memory is in bytes, times are in seconds. Conditions that differ between runs
-        of a method have a column each, after the numbers.
+        of a method have one column each, after the numbers.
         """
         columns = [field.name for field in fields(Row) if field.name not in _NOT_IN_FRAMES]
         differing = _differing(self.rows, columns)
@@ -85,7 +85,7 @@ class Runs:
         return pd.DataFrame(lines, columns=["run", *columns, *differing])
 
     def accuracies(self) -> pd.DataFrame:
-        """A row per task, run and strategy: ``mean`` over ``seeds``, ``half_width`` of its 95 % Student-t interval.
+        """One row per task, run and strategy: ``mean`` over ``seeds``, ``half_width`` of its 95 % Student-t interval.
 
         Test accuracies of the last epoch in per cent; cells without a result are left out.
         """
@@ -97,7 +97,7 @@ class Runs:
         return pd.DataFrame(lines, columns=["task", "run", "strategy", "mean", "half_width", "seeds"])
 
     def plot(self, *names: str) -> dict[str, Figure]:
-        """Matplotlib figures by name, ``TASK-FIGURE``, of those that the records hold data for.
+        """Matplotlib figures by name, ``TASK-FIGURE``, of those that the records have data for.
 
         Args:
             names: such as "accuracy-against-time"; none for all figures.
@@ -114,7 +114,7 @@ class Runs:
                 raise unknown("figure", name, figures.every())
         drawn = dict(figures.drawn(self.records, names or None))
         for figure in drawn.values():
-            plt.close(figure)  # the caller's now: pyplot would keep it, and a notebook show it twice
+            plt.close(figure)  # owned by the caller: pyplot would keep it, and a notebook show it twice
         return drawn
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ class Runs:
 
 
 def _differing(table: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    """Conditions that are not the same in all runs of a method, and are no column yet."""
+    """Conditions that differ between runs of a method and have no column yet."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in table:
         for key, value in row.conditions.items():
@@ -141,7 +141,7 @@ def _differing(table: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 
 def _with_keywords_of(options: Callable[P, RunOptions]) -> Callable[[Callable[[RunOptions], R]], Callable[P, R]]:
-    """Let a function of options take their fields as keywords: its signature is that of the options."""
+    """Let a function of ``RunOptions`` take their fields as keywords, with the options' signature."""
 
     def decorate(function: Callable[[RunOptions], R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -156,15 +156,15 @@ def _with_keywords_of(options: Callable[P, RunOptions]) -> Callable[[Callable[[R
 
 @_with_keywords_of(RunOptions)
 def run(options: RunOptions) -> Runs:
-    """Run a suite and give its runs; finished cells are skipped, interrupted ones resume.
+    """Run a suite and return its runs; finished cells are skipped, interrupted ones resume.
 
     Takes the fields of ``bench.options.RunOptions`` as keywords: ``suite`` (a name or a TOML file), ``methods``,
     ``tasks``, ``seeds``, ``first_seed``, ``epochs``, ``loader``, ``device``, ``threads``, ``settings`` (by method),
     ``data_dir``, ``out``, ``force``, ``keep``, ``stall``, ``unequal_budgets``. Progress is shown as on the command
-    line. A cell that fails is no exception: see ``Runs.problems``.
+    line. A failed cell raises no exception: see ``Runs.problems``.
 
     Raises:
-        UserError: for bad input, before any cell runs wherever that can be known.
+        UserError: for invalid input, before any cell runs if it can be known then.
     """
     done = suites.run(options, progress.console())
     problems = [progress.describe_outcome(done.titles[outcome.cell.id], outcome) for outcome in done.bad]
@@ -172,10 +172,10 @@ def run(options: RunOptions) -> Runs:
 
 
 def load(folder: str | Path = DEFAULT_RUNS) -> Runs:
-    """The runs in a folder.
+    """Load the runs in a folder.
 
     Raises:
-        UserError: if the folder does not exist, or if a cell has neither record nor spec that can be read.
+        UserError: if the folder does not exist, or a cell has neither a readable record nor a readable spec.
     """
     return Runs(Path(folder), records.read_all(Path(folder)))
 
@@ -193,12 +193,12 @@ def check(
     Args:
         suite: a suite's name, or a TOML file.
         runs: folder of runs.
-        confirm: run fresh seeds where an accuracy is too low, and believe those.
+        confirm: run fresh seeds if an accuracy is too low, and let them decide.
         any_code: also count records made by a different version of the code.
         data_dir: folder of the data sets, for fresh seeds.
 
     Raises:
-        UserError: for bad input.
+        UserError: for invalid input.
     """
     return gate.check_suite(
         suite,

@@ -1,4 +1,4 @@
-"""Errors that a user can make, and the exit statuses of the command line."""
+"""Errors that a user can cause, and the exit statuses of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """What the process tells its caller."""
+    """Exit status of the process."""
 
     OK = 0
     REGRESSION = 1
@@ -19,11 +19,11 @@ class ExitStatus(IntEnum):
 
 
 class UserError(Exception):
-    """Bad input or settings: one sentence that names what is wrong and says what is valid."""
+    """Invalid input or settings: one sentence that names the mistake and the valid values."""
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
-    """The error for a name that is not in a registry, with the closest valid name first.
+    """Make the error for a name that is not in a registry; it suggests the closest valid name.
 
     >>> str(unknown("suite", "smok", ["quick", "smoke"]))
     "unknown suite 'smok': did you mean 'smoke'? (valid: quick, smoke)"

@@ -1,4 +1,4 @@
-"""What users give besides a suite: names of devices, numbers in environment variables, the folder of the cache."""
+"""User input outside suites: device names, numbers in environment variables, the cache folder."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def cache_root() -> Path:
 
 
 def count_in(name: str) -> int | None:
-    """A number from 1 in the environment variable ``name``; None where it is not set.
+    """Read a number from 1 from the environment variable ``name``; None if it is not set.
 
     Raises:
-        UserError: if it says anything else.
+        UserError: if the variable has another value.
     """
     text = os.environ.get(name)
     if not text:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{name} is {text!r}, but must be a number from 1")
+        raise UserError(f"{name} must be a number from 1, got {text!r}")
     return int(text)
 
 
 def device_name(name: str, option: str = "--device") -> str:
-    """The name of a device that this machine has: cpu, cuda or cuda:N.
+    """Check the name of a device of this machine: cpu, cuda or cuda:N.
 
     Args:
-        name: as written by a user.
-        option: where it was written, for the error.
+        name: as the user wrote it.
+        option: the option it was given to, for the error.
 
     Raises:
-        UserError: for any other.
+        UserError: for any other name.
     """
     try:
         device = torch.device(name)

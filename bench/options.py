@@ -1,6 +1,6 @@
-"""The options of a run, as one object: adding an option to ``bench run`` and ``bench.run`` is adding a field here.
+"""The options of a run, as one object: a new field here is a new option of ``bench run`` and ``bench.run``.
 
-The command line builds its options from the fields and their ``Help``; everything that runs cells is handed the object.
+The command line builds its options from the fields and their ``Help``; everything that runs cells gets the object.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from bench.errors import UserError
 
 DEFAULT_RUNS = Path("results/runs")
 STALL_SECONDS = 1800.0
-"""A cell that reports nothing for this long is stopped; it reports twice a second while it trains."""
+"""Seconds without output after which a cell is killed; it reports twice a second while it trains."""
 
 Names = str | Sequence[str]
-"""Names, or one text in which commas separate them."""
+"""Names, or one comma-separated text."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Help:
 
     Attributes:
         text: one sentence.
-        option: its name there, where that is not the field's.
-        metavar: the form of its value, of an option that may be repeated.
+        option: the option's name, if it differs from the field's.
+        metavar: the form of the value of an option that may be repeated.
         least: the smallest valid value.
     """
 
@@ -39,18 +39,18 @@ class Help:
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """What a run changes in its suite; None leaves it as the suite says."""
+    """A run's changes to its suite; None leaves a value unchanged."""
 
     methods: Annotated[Names | None, Help("A subset of the suite's methods, separated by commas.")] = None
     tasks: Annotated[Names | None, Help("Tasks instead of the suite's, separated by commas.")] = None
-    seeds: Annotated[int | None, Help("How many seeds.")] = None
-    first_seed: Annotated[int, Help("The first of them.")] = 0
+    seeds: Annotated[int | None, Help("Number of seeds.")] = None
+    first_seed: Annotated[int, Help("First seed.")] = 0
     epochs: Annotated[int | None, Help("Epochs for every method.")] = None
     loader: Annotated[str | None, Help("auto, ffcv, memory or torch.")] = None
     device: Annotated[str, Help("cpu, cuda or cuda:N.")] = "cpu"
     threads: Annotated[
         int | None,
-        Help("CPU threads; part of a result, as it changes the last bits. Default: the suite's, else all there are."),
+        Help("CPU threads; they affect the last bits of results. Default: the suite's, else all available."),
     ] = None
     settings: Annotated[
         Mapping[str, Mapping[str, Any]],
@@ -60,9 +60,9 @@ class Overrides:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(Overrides):
-    """A run: which suite, what is changed in it, where its runs go, and what to do with finished ones."""
+    """A run: its suite and changes to it, the folder of its runs, the treatment of finished cells."""
 
-    suite: Annotated[str, Help("The same as the argument.")] = field(default="quick", kw_only=False)
+    suite: Annotated[str, Help("Same as the argument.")] = field(default="quick", kw_only=False)
     data_dir: Annotated[
         str | Path | None,
         Help("Folder with the data sets in torchvision's layout; default: $BENCH_DATA, else the cache."),
@@ -70,9 +70,9 @@ class RunOptions(Overrides):
     out: Annotated[str | Path, Help("Folder of runs.")] = DEFAULT_RUNS
     force: Annotated[bool, Help("Run finished cells again.")] = False
     keep: Annotated[
-        bool, Help("Keep every cell's final weights, in learned.pt; finished cells without them run again.")
+        bool, Help("Keep every cell's final weights in learned.pt; finished cells without them run again.")
     ] = False
-    stall: Annotated[float, Help("Stop a cell that reports nothing for so many seconds.", least=1.0)] = STALL_SECONDS
+    stall: Annotated[float, Help("Kill a cell after this many seconds without output.", least=1.0)] = STALL_SECONDS
     unequal_budgets: Annotated[bool, Help("Compare methods whose tuning took unequal budgets.")] = False
 
     @property
@@ -87,7 +87,7 @@ class RunOptions(Overrides):
 
 
 def names_in(names: Names | None, option: str = "names") -> tuple[str, ...] | None:
-    """Names from a list, or from a text in which commas separate them; None stays None.
+    """Names from a list or a comma-separated text; None stays None.
 
     Raises:
         UserError: for anything else.

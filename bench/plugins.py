@@ -3,13 +3,13 @@
 A method is found through the entry-point group ``bench.methods``, a task through ``bench.tasks``, a figure through
 ``bench.figures``. Names here stay; the modules that they come from may change.
 
-    methods     Method and Learner say what one has to offer; the other protocols what it may offer
-                TaskShape, TrainingBudget are what ``build`` is given; Examination is what ``examine`` gives
-    settings    Neutral, Range and Choice are marks beside a setting
+    methods     the protocols Method and Learner; the other protocols are optional
+                            TaskShape, TrainingBudget: arguments of ``build``; Examination: result of ``examine``
+    settings    Neutral, Range and Choice, annotations of a setting
     training    ScheduledOptimiser, OptimiserSettings and the types of its settings: those of this project's methods
     tasks       Task, Arrays, Split; DataFile and Fetcher for files that are fetched and verified
-    figures     FigureRuns is what a figure is drawn from; Record and its parts
-    errors      UserError: one sentence about bad input; LoaderError: data that cannot be read on the way
+    figures     FigureRuns, the argument of a figure; Record and its parts
+    errors      UserError: one sentence about invalid input; LoaderError: data that cannot be read
 """
 
 from asge.common.marks import Choice, Range

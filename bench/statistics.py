@@ -1,4 +1,4 @@
-"""Statistics of accuracies over seeds: intervals of means, the deviation that a finite test set alone makes."""
+"""Statistics of accuracies over seeds: confidence intervals of means, and the deviation due to a finite test set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Half the 95 % Student-t interval of the mean of some values; None for fewer than two."""
+    """Half the width of the 95 % Student-t interval of a mean; None for fewer than two values."""
     if len(values) < 2:
         return None
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
@@ -20,6 +20,6 @@ def half_width(values: Sequence[float]) -> float | None:
 
 
 def binomial_deviation(percent: float, samples: int) -> float:
-    """Standard deviation, in points, of an accuracy (per cent) on so many independent samples."""
+    """Standard deviation, in points, of an accuracy (per cent) on this many independent samples."""
     share = min(1.0, max(0.0, percent / 100))
     return 100 * math.sqrt(share * (1 - share) / samples)

@@ -1,4 +1,4 @@
-"""A small table, printed for people or for programs: rich, markdown, csv, json."""
+"""Small tables, printed for people (rich, markdown) or programs (csv, json)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rich.text import Text
 Format = Literal["rich", "markdown", "csv", "json"]
 _NUMBER = re.compile(r"[+-]?[\d,.]+( ±[\d.]+)?( \(n=\d+\))?")
 WIDEST = 200
-"""Columns of a table that goes to a file or a pipe."""
+"""Width in characters of a table printed to a file or a pipe."""
 
 
 def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """Comma-separated text with a header line; None is empty."""
+    """Comma-separated text with a header line; None becomes an empty field."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
@@ -32,7 +32,7 @@ def to_csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
 def render(
     title: str, header: Sequence[str], lines: Sequence[Sequence[str | float | None]], form: Format, console: Console
 ) -> None:
-    """Print any small table in any format; numbers stay numbers in JSON, where what is not finite is null."""
+    """Print a small table in any format; numbers stay numbers in JSON, non-finite ones become null."""
     if form == "json":
         whole = [dict(zip(header, map(_json_value, line), strict=True)) for line in lines]
         console.file.write(json.dumps(whole, indent=1) + "\n")
@@ -63,11 +63,11 @@ def print_table(
     *,
     keys: int | None = None,
 ) -> None:
-    """Print one table; with ``keys``, a narrow terminal gets it in parts that each begin with that many columns."""
+    """Print one table; with ``keys``, a narrow terminal gets it in parts that repeat the first ``keys`` columns."""
     if form == "markdown":
         _print_markdown(console, title, header, lines, notes)
         return
-    # Piped output has no width of its own: rich would fold the table at 80 columns.
+    # Piped output has no width: rich would fold the table at 80 columns.
     wide = console if console.is_terminal else Console(file=console.file, width=WIDEST)
     parts = _parts(header, lines, keys, wide.width) if keys else [list(range(len(header)))]
     for number, part in enumerate(parts):
@@ -84,12 +84,12 @@ def print_table(
             head = header[index].strip() if trim else header[index]
             table.add_column(head, justify="right" if _is_number(column) else "left")
         for line in lines:
-            table.add_row(*[Text(line[index]) for index in part])  # Text: [brackets] in a message are no markup
+            table.add_row(*[Text(line[index]) for index in part])  # Text: [brackets] in a message are not markup
         wide.print(table, highlight=False)
 
 
 def _parts(header: Sequence[str], lines: Sequence[Sequence[str]], keys: int, width: int) -> list[list[int]]:
-    """Column numbers of the parts of a table that fit a width, the first ``keys`` columns in each."""
+    """Column numbers of each part of a table that fits a width; every part begins with the first ``keys`` columns."""
     padding = 3
     widths = [
         padding + max(len(text) for cell in (head, *(line[index] for line in lines)) for text in cell.split("\n"))
@@ -119,6 +119,6 @@ def _print_markdown(
 
 
 def _is_number(column: Sequence[str]) -> bool:
-    """Whether a column holds numbers alone, an interval or a count behind them allowed."""
+    """Whether a column has only numbers, possibly with an interval or a count."""
     filled = [cell for cell in column if cell not in ("", "-")]
     return bool(filled) and all(_NUMBER.fullmatch(cell) for cell in filled)

@@ -1,4 +1,4 @@
-"""Which way things depend: the harness on both libraries, the baselines on ASGE, and each room on those below it."""
+"""Dependencies point one way: the harness imports both libraries, the baselines import ASGE; packages are layered."""
 
 import ast
 from pathlib import Path

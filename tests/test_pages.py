@@ -1,4 +1,4 @@
-"""Every table in a page is what its records say, and every picture is there."""
+"""Every table in a page equals its records, and every picture exists."""
 
 import re
 from pathlib import Path
@@ -70,8 +70,8 @@ def test_a_page_has_what_one_folder_is_above_another(tmp_path):
     [
         ("no mark", "has no table between"),
         ("<!-- table: results/none -->\n<!-- end of table -->", "does not exist"),
-        ("<!-- table: empty -->\n<!-- end of table -->", "empty holds no record"),
-        ("<!-- differences: empty none -->\n<!-- end of table -->", "empty holds no record"),
+        ("<!-- table: empty -->\n<!-- end of table -->", "empty has no record"),
+        ("<!-- differences: empty none -->\n<!-- end of table -->", "empty has no record"),
     ],
 )
 def test_pages_that_cannot_be_filled(text, message, tmp_path):

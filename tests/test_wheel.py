@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ def test_the_code_that_runs_is_the_wheels_and_has_no_commit(installed):
 
 
 def test_it_knows_its_version_and_its_types(installed):
-    assert installed("bench", "--version") == "bench 0.1.0\n"
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert installed("bench", "--version") == f"bench {version}\n"
     program = "import asge, baselines, bench; print(*(next(iter(m.__path__)) for m in (asge, baselines, bench)))"
     assert all((Path(folder) / "py.typed").is_file() for folder in installed("python", "-c", program).split())
 

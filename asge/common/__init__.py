@@ -1,6 +1,6 @@
-"""Common ground of all methods: what a learner is told, optimisers and schedules, marks beside settings.
+"""Shared by all methods: protocols, optimisers and schedules, annotations of settings.
 
-types         a task's shape and a budget as protocols, and what an examination shows
-marks         marks beside settings: where tuning looks
+types         protocols for a task's shape and a training budget; a learner's predictions
+marks         annotations of settings: search spaces of tuning
 optimisers    optimisers and learning-rate schedules
 """

@@ -1,7 +1,7 @@
-"""Layers that ASGE shares with the baselines and that are published systems of their own.
+"""Layers that are published on their own, shared by ASGE and the baselines.
 
 pooling              RMSPool, SoftPool, and pools by name
-gating               GCT, squeeze-and-excitation, and where in a block they stand
-fused_gating         GCT with its derivatives written out
-scaled_convolution   a convolution whose input images each have a factor
+gating               GCT and squeeze-and-excitation, and their places in a network
+fused_gating         GCT with a hand-written backward pass
+scaled_convolution   a convolution of channels scaled by image
 """

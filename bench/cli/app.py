@@ -1,4 +1,4 @@
-"""The command line. Every error a user can make ends here, as one sentence and an exit status."""
+"""The command line. Every error that a user can cause ends here, as one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ app.add_typer(reference_app, name="reference")
 app.add_typer(tune_app, name="tune")
 
 OWN_ERROR = 70
-"""Exit status of an error of this program, as in sysexits.h."""
+"""Exit status for a bug in this program, as in sysexits.h."""
 
 
 def _print_version(value: bool) -> None:
@@ -62,27 +62,27 @@ def callback(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files, also where there is a screen
+    """Run the command line and return its exit status."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files, even if there is a display
     try:
         status: Any = app(args=arguments, prog_name="bench", standalone_mode=False)
     except (UserError, LoaderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted: what was finished is kept", file=sys.stderr)
+        print("interrupted: finished work is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read the output (`| head`) has seen enough; a second failing flush at exit would be a traceback.
+        # The reader of the output (`| head`) is gone; a second failing flush at exit would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.OK
     except OSError as error:
         print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except Exception as error:  # noqa: BLE001 -- the last resort
-        # typer keeps its copy of click's exceptions private; what they have in common is this method.
+        # typer keeps its copy of click's exceptions private; they all have this method.
         if not hasattr(error, "format_message"):
-            # An error of this program: not 1, which would be a regression.
+            # A bug in this program: not 1, which would mean a regression.
             traceback.print_exc()
             return OWN_ERROR
         if message := error.format_message():

@@ -29,9 +29,7 @@ def check(
     suite: SuiteArgument,
     runs: RunsOption = DEFAULT_RUNS,
     junit: Annotated[Path | None, typer.Option(help="Also write the verdicts to this file, as JUnit XML.")] = None,
-    confirm: Annotated[
-        bool, typer.Option(help="Run fresh seeds where an accuracy is too low, and believe those.")
-    ] = True,
+    confirm: Annotated[bool, typer.Option(help="Let fresh seeds confirm an accuracy that is too low.")] = True,
     any_code: AnyCodeOption = False,
     data_dir: DataDirOption = None,
     form: FormatOption = OutputFormat.RICH,
@@ -60,7 +58,7 @@ def golden(
 
 
 def _print(found: Verdicts, form: tables.Format) -> int:
-    """Print verdicts and notes; say why where the exit status is that nothing was measured."""
+    """Print verdicts and notes; print why, if the exit status says that nothing was measured."""
     from rich.console import Console
 
     from bench.report import checks

@@ -1,4 +1,4 @@
-"""``bench compare``: from two folders or two revisions to a table, its notes and an exit status."""
+"""``bench compare``: from two folders or two revisions to a table with notes and an exit status."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def compare(
         str | None, typer.Option(help="Revisions: a subset of the suite's methods, separated by commas.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Revisions: how many seeds, counted from 0; default: 3.", show_default=False)
+        int | None, typer.Option(help="Revisions: number of seeds, from 0; default: 3.", show_default=False)
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Revisions: epochs for every method.")] = None,
     threads: ThreadsOption = None,
     data_dir: DataDirOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Revisions: folder for the records; default: one below results/runs/compare."),
+        typer.Option(help="Revisions: folder for the records; default: a new one in results/runs/compare."),
     ] = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
@@ -63,7 +63,7 @@ def compare(
         ends = [worktrees.short(root, worktrees.resolve(root, rev)) for rev in (a, b)]
         target = out or DEFAULT_OUT / "-".join([*ends, Path(suite or DEFAULT_SUITE).stem])
         if worktrees.uncommitted(root):
-            _say("note: changes that are not committed are part of neither revision")
+            _say("note: uncommitted changes are part of neither revision")
         calls = revisions.run_interleaved(
             root,
             a,
@@ -86,7 +86,7 @@ def compare(
 
 
 def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> list[str]:
-    """Of `bench run`, equal for both revisions."""
+    """Options of `bench run`, equal for both revisions."""
     options = [] if threads is None else ["--threads", str(threads)]
     options += [] if epochs is None else ["--epochs", str(epochs)]
     options += [] if data_dir is None else ["--data-dir", str(data_dir.resolve())]
@@ -94,7 +94,7 @@ def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> 
 
 
 def _read(folder: Path) -> Found:
-    """What is in a folder, nothing where there is none: a revision may have failed before it wrote anything."""
+    """The contents of a folder, empty if it does not exist: a revision may have failed before writing anything."""
     from bench import records
 
     if not folder.is_dir():
@@ -106,12 +106,12 @@ def _read(folder: Path) -> Found:
 
 
 def exit_status(table: Sequence[Comparison], *, failed: bool, what: str) -> int:
-    """What the process tells its caller; says why where nothing could be compared.
+    """The exit status; prints why if nothing could be compared.
 
     Args:
         table: the rows.
-        failed: something went wrong that may have left no row.
-        what: where the records are.
+        failed: whether something went wrong that may have left no row.
+        what: location of the records, for the message.
     """
     if any(row.verdict == "worse" for row in table):
         return ExitStatus.REGRESSION
@@ -128,7 +128,7 @@ def exit_status(table: Sequence[Comparison], *, failed: bool, what: str) -> int:
 
 
 def _name(given: str, runs: Found) -> str:
-    """What the user named, with the commits that made its records."""
+    """The user's name of a side, with the commits that made its records."""
     commits = sorted({_commit(record) for record in runs.records})
     return f"{given} ({', '.join(commits)})" if commits else given
 

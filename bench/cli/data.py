@@ -24,7 +24,7 @@ def data_list(data_dir: DataDirOption = None, form: FormatOption = OutputFormat.
     for name in tasks.task_names():
         task = tasks.get_task(name)
         folder = sources.find(task, data_dir)
-        where = "bundled" if sources.is_bundled(task) else str(folder) if folder else "not here yet"
+        where = "bundled" if sources.is_bundled(task) else str(folder) if folder else "not downloaded"
         lines.append([name, "x".join(map(str, task.shape)), str(task.classes), where])
     tables.render("Tasks", ["task", "shape", "classes", "files"], lines, form.value, Console())
 

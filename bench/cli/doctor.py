@@ -6,7 +6,7 @@ from bench.cli.options import FormatOption, OutputFormat
 
 
 def doctor(form: FormatOption = OutputFormat.RICH) -> None:
-    """Show what is installed, what is missing, and what to do."""
+    """Show what is installed, what is missing, and how to get it."""
     from rich.console import Console
 
     from bench import tables

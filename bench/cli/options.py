@@ -1,4 +1,4 @@
-"""Options that several commands have, and options made of the fields of ``bench.options.RunOptions``."""
+"""Options shared by several commands, and options made from the fields of ``bench.options.RunOptions``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.options import Help, RunOptions
 
 
 class OutputFormat(StrEnum):
-    """How data is printed."""
+    """Output formats."""
 
     RICH = "rich"
     MARKDOWN = "markdown"
@@ -23,7 +23,7 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How to print.")]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
 RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_default=True)]
 RunsOption = Annotated[Path, typer.Option(help="Folder of runs.")]
 SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")]
@@ -43,7 +43,7 @@ ThreadsOption = Annotated[int | None, typer.Option(help=_help("threads"), show_d
 
 
 def run_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command an option per field of ``RunOptions``, which it receives as keywords (``**given``)."""
+    """Decorate a command: one option per field of ``RunOptions``, received as keywords (``**given``)."""
     own = [part for part in inspect.signature(command).parameters.values() if part.kind is not part.VAR_KEYWORD]
     own_hints = get_type_hints(command, include_extras=True)
     hints = get_type_hints(RunOptions, include_extras=True)
@@ -70,8 +70,8 @@ def _option(name: str, kind: Any, told: Help) -> Any:
 
 
 def _typed(kind: Any) -> Any:
-    """The type that typer reads for a field of a type: paths, numbers and flags as they are, all others as text."""
-    if get_origin(kind) is Mapping:  # given piece by piece
+    """The type that typer parses for a field: paths, numbers and flags as they are, all others as text."""
+    if get_origin(kind) is Mapping:  # given item by item
         return list[str] | None
     parts = get_args(kind) or (kind,)
     if Path in parts:

@@ -16,7 +16,7 @@ from bench.options import DEFAULT_RUNS
 
 def plot(
     runs: RunsArgument = DEFAULT_RUNS,
-    out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: `figures` in the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: RUNS/figures.")] = None,
 ) -> int:
     """Draw the figures of all records in a folder of runs."""
     from bench import records

@@ -1,4 +1,4 @@
-"""The commands `bench reference`."""
+"""The commands `bench reference ...`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.cli.options import AnyCodeOption, FormatOption, OutputFormat, RunsOpt
 from bench.errors import ExitStatus, UserError
 from bench.options import DEFAULT_RUNS, names_in
 
-reference_app = typer.Typer(help="The measured references that `bench check` compares with.", no_args_is_help=True)
+reference_app = typer.Typer(help="Show or update the measured references of `bench check`.", no_args_is_help=True)
 
 
 @reference_app.command("show")
 def reference_show(
     suite: Annotated[str, typer.Argument(help="A suite's name.")], form: FormatOption = OutputFormat.RICH
 ) -> int:
-    """The measured references of a suite, value by value, and who made them."""
+    """Print the measured references of a suite, value by value, and who made them."""
     from bench import tables
     from bench.reference import measured
     from bench.report import table as report
@@ -49,27 +49,27 @@ def reference_show(
 @reference_app.command("update")
 def reference_update(
     suite: SuiteArgument,
-    reason: Annotated[str, typer.Option(help="Why; it is written into the file's history.")],
+    reason: Annotated[str, typer.Option(help="Reason for the update, for the file's history.")],
     runs: RunsOption = DEFAULT_RUNS,
-    methods: Annotated[str | None, typer.Option(help="Only these methods, by comma; the others stay.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Only these methods, separated by commas.")] = None,
     any_code: AnyCodeOption = False,
     keep: Annotated[
         bool,
         typer.Option(
             "--keep-values",
             "--keep",
-            help="Keep all values for settings that give the same golden numbers to the bit.",
+            help="Keep all values, for new settings that give bit-exact golden numbers.",
         ),
     ] = False,
 ) -> None:
-    """Make a suite's measured references anew from its finished records, and print old and new means."""
+    """Update a suite's measured references from its finished records, and print old and new means."""
     from bench import records, suites
     from bench.reference import keep as keeping
     from bench.reference import measured, update
 
     loaded = suites.load(suite)
     if suite != loaded.name and loaded.name in suites.names():
-        own = "has the name of a suite that comes with bench; give it a name of its own"
+        own = "has the name of a suite that comes with bench; rename it"
         raise UserError(f"suite file {suite!r} {own}")
     change_references = keeping.keep if keep else update.update
     chosen = suites.expected(loaded, names_in(methods))

@@ -23,7 +23,7 @@ def run(
         str | None, typer.Argument(metavar="[SUITE]", help="A suite's name, or a TOML file; default: quick.")
     ] = None,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Say which cells are recorded and which would run; run none.")
+        bool, typer.Option("--dry-run", help="Print which cells are finished and which would run, without running any.")
     ] = False,
     plots: Annotated[bool, typer.Option(help="Draw the figures afterwards.")] = True,
     form: FormatOption = OutputFormat.RICH,
@@ -53,7 +53,7 @@ def _options(name: str | None, given: dict[str, Any]) -> RunOptions:
 
 
 def _print_plan(options: RunOptions, form: tables.Format) -> int:
-    """Print which cells there are and what would be done with each."""
+    """Print the cells and what would be done with each."""
     from rich.console import Console
 
     from bench import tables
@@ -64,13 +64,13 @@ def _print_plan(options: RunOptions, form: tables.Format) -> int:
         [ready.titles[cell.id], cell.epochs, cell.threads, does, cell.id] for cell, does in planned
     ]
     recorded = sum(does == "recorded" for _, does in planned)
-    title = f"{ready.suite.name}: {recorded} of {len(planned)} cells would stay as they are recorded in {options.runs}"
+    title = f"{ready.suite.name}: {recorded} of {len(planned)} cells are finished in {options.runs}"
     tables.render(title, ["cell", "epochs", "threads", "now", "folder"], lines, form, Console())
     return ExitStatus.OK
 
 
 def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: bool, form: tables.Format) -> int:
-    """Draw the figures, print notes, the table and every problem; give the exit status."""
+    """Draw the figures, print notes, the table and every problem; return the exit status."""
     from rich.console import Console as Output
 
     from bench.measure.environment import stale
@@ -87,7 +87,7 @@ def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: boo
         try:
             for path in figures.draw_all(done.records, options.runs / "figures" / done.suite.name):
                 say(f"figure: {path}")
-        except Exception as error:  # noqa: BLE001 -- hours of training must not lose their table to a picture
+        except Exception as error:  # noqa: BLE001 -- a failing plot must not cost the table of hours of training
             say(f"note: the figures could not be drawn: {error}")
     for note in stale(done.records):
         say(f"note: {note}")

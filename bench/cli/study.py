@@ -13,14 +13,14 @@ from bench.cli.options import DataDirOption, FormatOption, OutputFormat
 
 def study(
     name: Annotated[str, typer.Argument(help="A study's name; `bench list` shows them.")],
-    task: Annotated[str | None, typer.Option(help="The task to study; default: the study's own.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task to study; default: the study's.")] = None,
     samples: Annotated[
-        int | None, typer.Option(help="How many of its images; default: the study's own.", show_default=False)
+        int | None, typer.Option(help="Number of its images; default: the study's.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws the images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed that draws the images.")] = 0,
     data_dir: DataDirOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for numbers and figures; default: results/studies and the name.")
+        Path | None, typer.Option(help="Folder for numbers and figures; default: results/studies/NAME.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the study; may be repeated.")

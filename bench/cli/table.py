@@ -16,7 +16,7 @@ from bench.options import DEFAULT_RUNS
 def table(
     runs: RunsArgument = DEFAULT_RUNS,
     accuracies: Annotated[
-        bool, typer.Option("--accuracies", help="Accuracies alone, a line per setting and a column per strategy.")
+        bool, typer.Option("--accuracies", help="Only accuracies, one line per setting, one column per strategy.")
     ] = False,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
@@ -36,15 +36,15 @@ def table(
 
 
 def nothing_measured(runs: Path) -> int:
-    """Say that a folder holds nothing; gives the exit status."""
+    """Print that a folder has no results; return the exit status."""
     print(f"error: nothing was measured in {runs}", file=sys.stderr)
     return ExitStatus.NOTHING_MEASURED
 
 
 def fill(
-    pages: Annotated[list[Path], typer.Argument(help="Markdown files with marks, such as README.md.")],
+    pages: Annotated[list[Path], typer.Argument(help="Markdown files with markers, such as README.md.")],
 ) -> None:
-    """Write the tables of committed records into pages, between <!-- table: FOLDER --> and <!-- end of table -->."""
+    """Update the tables in Markdown pages, between <!-- table: FOLDER --> and <!-- end of table -->, from records."""
     from bench.report import pages as filling
 
     for page in pages:

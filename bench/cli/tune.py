@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class DefaultGroup(TyperGroup):
-    """A group of commands whose `run` is meant where none of them is named."""
+    """A command group with the default command `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `run` before what is no command."""
+        """Insert `run` unless the first argument is a command."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -33,7 +33,7 @@ class DefaultGroup(TyperGroup):
 
 tune_app = typer.Typer(
     cls=DefaultGroup,
-    help="Tune a method on a task, on validation data (`bench tune METHOD TASK`), or export what was found.",
+    help="Tune a method on a task, on validation data (`bench tune METHOD TASK`), or export the best settings.",
     no_args_is_help=True,
 )
 
@@ -42,35 +42,35 @@ tune_app = typer.Typer(
 def tune(
     method: Annotated[str, typer.Argument(help="A method's key.")],
     task: Annotated[str | None, typer.Argument(help="A task's key.")] = None,
-    trials: Annotated[int | None, typer.Option(help="How many trials; default: 20.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial; default: 10.")] = None,
-    study: Annotated[str | None, typer.Option(help="Name; default: METHOD-TASK. One that is there goes on.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials; default: 20.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs per trial; default: 10.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name; default: METHOD-TASK. An existing study resumes.")] = None,
     storage: Annotated[
         str | None, typer.Option(help="A journal file, or a URL that Optuna knows, such as postgresql://...")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of sampler and trials; default: 0.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which no trial is begun.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of sampler and trials; default: 0.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Start no trial after this many seconds.")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, random, cmaes or grid; default: tpe.")] = None,
     pruner: Annotated[str | None, typer.Option(help="median, hyperband, halving or none; default: median.")] = None,
     objective: Annotated[
-        str | None, typer.Option(help="accuracy, or with time or memory: a Pareto front; on validation data.")
+        str | None, typer.Option(help="accuracy (validation), or a Pareto front with time or memory: accuracy,time.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="cpu: a useful answer in half an hour on two cores.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds of the most promising trials in all; default: 3.")] = None,
-    promising: Annotated[int | None, typer.Option(help="How many of those; default: 3.")] = None,
+    preset: Annotated[str | None, typer.Option(help="cpu: a useful result in half an hour on two cores.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Total seeds of each most promising trial; default: 3.")] = None,
+    promising: Annotated[int | None, typer.Option(help="Number of most promising trials; default: 3.")] = None,
     train_samples: Annotated[int | None, typer.Option(help="Training images; default: all.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: 128.")] = None,
     augmentation: Annotated[str | None, typer.Option(help="Names, separated by commas; default: none.")] = None,
-    loader: Annotated[str | None, typer.Option(help="As of `bench run`; default: memory.")] = None,
+    loader: Annotated[str | None, typer.Option(help="As for `bench run`; default: memory.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a trial; default: 1.")] = None,
     space: Annotated[
         list[str] | None,
         typer.Option(metavar="METHOD.KEY=LOW..HIGH", help="Or LOW..HIGH:log, LOW..HIGH:STEP, A|B|C; may be repeated."),
     ] = None,
-    space_file: Annotated[Path | None, typer.Option(help="The same as TOML, a table for each method.")] = None,
-    show_space: Annotated[bool, typer.Option("--show-space", help="Print the search space and end.")] = False,
+    space_file: Annotated[Path | None, typer.Option(help="The same as TOML, one table per method.")] = None,
+    show_space: Annotated[bool, typer.Option("--show-space", help="Print the search space and exit.")] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="A setting that is not tuned.")
+        list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="Fix a setting; may be repeated.")
     ] = None,
     data_dir: DataDirOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the trials' runs and the figures.")] = Path("results/tuning"),
@@ -120,9 +120,9 @@ def tune(
 
 @tune_app.command("export")
 def tune_export(
-    studies: Annotated[list[str], typer.Argument(help="Names of studies, each of another method.")],
+    studies: Annotated[list[str], typer.Argument(help="Names of studies, each of a different method.")],
     to: Annotated[Path, typer.Option(help="The suite file to write.")] = Path("tuned.toml"),
-    storage: Annotated[str | None, typer.Option(help="Where the studies are kept.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Where the studies are stored.")] = None,
 ) -> None:
     """Write the best settings of one or several studies as a suite that `bench run` runs."""
     from bench.tuning import export
@@ -136,7 +136,7 @@ def tune_export(
 
 
 def _print_space(method: str, space: Sequence[str], space_file: Path | None, form: tables.Format) -> None:
-    """Print where a method's settings are looked for."""
+    """Print the search space of a method."""
     from rich.console import Console
 
     from bench import tables

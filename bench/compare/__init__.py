@@ -1,1 +1,1 @@
-"""Two sets of records side by side: which records stand against which, the table, the command."""
+"""Compares two sets of records: matching experiments, the table of differences, its rendering."""

@@ -1,4 +1,4 @@
-"""A comparison's table, its notes and its summary, in every form."""
+"""Prints a comparison's table, notes and summary, in every format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HEADER = [
 
 
 def render(table: Sequence[Comparison], title: str, form: tables.Format, console: Console) -> None:
-    """Print rows: csv and json with their raw figures, rich and markdown with what has to be known beside them."""
+    """Print rows: csv and json with raw numbers, rich and markdown with summary and notes."""
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
         return
@@ -49,14 +49,14 @@ def render(table: Sequence[Comparison], title: str, form: tables.Format, console
 
 
 def render_accuracies(table: Sequence[Comparison], title: str, form: tables.Format, console: Console) -> None:
-    """Print what rows say of accuracy, without speed and notes."""
+    """Print only the accuracies of rows, without speed and notes."""
     columns = [index for index, name in enumerate(_HEADER) if "speed" not in name and "probability" not in name]
     header, *lines = ([line[index] for index in columns] for line in [_HEADER, *(_line(row) for row in table)])
     tables.render(title, header, lines, form, console)
 
 
 def summary(table: Sequence[Comparison]) -> str:
-    """The verdicts, counted: accuracy by row, speed by method."""
+    """Count the verdicts: accuracy by row, speed by method."""
     verdicts = Counter(row.verdict for row in table)
     counts = [f"{verdicts[verdict]} {verdict}" for verdict in get_args(Verdict) if verdicts[verdict]]
     first, *others = counts
@@ -68,7 +68,7 @@ def summary(table: Sequence[Comparison]) -> str:
 
 
 def notes(table: Sequence[Comparison]) -> list[str]:
-    """The notes of all rows, each once with the rows that it holds for, then what holds for the whole table."""
+    """The notes of all rows, each once with its rows, then the notes on the whole table."""
     holds: dict[tuple[str, str, str], list[str]] = {}
     for row in table:
         for note in row.notes:

@@ -1,4 +1,4 @@
-"""The two sides of a comparison: which records of a method stand against which, and how they differ, in words."""
+"""The two sides of a comparison: matching experiments of a method, and how they differ, in words."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from bench.records import CellSpec, Found, Record
 from bench.records.names import conditions_of
 
 NO_INFLUENCE = ("yardstick",)
-"""Conditions that change neither accuracy nor speed of a training."""
+"""Conditions that affect neither accuracy nor training speed."""
 BESIDE_THE_EXPERIMENT = ("loader", "device", "threads", *NO_INFLUENCE)
 
 
 @dataclass(frozen=True)
 class Side:
-    """One experiment on one side; empty where the side does not have it.
+    """One experiment on one side; empty if that side does not have it.
 
     Attributes:
         cell: one of its cells.
-        counted: by seed, the newest record that is ok.
-        problems: by seed, what became of those that have no such record.
+        counted: by seed, the newest successful record.
+        problems: by seed, what happened to those without such a record.
     """
 
     cell: CellSpec | None = None
@@ -30,7 +30,7 @@ class Side:
 
     @property
     def failed(self) -> bool:
-        """Whether everything that was tried went wrong."""
+        """Whether every attempt failed."""
         return bool(self.problems) and not self.counted
 
     def accuracies(self, strategy: str) -> dict[int, float]:
@@ -39,7 +39,7 @@ class Side:
         return {seed: part.accuracy for seed, part in parts if part.strategy == strategy}
 
     def samples(self, strategy: str) -> int:
-        """Test images behind an accuracy."""
+        """Number of test images behind an accuracy."""
         parts = [part for record in self.counted.values() for part in record.strategies]
         return next(part.samples for part in parts if part.strategy == strategy)
 
@@ -48,13 +48,13 @@ class Side:
         return {seed: record.training.images_per_second for seed, record in self.counted.items() if record.training}
 
     def noisy_seeds(self) -> list[int]:
-        """Seeds whose timing is not to be relied on."""
+        """Seeds whose timing is unreliable."""
         return [seed for seed, record in self.counted.items() if record.training and record.training.noisy]
 
 
 def by_method(found: Found) -> dict[tuple[str, str], dict[str, Side]]:
     """The experiments of a folder, by task and method, then by ``CellSpec.experiment``."""
-    without = [(cell, "stopped before its end") for cell in found.stopped]
+    without = [(cell, "interrupted") for cell in found.stopped]
     without += [(cell, "a process is running it now") for cell in found.running]
     without += [(part.cell, part.reason) for part in found.unreadable if part.cell is not None]
     without += [(record.cell, f"{record.status}: {record.error}") for record in found.records if record.status != "ok"]
@@ -73,21 +73,21 @@ def by_method(found: Found) -> dict[tuple[str, str], dict[str, Side]]:
 
 
 def pairs(a: Mapping[str, Side], b: Mapping[str, Side]) -> list[tuple[Side, Side]]:
-    """What is compared with what, of one method on one task: by experiment, or the only one with the only one."""
+    """Pairs of one method on one task to compare: equal experiments, or the only one of each side."""
     if len(a) == len(b) == 1:
         return list(zip(a.values(), b.values(), strict=True))
     return [(a.get(experiment, Side()), b.get(experiment, Side())) for experiment in dict.fromkeys([*a, *b])]
 
 
 def settings_of(a: Side, b: Side) -> dict[str, Any]:
-    """What tells an experiment from others of its method."""
+    """The settings that differ between an experiment and others of its method."""
     cell = a.cell or b.cell
     conditions = {} if cell is None else conditions_of(cell)
     return {key: value for key, value in conditions.items() if key not in BESIDE_THE_EXPERIMENT}
 
 
 def problems(a: Side, b: Side) -> list[str]:
-    """What went wrong, a note per reason."""
+    """Failures, one note per reason."""
     notes: dict[str, list[int]] = {}
     for name, side in (("A", a), ("B", b)):
         for seed, what in side.problems.items():
@@ -96,7 +96,7 @@ def problems(a: Side, b: Side) -> list[str]:
 
 
 def differences(a: Side, b: Side) -> list[str]:
-    """Notes on what differs beside the code: settings, machine, and what the learner was given."""
+    """Notes on differences other than the code: settings, machine, and the learner's input data."""
     one, other = _circumstances(a), _circumstances(b)
     changed = [key for key in {**one, **other} if one.get(key) != other.get(key)]
     told = ", ".join(f"{key} is {one.get(key, 'absent')} in A, {other.get(key, 'absent')} in B" for key in changed)
@@ -109,14 +109,14 @@ def differences(a: Side, b: Side) -> list[str]:
 
 
 def other_losses(a: Side, b: Side) -> list[str]:
-    """A note if the training losses of a seed differ although the accuracies may not."""
+    """A note if the training losses of a seed differ even where the accuracies do not."""
     shared = [seed for seed in a.counted if seed in b.counted]
     seeds = [seed for seed in shared if _losses(a.counted[seed]) != _losses(b.counted[seed])]
-    return [f"the losses in training differ all the same: {_seeds(seeds)}"] if seeds else []
+    return [f"the training losses differ nevertheless: {_seeds(seeds)}"] if seeds else []
 
 
 def noise(a: Side, b: Side) -> list[str]:
-    """A note if a timing cannot be relied on."""
+    """A note if a timing is unreliable."""
     told = [f"{name} {_seeds(side.noisy_seeds())}" for name, side in (("A", a), ("B", b)) if side.noisy_seeds()]
     return [f"timing is noisy, the machine was busy: {', '.join(told)}"] if told else []
 
@@ -126,7 +126,7 @@ def _losses(record: Record) -> tuple[Any, ...]:
 
 
 def _circumstances(side: Side) -> dict[str, str]:
-    """Conditions and machine of the records that count; several values where these differ among each other."""
+    """Conditions and machine of the counted records; several values where they differ."""
     values: dict[str, set[str]] = {}
     for record in side.counted.values():
         machine = record.environment.model_dump(include={"torch", "cpu", "isa", "gpu"})

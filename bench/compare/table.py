@@ -1,11 +1,11 @@
-"""Two sets of records, A and B, side by side: a row per task, method and strategy.
+"""Compares two sets of records, A and B: one row per task, method and strategy.
 
 Accuracy. Of the values a_1 .. a_n of A and b_1 .. b_m of B, one per seed, the difference of the means d has the 95 %
 interval of Student's two-sample t, with the pooled deviation s:
 
     d +- t(97.5 %, n + m - 2) * e        e = s * sqrt(1/n + 1/m)
 
-The seeds are not paired: one seed under two versions of the code need not have more in common than two seeds. With a
+The seeds are not paired: one seed under two versions of the code has no more in common than two seeds. With a
 prior flat in both means and in log s, the posterior of the difference is the same t, and B is better with probability
 F(d / e), where F is the distribution of t with n + m - 2 degrees of freedom (Box and Tiao, Bayesian Inference in
 Statistical Analysis, section 2.5).
@@ -49,19 +49,19 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One row. A figure that cannot be had is None.
+    """One row. Values that are not known are None.
 
     Attributes:
-        label: the method, with the settings that tell it from its other rows.
+        label: the method, with the settings that distinguish it from its other rows.
         n_a, n_b: seeds counted, one value each.
-        failed_a, failed_b: seeds without a record that is ok.
+        failed_a, failed_b: seeds without a successful record.
         mean_a, mean_b: test accuracy of the last epoch, per cent.
-        difference, low, high: B minus A in points, with its 95 % interval; no interval where all values are identical.
+        difference, low, high: B minus A in points, with its 95 % interval; no interval if all values are identical.
         probability: that B is better.
         speed_ratio, speed_low, speed_high: images per second in training, end to end, B over A, with its 95 % interval.
-        speed_same: the same of a second run of A over the first, the A/A ratio.
-        speed_verdict: empty where nothing can be said.
-        notes: what has to be known beside the figures.
+        speed_same: the same ratio of a second run of A to the first, the A/A ratio.
+        speed_verdict: empty if nothing can be said.
+        notes: caveats on the values.
     """
 
     task: str
@@ -88,10 +88,10 @@ class Comparison:
 
 
 def comparisons(a: Found, b: Found, again: Sequence[Record] = ()) -> list[Comparison]:
-    """A row per strategy that either side has, by task and method.
+    """One row per strategy on either side, by task and method.
 
-    Records are matched by experiment; where each side has a single experiment of a method and the two differ, these are
-    compared and a note says how they differ. Of several records of a seed the newest that is ok counts.
+    Experiments are matched by hash; if each side has a single experiment of a method and they differ, these are
+    compared, and a note says how they differ. Of several records of a seed, the newest successful one counts.
 
     Args:
         a: one side.
@@ -112,9 +112,9 @@ def comparisons(a: Found, b: Found, again: Sequence[Record] = ()) -> list[Compar
 
 
 def together(table: Sequence[Comparison]) -> list[Comparison]:
-    """The rows, with only those still better or worse that are so among as many rows.
+    """Correct the verdicts for the number of rows: keep "better" and "worse" only if significant among all rows.
 
-    Each interval is its row's own. By Sidak's level, a table of rows without any difference has a verdict other than
+    Each row keeps its own interval. By Sidak's level, a table without any real difference has a verdict other than
     "no difference seen" with probability 5 %, however many rows it has.
     """
     judged = [row for row in table if row.probability is not None]
@@ -132,16 +132,16 @@ def together(table: Sequence[Comparison]) -> list[Comparison]:
 
 
 def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Difference | None:
-    """Mean of ``b`` minus mean of ``a``, see the top of this file.
+    """Mean of ``b`` minus mean of ``a``, see the module's docstring.
 
     Args:
         a: values of one side.
         b: values of the other.
-        least: the deviation where all values of each side are equal, as accuracies on a small test set are by chance,
-            and as those of a network that has collapsed are.
+        least: deviation to assume if all values of each side are equal, as happens by chance with accuracies on a small
+            test set or with a collapsed network.
 
     Returns:
-        None if there is nothing to judge the spread by: fewer than three values in all, or no deviation at all.
+        None if the spread cannot be judged: fewer than three values in all, or no deviation at all.
     """
     freedom = len(a) + len(b) - 2
     if not a or not b or freedom < 1:
@@ -158,7 +158,7 @@ def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Di
 
 
 def accuracy_verdict(a: Mapping[int, float], b: Mapping[int, float], found: Difference | None) -> Verdict:
-    """The verdict on accuracies by seed, both sides having some."""
+    """The verdict on accuracies by seed; both sides have some."""
     if a == b:
         return "identical"
     if found is None:
@@ -194,7 +194,7 @@ def speed_verdict(
 
 
 def _strategies(one: Side, other: Side) -> list[str]:
-    """Those of both sides; an empty name for an experiment that failed wherever it was tried."""
+    """Strategies of both sides; an empty name for an experiment that failed on every attempt."""
     ok = [*one.counted.values(), *other.counted.values()]
     return list(dict.fromkeys(part.strategy for record in ok for part in record.strategies)) or [""]
 
@@ -211,7 +211,7 @@ def _row(
         found = difference(list(a.values()), list(b.values()), least)
         verdict = accuracy_verdict(a, b, found)
         figures = {"difference": statistics.fmean(b.values()) - statistics.fmean(a.values()), **speed}
-        if verdict == "identical":  # the two sides are one sample: an interval around 0 would say nothing
+        if verdict == "identical":  # the sides are the same sample: an interval around 0 would say nothing
             notes += sides.other_losses(one, other)
         elif found:
             figures |= {"low": found.low, "high": found.high, "probability": found.probability}
@@ -240,7 +240,7 @@ def _row(
 
 
 def _speed(one: Side, other: Side, second: Side) -> dict[str, Any]:
-    """The fields of a comparison that are about speed: of the experiment, whichever strategy predicts."""
+    """The speed fields of a comparison; speed belongs to the experiment, not to a strategy."""
     a, b, again = one.speeds(), other.speeds(), second.speeds()
     if not a or not b:
         return {}

@@ -144,7 +144,7 @@ def make_loader(
         batch_size: at least 1; the last batch may be smaller.
         seed: determines order and augmentation, together with the epoch.
         shuffle: a new permutation every epoch; False keeps the split's own order.
-        augmentation: names in ``bench.data.batches.plan.augment.AUGMENTATIONS``.
+        augmentation: names in ``bench.data.batches.augment.AUGMENTATIONS``.
         device: where batches go.
         cache_dir: folder for the files of kind ``"ffcv"``; None for the user's cache.
         resolutions: (epoch, side) pairs: from this epoch on, counted from 1, images are square with this side.

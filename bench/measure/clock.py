@@ -1,4 +1,4 @@
-"""Time in segments."""
+"""Wall-clock time of segments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def now(device: torch.device) -> float:
-    """Seconds on a monotonic clock, once all work queued on the device is done: for segments, never for steps."""
+    """Seconds on a monotonic clock, after all work queued on the device is done: for segments, not for steps."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -19,7 +19,7 @@ def now(device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Rate:
-    """Images per second over several segments; noisy if something else disturbed all of them."""
+    """Images per second over several segments; ``noisy`` if all of them were disturbed."""
 
     median: float
     minimum: float
@@ -28,10 +28,10 @@ class Rate:
 
 
 def rate(images: Sequence[int], seconds: Sequence[float], noisy: Sequence[bool]) -> Rate:
-    """Median, minimum and interquartile range of the rate over the quiet segments after the first.
+    """Median, minimum and interquartile range of the rate over the undisturbed segments after the first.
 
-    The first one holds compilation, first allocations and cold caches; where it is the only one, it has to serve.
-    So do the noisy ones where there are no others: an epoch cannot be repeated for the sake of its time.
+    The first segment includes compilation, first allocations and cold caches; it counts only if it is the only one.
+    Noisy segments count only if there are no others: an epoch cannot be repeated just for its time.
 
     >>> rate([100, 100, 100, 100], [50.0, 2.0, 1.0, 20.0], [False, False, False, True])
     Rate(median=75.0, minimum=50.0, iqr=25.0, noisy=False)

@@ -1,4 +1,4 @@
-"""Same seed, same bits: asked of the device, and what could not be had."""
+"""Deterministic algorithms of the device, and the operations that have none."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 CUBLAS_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-"""For the environment of a process that uses CUDA: without it, matrix products may give other bits each time."""
+"""Environment of processes that use CUDA: without it, matrix products may differ in the last bits on each run."""
 _WARNING = re.compile(r"(\S+) does not have a deterministic implementation|.*[Dd]eterministic.*")
 
 
 @contextlib.contextmanager
 def deterministic(device: torch.device) -> Iterator[list[str]]:
-    """Have CUDA use deterministic algorithms; gives the list of operations that ran and have none.
+    """Make CUDA use deterministic algorithms; yields the list of operations that ran and have none.
 
-    On a CPU all operations give the same bits for the same number of threads: nothing is changed there.
+    Nothing changes on a CPU: all its operations are reproducible for the same number of threads.
     """
     found: list[str] = []
     if device.type != "cuda":
@@ -38,11 +38,11 @@ def deterministic(device: torch.device) -> Iterator[list[str]]:
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     fill = fills.fill_uninitialized_memory
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    # Memory that is never read need not be filled: it costs time and changes no result.
+    # Unread memory need not be filled: that costs time and changes no result.
     fills.fill_uninitialized_memory = False
     try:
         with warnings.catch_warnings():
-            # Whatever the user has silenced: an operation that is not in the list would pass for deterministic.
+            # Shown whatever the user has silenced: an operation missing from the list would pass for deterministic.
             warnings.filterwarnings("always", message=".*deterministic")
             warnings.showwarning = note
             yield found

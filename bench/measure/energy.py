@@ -1,4 +1,4 @@
-"""Energy from a hardware counter, where one may be read: the GPU's own (NVML), or the processors' (RAPL)."""
+"""Energy from hardware counters, where readable: the GPU's (NVML) or the processors' (RAPL)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyCounter(Protocol):
-    """Joules since the last start.
+    """Measures joules since the last restart.
 
     Attributes:
-        note: why there is no figure, or None if there is one.
+        note: why there is no value, None if there is one.
     """
 
     note: str | None
@@ -28,12 +28,12 @@ class EnergyCounter(Protocol):
 
 
 def counter(device: torch.device) -> EnergyCounter:
-    """The counter of what trains: the GPU alone on CUDA, else all processor packages."""
+    """The counter of the device that trains: of the GPU alone on CUDA, else of all processor packages."""
     return GPUEnergy(device) if device.type == "cuda" else ProcessorEnergy()
 
 
 class ProcessorEnergy:
-    """All processor packages, from the system's RAPL counters."""
+    """Energy of all processor packages, from the system's RAPL counters."""
 
     def __init__(self, root: Path = _POWERCAP) -> None:
         self._packages = sorted(root.glob("intel-rapl:?")) + sorted(root.glob("intel-rapl:??"))
@@ -47,7 +47,7 @@ class ProcessorEnergy:
             self._before = self._read()
 
     def joules(self) -> float | None:
-        """Energy of the segment, or None; a counter that ran over once in between is corrected."""
+        """Energy of the segment, or None; corrected if a counter overflowed once in between."""
         after = self._read() if self.note is None else []
         if self.note is not None:
             return None
@@ -61,12 +61,12 @@ class ProcessorEnergy:
         try:
             return [int((package / "energy_uj").read_text()) for package in self._packages]
         except OSError:
-            self.note = "the energy counter may not be read by this user"
+            self.note = "the energy counter is not readable by this user"
             return []
 
 
 class GPUEnergy:
-    """One GPU, from NVML's total energy counter (Volta and newer; needs the package nvidia-ml-py)."""
+    """Energy of one GPU, from NVML's total energy counter (Volta and newer; needs the package nvidia-ml-py)."""
 
     def __init__(self, device: torch.device) -> None:
         self.note: str | None = None
@@ -80,7 +80,7 @@ class GPUEnergy:
             self._read: Callable[[], int] = lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
         except ImportError:
             self.note = "the GPU's energy counter needs the package nvidia-ml-py"
-        except Exception as error:  # noqa: BLE001 -- NVML's own errors, or no driver: training goes on without it
+        except Exception as error:  # noqa: BLE001 -- NVML's errors, or no driver: training continues without it
             self.note = f"the GPU's energy counter cannot be read: {error}"
         self.restart()
 

@@ -1,4 +1,4 @@
-"""Which code ran, on what."""
+"""The code, machine and libraries of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGES = ("asge", "baselines", "bench")
 
 
 def environment(device: torch.device) -> Environment:
-    """The machine and the libraries that decide speed and last bits."""
+    """The machine and the libraries that determine speed and last bits."""
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
@@ -48,7 +48,7 @@ def code() -> Code:
 
 
 def made_here(*, any_code: bool = False) -> Callable[[Record], bool]:
-    """Whether a record was made by the code and the torch that are here now; with ``any_code`` always."""
+    """A test whether a record was made by the current code and torch; always true with ``any_code``."""
     fingerprint = code().fingerprint
     return lambda record: (
         any_code or (record.code.fingerprint == fingerprint and record.environment.torch == torch.__version__)
@@ -56,18 +56,18 @@ def made_here(*, any_code: bool = False) -> Callable[[Record], bool]:
 
 
 def stale(finished: Sequence[Record]) -> list[str]:
-    """A note if records were made by other code than that which is here now."""
+    """A note if records were made by a different version of the code."""
     here = code().fingerprint
     old = [record for record in finished if record.code.fingerprint != here]
     if not old:
         return []
     return [
-        f"{len(old)} of {len(finished)} records were made by other code than is here now; --force measures them again"
+        f"{len(old)} of {len(finished)} records were made by another version of the code; --force measures them again"
     ]
 
 
 def _fingerprint() -> str:
-    """Hash of the source files of the three packages, names included."""
+    """Hash of the names and contents of the three packages' source files."""
     digest = hashlib.sha256()
     for package in _PACKAGES:
         spec = find_spec(package)

@@ -1,4 +1,4 @@
-"""Floating-point operations, counted from the operators that really run (2 per multiply-add)."""
+"""Floating-point operations, counted from the operators that are executed (2 per multiply-add)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count(run: Callable[[], Any]) -> int:
-    """FLOPs of all matrix multiplications and convolutions that ``run`` performs, backward passes included.
+    """FLOPs of all matrix multiplications and convolutions in ``run``, backward passes included.
 
-    Eager code only, outside timed code.
+    Only for eager code, outside timed code.
     """
     with FlopCounterMode(
         display=False, custom_mapping={torch.ops.aten.convolution_backward: _conv_backward}
@@ -36,9 +36,9 @@ def _conv_backward(
     output_mask: list[bool],
     **_: Any,
 ) -> int:
-    """Each of the two gradients costs what the forward costs: every weight meets every position it was used at.
+    """FLOPs of a convolution's backward pass: each of its two gradients costs as much as the forward pass.
 
-    PyTorch's own formula counts the weight gradient of a grouped convolution ``groups`` times too high.
+    PyTorch's own formula overcounts the weight gradient of a grouped convolution by a factor of ``groups``.
     """
     positions = x_shape[2:] if transposed else grad_out_shape[2:]
     forward = 2 * x_shape[0] * math.prod(positions) * math.prod(w_shape)

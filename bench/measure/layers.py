@@ -1,4 +1,4 @@
-"""Layer by layer: what each layer's part of a training step takes, seen on a copy of the learner in training."""
+"""Time and memory per layer of a training step, measured on a copy of the learner in training."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class LayerCosts:
 def costs(learner: Learner, images: Tensor, labels: Tensor) -> LayerCosts | None:
     """Watch a few steps on one batch; changes the learner.
 
-    None for one that does not say where its layers end, or whose layers have stopped learning.
+    None for a learner that does not report the ends of its layers, or whose layers have stopped learning.
 
-    The last layer's part ends where its ``on_layer`` call is: what a step does afterwards belongs to no layer.
+    A layer's part ends at its ``on_layer`` call: what a step does after the last one belongs to no layer.
     """
     if not isinstance(learner, Observable):
         return None
@@ -72,7 +72,7 @@ def _live_bytes(learner: Observable, step: Callable[[], None], held: Iterable[Te
 
 
 def values(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, list[list[float]]]:
-    """What ``layer_values`` says, layer by layer; empty for a learner that has nothing to show."""
+    """The learner's ``layer_values`` as lists, layer by layer; empty for a learner without them."""
     if not isinstance(learner, Inspectable):
         return {}
     shown: Mapping[str, Sequence[Tensor]] = learner.layer_values(batches)
@@ -80,5 +80,5 @@ def values(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[s
 
 
 def means(by_layer: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, list[float]]:
-    """The mean of each layer's values."""
+    """The mean of each layer's values, by name."""
     return {name: [statistics.fmean(layer) for layer in of_layers] for name, of_layers in by_layer.items()}

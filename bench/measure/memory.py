@@ -1,8 +1,8 @@
-"""Memory, as three figures that answer three questions.
+"""Memory, as three numbers for three questions.
 
-resident size   what the operating system had to give (CUDA: what the allocator had to give)
-live bytes      how much tensor storage exists at once within a step: needs no hardware and repeats exactly
-parameters      what the network is made of (see ``bench.measure.probe``)
+resident size   memory obtained from the operating system (CUDA: from the allocator)
+live bytes      tensor storage that exists at once within a step: needs no hardware and is exactly reproducible
+parameters      size of the network (see ``bench.measure.probe``)
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _RESET_PEAK = "5"
 
 
 class PeakMemory:
-    """Peak memory of this process over a segment: resident size on CPU, the allocator's peaks on CUDA.
+    """Peak memory of this process during a segment: resident size on CPU, the allocator's peaks on CUDA.
 
-    The size that the resident peak is compared with is that at the making of this object.
+    Resident peaks are relative to the size when this object was made.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -39,28 +39,28 @@ class PeakMemory:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a segment: forget the peak so far."""
+        """Begin a segment: reset the peak."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
             self._known = _reset_peak_resident()
 
     def peak(self) -> int | None:
-        """Bytes: the segment's peak resident size minus the size at first, or peak allocated on CUDA.
+        """Bytes: the segment's peak resident size minus the initial size, or peak allocated on CUDA.
 
-        None where the system does not let the peak be forgotten: that of the imports would be taken for it.
+        None if the system does not allow resetting the peak: it would be that of the imports.
         """
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         return max(0, _status_bytes("VmHWM") - self._before) if self._known else None
 
     def reserved(self) -> int | None:
-        """Bytes that CUDA's allocator reserved at most; None on CPU."""
+        """Peak bytes reserved by CUDA's allocator; None on CPU."""
         return torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None
 
 
 def _give_back() -> None:
-    """Garbage, and what the allocator keeps for later use: a segment would be credited with it, or served from it."""
+    """Free garbage and the allocator's cache: otherwise a segment is charged for them, or served from them."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
@@ -68,7 +68,7 @@ def _give_back() -> None:
 
 
 def _reset_peak_resident() -> bool:
-    """Without this the peak of the imports hides that of the training. A container may forbid it: then False."""
+    """Reset the peak, so that the imports' peak does not hide the training's; False if a container forbids it."""
     try:
         _CLEAR_REFS.write_text(_RESET_PEAK)
     except OSError:
@@ -85,18 +85,18 @@ def _status_bytes(key: str) -> int:
 
 @dataclass(frozen=True)
 class LiveBytes:
-    """Peak of live tensor storage, and the shares of known owners in the state that they have at the end."""
+    """Peak of live tensor storage, and the bytes of known owners at the end."""
 
     peak: int
     owned: dict[str, int]
 
 
 class LiveStorages(TorchDispatchMode):
-    """Counts every storage that operations read or make, once, for as long as it lives.
+    """Counts every storage that operations read or create, once, while it is alive.
 
     Attributes:
         live: bytes alive now.
-        peak: most bytes alive at once so far; may be set back to ``live`` to begin a segment.
+        peak: most bytes alive at once; set it back to ``live`` to begin a segment.
     """
 
     def __init__(self) -> None:
@@ -106,9 +106,9 @@ class LiveStorages(TorchDispatchMode):
         self.peak = 0
 
     def add(self, tensor: Tensor) -> None:
-        """Count a tensor's storage, unless it is counted already."""
+        """Count a tensor's storage, unless already counted."""
         storage = tensor.untyped_storage()
-        key = storage._cdata  # noqa: SLF001 -- the identity of the storage itself; its wrappers come and go
+        key = storage._cdata  # noqa: SLF001 -- identifies the storage itself; its wrappers come and go
         size = storage.nbytes()
         known = self._sizes.get(key)
         if known is None:
@@ -137,17 +137,17 @@ def live_bytes(
     held: Iterable[Tensor] = (),
     owners: Callable[[], Mapping[str, Iterable[Tensor]]] = dict,
 ) -> LiveBytes:
-    """Peak bytes of all tensor storages alive at once while ``step`` runs, each storage counted once.
+    """Peak bytes of all tensor storages alive at once during ``step``, each storage counted once.
 
-    Storage that the operations inside do not touch is not seen: pass it in ``held`` (parameters and optimiser state
-    of layers that the step does not run). What ``step`` makes and keeps counts until it is gone. A step written
-    without autograd is measured like any other.
+    Storage that no operation inside touches is not seen: pass it in ``held`` (parameters and optimiser state of layers
+    that the step does not run). What ``step`` creates counts until it is freed. A step written without autograd is
+    measured like any other.
 
     Args:
         step: what to run.
-        held: tensors that are alive at the beginning. Those that the step lets go, such as old gradients, have to come
-            from an iterator: a list would keep them alive.
-        owners: called after the step; tensors by owner, to report their bytes.
+        held: tensors that are alive at the beginning. Those that the step frees, such as old gradients, must come from
+            an iterator: a list would keep them alive.
+        owners: called after the step; tensors by owner, whose bytes are reported.
     """
     mode = LiveStorages()
     _add_all(mode, held)
@@ -164,11 +164,11 @@ def _add_all(mode: LiveStorages, tensors: Iterable[Tensor]) -> None:
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the storages behind some tensors, a shared one counted once."""
+    """Bytes of the storages behind tensors; shared storage counts once."""
     sizes = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}  # noqa: SLF001
     return sum(sizes.values())
 
 
 def tensors_of(state: Any) -> Iterator[Tensor]:
-    """All tensors in a nest of containers, such as a state dictionary."""
+    """All tensors in nested containers, such as a state dictionary."""
     return (leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor))

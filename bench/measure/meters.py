@@ -14,7 +14,7 @@ from bench.records import Noise
 
 @dataclass(frozen=True)
 class Reading:
-    """What a segment took; see the fields of the same name in ``bench.records.EpochRecord``."""
+    """Measurements of a segment; see the fields of the same name in ``bench.records.EpochRecord``."""
 
     seconds: float
     peak_bytes: int | None
@@ -24,7 +24,7 @@ class Reading:
 
 
 class Meters:
-    """Clock, memory, energy and noise of one process's training; made just before it begins."""
+    """Clock, memory, energy and noise of one process's training; create it just before training begins."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -34,23 +34,23 @@ class Meters:
         self._start = clock.now(device)
 
     def start(self) -> float:
-        """Begin a segment; gives the clock's time."""
+        """Begin a segment; returns the clock's time."""
         self._memory.restart()
         self._energy.restart()
         self._noise = NoiseMeter()
         return self.restart_clock()
 
     def restart_clock(self) -> float:
-        """Leave out of the clock, but of no other meter, what the segment has done so far; gives the clock's time."""
+        """Restart the clock, but no other meter, within a segment; returns the clock's time."""
         self._start = clock.now(self._device)
         return self._start
 
     def elapsed(self) -> float:
-        """Seconds on the clock, all work queued on the device done."""
+        """Seconds on the clock, after all work queued on the device is done."""
         return clock.now(self._device) - self._start
 
     def read(self) -> Reading:
-        """The segment until now."""
+        """Read all meters for the segment so far."""
         return Reading(
             seconds=self.elapsed(),
             peak_bytes=self._memory.peak(),

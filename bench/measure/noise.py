@@ -1,4 +1,4 @@
-"""What else the machine did while a segment ran: a busy neighbour makes a clean-looking figure wrong."""
+"""Other load on the machine during a segment: it makes clean-looking measurements wrong."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bench.inputs import count_in
 from bench.records import Noise
 
 PRESSURE_LIMIT = 20.0
-"""Per cent of the segment in which some task waited for a processor, above which it is marked as noisy."""
+"""Per cent of the segment during which some task waited for a processor; above it, the segment is noisy."""
 STEAL_LIMIT = 5.0
-"""Per cent of processor time taken by other machines on the same host, above which it is marked as noisy."""
+"""Per cent of processor time taken by other machines on the same host; above it, the segment is noisy."""
 
 TRIES = "BENCH_TRIES"
-"""Names the environment variable that says how often at most a segment is measured for the sake of a quiet one."""
+"""Environment variable with the maximum number of times a segment is measured until one is undisturbed."""
 DEFAULT_TRIES = 3
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ _STEAL_FIELD = 7
 
 
 class NoiseMeter:
-    """Reads the system's counters at its start and when asked."""
+    """Reads the system's counters when created and on demand."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -35,7 +35,7 @@ class NoiseMeter:
         self._ticks = _cpu_ticks()
 
     def read(self) -> Noise:
-        """The noise since the start."""
+        """The noise since creation."""
         elapsed = max(1e-9, time.monotonic() - self._start)
         pressure = steal = None
         after = _pressure_microseconds()
@@ -50,7 +50,7 @@ class NoiseMeter:
 
 
 def tries() -> int:
-    """How often at most a segment is measured.
+    """Maximum number of times that a segment is measured.
 
     Raises:
         UserError: if the environment variable is not a number from 1.
@@ -59,7 +59,7 @@ def tries() -> int:
 
 
 def quietest(segment: Callable[[], T]) -> tuple[T, Noise]:
-    """Run a segment until it was not disturbed, ``tries()`` times at most; the least disturbed result and its noise."""
+    """Run a segment until undisturbed, at most ``tries()`` times; the least disturbed result and its noise."""
     most = tries()
     runs: list[tuple[T, Noise]] = []
     while len(runs) < most and not (runs and not runs[-1][1].noisy):

@@ -1,4 +1,4 @@
-"""Figures of a learner that need steps of their own, taken on a learner that is thrown away."""
+"""Measurements that need steps of their own, on a learner that is discarded afterwards."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Heartbeat = Callable[[], object]
 SEGMENTS = 5
 SEGMENT_SECONDS = 0.2
 MOST_EPOCHS = 25
-"""So many epochs at most are looked at for the phases of training."""
+"""Most epochs that are probed for the phases of training."""
 
 
 @dataclass(frozen=True)
 class TrainingProbe:
-    """See the fields of the same name in ``bench.records.TrainingRecord``."""
+    """Speed, memory and work of training; see the fields of the same name in ``bench.records.TrainingRecord``."""
 
     images_per_second_compute: float
     peak_live_bytes: int
@@ -53,7 +53,7 @@ class Yardstick:
 
 @dataclass(frozen=True)
 class PredictionProbe:
-    """See the fields of the same name in ``bench.records.StrategyRecord``."""
+    """Speed, memory and work of predicting; see the fields of the same name in ``bench.records.StrategyRecord``."""
 
     images_per_second: float
     peak_live_bytes: int
@@ -75,9 +75,9 @@ def training(
 ) -> TrainingProbe:
     """Measure training steps on one cached batch, images (B, C, H, W) and labels (B,); changes the learner.
 
-    The first steps make optimiser state and caches and show the phases of training; then a step of each phase is
+    The first steps create optimiser state and caches and show the phases of training. Then a step of each phase is
     counted, another is watched for memory, and the rest, of the first phase, are timed, in turns with the yardstick's
-    where there is one. Work is the mean over the epochs, memory that of the phase that needs most.
+    if there is one. Work is the mean over the epochs, memory that of the phase that needs most.
     """
 
     def step() -> Any:
@@ -122,9 +122,9 @@ def training(
 
 
 def _phases(learner: Learner, step: Callable[[], Mapping[str, Tensor]], epochs: int) -> list[tuple[int, float]]:
-    """The first epoch of each phase and its share of training; what is trained, and so what a step costs, may change.
+    """The first epoch of each phase and its share of training; phases train different parts, at different cost.
 
-    A phase is known by the names of its losses. Of a long training some epochs are looked at, evenly spread.
+    A phase is identified by the names of its losses. Of a long training, evenly spaced epochs are probed.
     """
     looked_at = sorted({place * (epochs - 1) // max(1, MOST_EPOCHS - 1) for place in range(MOST_EPOCHS)})
     by_losses: dict[frozenset[str], list[int]] = {}
@@ -135,7 +135,7 @@ def _phases(learner: Learner, step: Callable[[], Mapping[str, Tensor]], epochs: 
 
 
 def _rivals(yardstick: Yardstick | None, images: Tensor, labels: Tensor) -> list[Callable[[], Any]]:
-    """The steps of the yardstick's two learners, each taken once."""
+    """The steps of the yardstick's two learners, each run once."""
 
     def step(learner: Learner) -> Callable[[], Any]:
         learner.begin_epoch(0)
@@ -202,5 +202,5 @@ def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device,
 
 
 def _gradients(parameters: list[Tensor]) -> Iterator[Tensor]:
-    """Those that are there, one by one, so that a step can let them go."""
+    """The gradients that exist, one by one, so that a step can free them."""
     return (parameter.grad for parameter in parameters if parameter.grad is not None)

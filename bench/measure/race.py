@@ -1,4 +1,4 @@
-"""Speeds that compare: steps of several learners in turns, in one process, on one machine, in the same minute."""
+"""Comparable speeds: steps of several learners take turns, in one process and on one machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.measure.noise import quietest
 
 ROUNDS = 9
 SEGMENT_SECONDS = 0.1
-"""A segment is as many steps as fit into this time, at least one."""
+"""Seconds of a segment: as many steps as fit, at least one."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Race:
         return statistics.median(self.rates[contestant])
 
     def ratio(self, contestant: int, other: int) -> tuple[float, float]:
-        """Median and interquartile range, over the rounds, of one rate over another of the same round."""
+        """Median and interquartile range, over the rounds, of one rate relative to another of the same round."""
         ratios = [a / b for a, b in zip(self.rates[contestant], self.rates[other], strict=True)]
         quartiles = statistics.quantiles(ratios, n=4, method="inclusive")
         return statistics.median(ratios), quartiles[2] - quartiles[0]
@@ -42,13 +42,13 @@ def run(
     *,
     beat: Callable[[], object] = lambda: None,
 ) -> Race:
-    """Let steps take turns: A B C, C B A, A B C, ... so that no one is always first.
+    """Run steps in turns, A B C, C B A, A B C, ..., so that no contestant is always first.
 
-    Each segment begins with an untimed step, as the one before has filled the caches with other tensors. A race that
-    something else on the machine has disturbed is run again, a few times at most.
+    Each segment begins with an untimed step, since the previous one has filled the caches with other tensors. A race
+    disturbed by other load is repeated, a few times at most.
 
     Args:
-        steps: what each contestant does; all have run before.
+        steps: one function per contestant; all have run before.
         device: synchronised before and after each segment.
         rounds: at least two.
         beat: called before each segment.

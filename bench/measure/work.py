@@ -1,4 +1,4 @@
-"""What predictions cost where that depends on the image."""
+"""Work of predictions that cost more for some images than for others."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 @torch.no_grad()
 def executed(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> WorkRecord | None:
-    """What a learner executes on batches of images (B, C, H, W) and labels (B,); None if it always executes the same.
+    """Work of a learner on batches of images (B, C, H, W) and labels (B,); None if it is the same for all images.
 
-    Whether an image is predicted right goes by the learner's first strategy.
+    Whether a prediction is right is judged by the learner's first strategy.
     """
     if not isinstance(learner, Conditional):
         return None
@@ -31,7 +31,7 @@ def executed(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> Work
 
 
 def summary(macs: Tensor, layers: Tensor, labels: Tensor, right: Tensor) -> WorkRecord:
-    """Of N images: work (N,), executed shares (N, L), labels (N,) and whether they were predicted right, (N,) bool."""
+    """Summarise N images: work (N,), executed shares (N, L), labels (N,), right predictions (N,) bool."""
 
     def mean(chosen: Tensor) -> float | None:
         return float(macs[chosen].mean()) if bool(chosen.any()) else None

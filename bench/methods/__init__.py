@@ -1,8 +1,8 @@
-"""Methods: what one has to offer, how it is found, and its settings.
+"""Methods: their contract, how they are found, and their settings.
 
-contract    the protocols of a method and its learner, the optional ones included
-registry    methods and tasks, found through Python entry points
-settings    reading, checking and canonical form of settings
+contract    the protocols of a method and its learner, including optional ones
+registry    finds methods and tasks through Python entry points
+settings    reads and checks settings, and brings them into canonical form
 """
 
 from bench.methods.contract import (

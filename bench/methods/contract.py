@@ -1,4 +1,4 @@
-"""The contract of a method, stated as protocols: nothing needs to inherit from them."""
+"""The contract of a method, as protocols: nothing needs to inherit from them."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ class Learner(Protocol):
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """How it can predict; the same as its method's."""
+        """Names of its prediction strategies; the same as its method's."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before epoch ``epoch`` (from 0): schedules, layers that freeze."""
+        """Called before epoch ``epoch`` (from 0): for schedules, or layers that freeze."""
 
     def train_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Learn from one batch, images (B, C, H, W) float and labels (B,) int64, the last, smaller one included.
+        """Learn from one batch, images (B, C, H, W) float and labels (B,) int64; the last batch may be smaller.
 
         Returns:
-            Scalar losses by name, detached, left on the device: reading them here would make the device wait.
+            Scalar losses by name, detached and on the device: reading them here would make the device wait.
         """
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Called after every epoch with validation batches: choose what predictions need, change no weight."""
+        """Called after every epoch with validation batches: choose what predictions need, but change no weight."""
 
     def predict(self, images: Tensor, strategy: str) -> Tensor:
         """Logits (B, N) without gradient; runs only what the strategy needs."""
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
-        """The tensors that a strategy predicts with; without one, all that are trained."""
+        """The tensors that a strategy predicts with; without a strategy, all trained tensors."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training needs to go on exactly: tensors, numbers, strings, lists and dicts of them."""
+        """Everything that exact resuming needs: tensors, numbers, strings, lists and dicts of them."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Resume from a ``state_dict``."""
 
 
 @runtime_checkable
 class PerLayer(Protocol):
-    """A learner whose layers each predict: found by the presence of this method."""
+    """A learner whose layers each predict; recognised by this method."""
 
     def layer_logits(self, images: Tensor) -> list[Tensor]:
         """Logits (B, N) of every layer, first to last, without gradient."""
@@ -58,12 +58,12 @@ class PerLayer(Protocol):
 
 @runtime_checkable
 class Observable(Learner, Protocol):
-    """A learner that says where the layers' parts of a step end; its layers learn apart: no gradient crosses them.
+    """A learner that reports the end of each layer's part of a step; no gradient crosses its layers.
 
     Attributes:
-        on_layer: None, or what ``train_step`` calls at the end of each layer's part, first layer to last.
-        way_back: optional; a sentence where what a layer learns depends on layers after it without a gradient, such
-            as through labels that the whole network chooses. Its independence is then not tested.
+        on_layer: None, or a function that ``train_step`` calls at the end of each layer's part, first layer to last.
+        way_back: optional; a sentence, where what a layer learns depends on later layers in another way than through
+            a gradient, such as through labels that the whole network predicts. Then no test asks for independence.
     """
 
     on_layer: Callable[[], None] | None
@@ -79,18 +79,18 @@ class Goodness(Protocol):
 
 @runtime_checkable
 class Examinable(Learner, Protocol):
-    """A learner that shows all it knows of images in one pass, where the single calls would take one each."""
+    """A learner that computes all its predictions in one pass, where single calls would take one pass each."""
 
     def examine(self, images: Tensor) -> Examination:
-        """What ``predict`` gives by strategy, ``layer_logits`` and ``layer_goodness``, to the bit, without gradient."""
+        """Results of ``predict`` by strategy, ``layer_logits`` and ``layer_goodness``, bit-exact, without gradient."""
 
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """A learner whose layers have numbers worth a look, such as parameters of gates, or how often they open."""
+    """A learner whose layers have values to report, such as gate parameters, or how often gates open."""
 
     def layer_values(self, validation: Iterable[tuple[Tensor, Tensor]]) -> Mapping[str, Sequence[Tensor]]:
-        """Values of every layer that has such, first to last, by name: tensors (n,), of any length each; may be empty.
+        """Values of every layer that has any, first to last, by name: tensors (n,) of any length; may be empty.
 
         Shares of images that open a gate have the name ``open`` (``asge.common.types.OPEN``). Changes nothing;
         validation batches are given for values that depend on data.
@@ -99,38 +99,38 @@ class Inspectable(Protocol):
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A learner whose predictions do not cost the same for every image."""
+    """A learner whose predictions cost more for some images than for others."""
 
     def executed_macs(self, images: Tensor) -> Tensor:
-        """Multiply-accumulate operations that predicting each image takes, (B,), without gradient."""
+        """Multiply-accumulate operations of each image's prediction, (B,), without gradient."""
 
     def executed_layers(self, images: Tensor) -> Tensor:
-        """Share of every layer that runs for each image, from 0 to 1, (B, L)."""
+        """Executed share of every layer for each image, from 0 to 1, (B, L)."""
 
 
 @runtime_checkable
 class Beginner(Protocol):
-    """A learner that can begin with what another one has learned."""
+    """A learner that can start from another learner's checkpoint."""
 
     def begin_with(self, state: dict[str, Any]) -> None:
-        """Take over the weights in the ``state_dict`` of another learner, but nothing of its optimiser or schedule.
+        """Load the weights from another learner's ``state_dict``, but nothing of its optimiser or schedule.
 
-        Called before the first step. What the other did not have stays as it was drawn.
+        Called before the first step. Parameters missing from ``state`` keep their initial values.
 
         Raises:
-            ValueError: if it is not the state of such a network; one sentence.
+            ValueError: if it is the state of another kind of network; one sentence.
         """
 
 
 class Method(Protocol):
-    """A way to train: what an entry point of group ``bench.methods`` names.
+    """A training method: the object that an entry point of group ``bench.methods`` names.
 
-    May also have, for the tables; settings are a mapping by name, without those that are newer than the record:
+    Optional, for tables (``settings`` is a mapping by name, without settings newer than the record):
 
     * ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv`` that a cell
-      with these settings is compared with; of those for its task, the first.
-    * ``between(settings) -> str``: in words, the layers between its convolutions (pooling, normalisation, activation).
-    * ``optimiser(settings) -> str``: its optimiser, rates and schedule, in words.
+      with these settings is compared with; the first one for its task counts.
+    * ``between(settings) -> str``: description of the layers between its convolutions (pooling, normalisation,
+    activation). * ``optimiser(settings) -> str``: description of its optimiser, rates and schedule.
     * ``family(settings) -> str``: the kind of network that the settings choose; figures give each kind a color.
     * ``small``: a sequence of settings as mappings. Each makes its networks small enough to test in seconds, on images
       (1, 8, 8) of ten classes, or takes another way through its code; without it, tests use the defaults.
@@ -142,7 +142,7 @@ class Method(Protocol):
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """How its learners predict."""
+        """Names of its learners' prediction strategies."""
 
     def build(
         self,
@@ -152,10 +152,10 @@ class Method(Protocol):
         device: torch.device,
         generator: torch.Generator,
     ) -> Learner:
-        """A learner before its first step. All that is random in it, ever, comes from ``generator`` (on the CPU).
+        """Make a learner. All its randomness, now and later, comes from ``generator`` (on the CPU).
 
         Raises:
-            ValueError: where settings and task do not fit; one sentence.
+            ValueError: if settings and task do not fit; one sentence.
         """
 
 
@@ -169,12 +169,12 @@ def get(name: str) -> Method:
     method: Method = registry.load(GROUP, "method", name)
     for part in ("Settings", "strategies", "build"):
         if not hasattr(method, part):
-            raise UserError(f"method {name!r} has no {part!r}; bench.plugins.Method says what a method needs")
+            raise UserError(f"method {name!r} has no {part!r}; see bench.plugins.Method")
     return method
 
 
 def between(name: str, values: Mapping[str, Any]) -> str | None:
-    """What a method's network has between its convolutions, in words; None where it does not say.
+    """Describe the layers between the convolutions of a method's network; None if it has no ``between``.
 
     Raises:
         UserError: if the method's ``between`` fails.
@@ -215,7 +215,7 @@ def _said(name: str, hook: str, values: Mapping[str, Any]) -> str | None:
 
 
 def published_rows(name: str, values: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
-    """(method, variant) in the table of published numbers, the closest first; none for most methods.
+    """Rows (method, variant) of published.csv, the closest first; most methods have none.
 
     Raises:
         UserError: if the method's ``published`` fails.

@@ -1,4 +1,4 @@
-"""Methods and tasks are found through Python entry points, this project's own included."""
+"""Finds methods and tasks through Python entry points, including this project's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(group: str, kind: str, name: str) -> Any:
     """The object registered as ``name``.
 
     Raises:
-        UserError: if nothing has that name, or if the object cannot be imported.
+        UserError: if nothing has that name, or the object cannot be imported.
     """
     entries = _entries(group)
     if name not in entries:

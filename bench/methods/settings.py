@@ -1,4 +1,4 @@
-"""Reading, checking and canonical form of a method's settings."""
+"""Reads and checks a method's settings, and brings them into canonical form."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def owned_key_and_value(option: str, text: str, form: str) -> tuple[str, str, st
 
 
 def parse_override(text: str) -> tuple[str, str, Any]:
-    """``"asge.alpha=0.5"`` as ("asge", "alpha", 0.5). The value is read as JSON, otherwise kept as a string.
+    """Parse ``"asge.alpha=0.5"`` into ("asge", "alpha", 0.5). The value is parsed as JSON, else kept as a string.
 
     Raises:
         UserError: if the text is not of the form METHOD.KEY=VALUE.
@@ -66,7 +66,7 @@ def _read(value: str) -> Any:
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Settings by method from several ``METHOD.KEY=VALUE``; a method or key that does not exist is a UserError."""
+    """Parse several ``METHOD.KEY=VALUE`` into settings by method; a UserError for an unknown method or key."""
     overrides: dict[str, dict[str, Any]] = {}
     for text in texts:
         method, key, value = parse_override(text)
@@ -76,10 +76,10 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def parse_conditions(text: str) -> tuple[str, dict[str, Any]]:
-    """``"cwc blocks=plain"`` as ("cwc", {"blocks": "plain"}), the values in canonical form.
+    """Parse ``"cwc blocks=plain"`` into ("cwc", {"blocks": "plain"}), values in canonical form.
 
     Raises:
-        UserError: for a setting or a value that the method has not.
+        UserError: for an unknown setting or an invalid value.
     """
     method, *conditions = re.split(r"\s+(?=\w+=)", text.strip())
     given = {}
@@ -117,7 +117,7 @@ def check_key(method: str, key: str) -> None:
 
 
 def make(method: str, values: Mapping[str, Any]) -> Any:
-    """The settings object of a method.
+    """Make the settings object of a method.
 
     Raises:
         UserError: for an unknown key or a value of the wrong type or out of range.
@@ -126,11 +126,11 @@ def make(method: str, values: Mapping[str, Any]) -> Any:
 
 
 def validated(cls: type, owner: str, values: Mapping[str, Any]) -> Any:
-    """An object of a settings class: a dataclass or a pydantic model.
+    """Make an object of a settings class: a dataclass or a pydantic model.
 
     Args:
         cls: the class.
-        owner: whose settings they are, for the messages.
+        owner: name of the method or study, for messages.
         values: by name.
 
     Raises:
@@ -141,7 +141,7 @@ def validated(cls: type, owner: str, values: Mapping[str, Any]) -> Any:
         if key not in valid:
             raise unknown(f"setting of {owner}", key, valid)
         if not _finite(value):
-            raise UserError(f"{owner}.{key} = {value!r} is not valid: numbers have to be finite")
+            raise UserError(f"{owner}.{key} = {value!r} is not valid: numbers must be finite")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
@@ -156,9 +156,9 @@ def complete(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that identify a run: all but neutral ones with their default, so that equal runs have equal ones.
+    """The settings that identify a run: all except neutral ones at their default.
 
-    What was measured before a method got a neutral setting is so still a measurement of the same settings.
+    Equal runs thus have equal settings, including runs from before a neutral setting existed.
     """
     neutral = _neutral(method)
     whole = complete(method, values)
@@ -166,15 +166,15 @@ def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def filled(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Canonical settings, with the defaults of the neutral ones that they leave out; as they are if none is known."""
+    """Canonical settings plus the defaults of omitted neutral ones; unchanged for an unknown method."""
     try:
         return {**_neutral(method), **values}
-    except UserError:  # of a method that is not installed here
+    except UserError:  # the method is not installed
         return dict(values)
 
 
 def _neutral(method: str) -> dict[str, Any]:
-    """A method's settings that are marked with ``asge.common.types.Neutral``, with their defaults."""
+    """A method's settings marked with ``asge.common.types.Neutral``, with their defaults."""
     hints = get_type_hints(methods.get(method).Settings, include_extras=True)
     marked = [key for key in keys(method) if Neutral in getattr(hints[key], "__metadata__", ())]
     return {key: value for key, value in complete(method, {}).items() if key in marked} if marked else {}

@@ -1,9 +1,9 @@
-"""Records: what was run, with what, and what came out.
+"""Records: what was run, under which conditions, with which results.
 
-cells    what is to run: the spec of a cell, and the names that follow from it
-record   what came out, and its parts
-names    what runs are called: by method and what differs
-files    one JSON file per cell, written whole or not at all, and what is in a folder of runs
+cells    the spec of a cell, and the names derived from it
+record   the results of a cell
+names    names of runs in tables: the method and its differing settings
+files    one JSON file per cell, written atomically, and the contents of a folder of runs
 """
 
 from bench.records.cells import CellOptions, CellSpec, Model, Start, Tuned, Yardstick

@@ -1,4 +1,4 @@
-"""What is to run: the spec of a cell, and the names that follow from it."""
+"""The spec of a cell, and the names derived from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.options import RunOptions
 
 
 class Model(BaseModel):
-    """Data that is exactly what it says: no unknown keys, no infinities, no changes."""
+    """Immutable data without unknown keys or non-finite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -26,7 +26,7 @@ class Yardstick(Model):
 
 
 class Start(Model):
-    """What a cell begins with: what other settings have learned in so many epochs of the same data."""
+    """The checkpoint that a cell starts from: that of other settings after so many epochs on the same data."""
 
     method: str
     settings: dict[str, Any]
@@ -34,7 +34,7 @@ class Start(Model):
 
 
 class Tuned(Model):
-    """What was spent on finding a cell's settings: trials of so many epochs, and seconds in all; and in which study."""
+    """The tuning budget of a cell's settings: trials of so many epochs, seconds in total, and the study's name."""
 
     study: str
     trials: int
@@ -46,9 +46,9 @@ class CellSpec(Model):
     """One training run, completely: the same spec on the same machine gives the same numbers.
 
     Attributes:
-        tuning: what was spent on its settings, where they were tuned; it changes no number, and is no part of a name.
-        resolutions: (epoch, side) pairs, see ``bench.data.batches.plan.framing.Framing``; null for the task's own size.
-        packing: how the FFCV loader stores image files, see ``bench.data.ffcv.packing``; null for the files' own bytes.
+        tuning: budget of tuning its settings, if they were tuned; it affects no number and no name.
+        resolutions: (epoch, side) pairs, see ``bench.data.batches.framing.Framing``; null for the task's own size.
+        packing: how the FFCV loader stores image files, see ``bench.data.ffcv.packing``; null for their original bytes.
     """
 
     method: str
@@ -70,7 +70,7 @@ class CellSpec(Model):
 
     @property
     def experiment(self) -> str:
-        """Hash of what the distribution of accuracies depends on: all but seed, loader, device, threads, yardstick."""
+        """Hash of what determines the accuracies' distribution: all but seed, loader, device, threads, yardstick."""
         without = {"seed", "loader", "device", "threads", "yardstick"} | self._absent
         return _hash(self.model_dump(mode="json", exclude=without))
 
@@ -82,14 +82,14 @@ class CellSpec(Model):
 
     @property
     def begins_with(self) -> CellSpec | None:
-        """The cell whose learner this one takes over from: the same but for what ``start`` says."""
+        """The cell that trains this one's starting checkpoint: the same except for the fields of ``start``."""
         if self.start is None:
             return None
         return self.model_copy(update={**dict(self.start), "start": None, "yardstick": None, "tuning": None})
 
     @property
     def _absent(self) -> set[str]:
-        """Fields that cells did not have at first: where they are empty, cells keep the names that they had then."""
+        """Fields added later: while they are empty, cells keep the names they had before."""
         later = ("yardstick", "start", "resolutions", "packing")
         return {name for name in later if getattr(self, name) is None} | {"tuning"}
 

@@ -1,4 +1,4 @@
-"""Records as files: one JSON file per cell, written whole or not at all."""
+"""Records as files: one JSON file per cell, written atomically."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ CELL_FILE = "cell.json"
 OPTIONS_FILE = "options.json"
 LOCK_FILE = ".lock"
 STATE_FILE = "state.pt"
-"""The state after the last whole epoch: of cells that are running or were stopped."""
+"""The state after the last complete epoch, of cells that are running or were interrupted."""
 LEARNED_FILE = "learned.pt"
-"""The state after the last epoch: of cells that others begin with, and of those that are told to keep it."""
+"""The state after the last epoch, of cells that others start from, and of those run with ``keep``."""
 
 
 def write(path: Path, model: BaseModel) -> None:
-    """Write a model as JSON: to a temporary name in the same folder first, so that no reader sees half of it."""
+    """Write a model as JSON, atomically: no reader sees half of it."""
     write_text(path, model.model_dump_json(indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file as a whole; a killed process leaves the old one."""
+    """Replace a text file atomically; a killed process leaves the old one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -41,14 +41,14 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        error.filename = str(path)  # nobody knows the other name
+        error.filename = str(path)  # the temporary name means nothing to the user
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 class Unreadable(NamedTuple):
-    """A record that cannot be read: its file, why, and the spec of its cell where that can be read."""
+    """A record that cannot be read: its file, the reason, and the spec of its cell if readable."""
 
     path: Path
     reason: str
@@ -56,13 +56,13 @@ class Unreadable(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is in a folder of runs.
+    """The contents of a folder of runs.
 
     Attributes:
-        records: those that can be read.
-        stopped: cells without a record that nobody is running.
-        running: cells without a record that a process is running now.
-        unreadable: records that cannot be read, of an older schema or damaged.
+        records: the readable ones.
+        stopped: cells without a record that no process is running.
+        running: cells without a record that a process is running.
+        unreadable: records that cannot be read, being damaged or of an older schema.
     """
 
     records: Sequence[Record]
@@ -72,7 +72,7 @@ class Found(NamedTuple):
 
 
 def read(path: Path) -> Record:
-    """A record from its file.
+    """Read a record from its file.
 
     Raises:
         UserError: if it is not valid JSON or not a record of this schema.
@@ -84,11 +84,11 @@ def read(path: Path) -> Record:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         reason = _other_schema(content) or (f"{where}: {first['msg']}" if where else first["msg"])
-        raise UserError(f"{path} is not a record that can be read ({reason})") from None
+        raise UserError(f"{path} is not a readable record ({reason})") from None
 
 
 def _other_schema(content: bytes) -> str | None:
-    """That a record is of another schema, in words."""
+    """Describe that a record has another schema."""
     try:
         version = json.loads(content)["schema_version"]
     except (ValueError, KeyError, TypeError):
@@ -97,7 +97,7 @@ def _other_schema(content: bytes) -> str | None:
 
 
 def read_cell(path: Path) -> CellSpec:
-    """The spec in a cell's folder, for a cell that has no record yet; a UserError if it cannot be read."""
+    """Read the spec in the folder of a cell without a record; a UserError if that fails."""
     try:
         return CellSpec.model_validate_json(path.read_bytes())
     except ValidationError:
@@ -113,10 +113,10 @@ def read_options(path: Path) -> CellOptions:
 
 
 def read_all(runs: Path) -> Found:
-    """Everything below a folder of runs.
+    """Read everything in a folder of runs.
 
     Raises:
-        UserError: if the folder does not exist, or if a cell has neither record nor spec that can be read.
+        UserError: if the folder does not exist, or a cell has neither a readable record nor a readable spec.
     """
     if not runs.is_dir():
         raise UserError(f"folder of runs {str(runs)!r} does not exist; `bench run` makes one")
@@ -137,12 +137,12 @@ def read_all(runs: Path) -> Found:
 
 
 def notes(found: Found) -> list[str]:
-    """What to tell a user about the records that cannot be read."""
+    """Notes for the user on records that cannot be read."""
     return [f"{part.reason}; `bench run` sets it aside and measures it again" for part in found.unreadable]
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a record that cannot be read, so that another may take its place; gives its new path."""
+    """Rename a record that cannot be read, to make way for a new one; returns its new path."""
     for number in itertools.count(1):
         target = path.with_name(f"record-unreadable-{number}.json")
         if not target.exists():
@@ -152,7 +152,7 @@ def set_aside(path: Path) -> Path:
 
 
 def prepare_folder(out: Path) -> None:
-    """Make a folder and make sure that it can be written; a UserError names it otherwise."""
+    """Create a folder and check that it is writable; a UserError otherwise."""
     probe = out / f".write-test-{os.getpid()}"
     try:
         out.mkdir(parents=True, exist_ok=True)

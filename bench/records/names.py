@@ -1,4 +1,4 @@
-"""Names of runs: the method with what differs from its other runs, the conditions they ran under, the machine."""
+"""Names of runs: the method with the settings that differ, the conditions, the machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bench.records.record import Record
 
 
 def machine_of(record: Record) -> str:
-    """What a run's times are of, in words.
+    """Describe the machine that a run's times are valid for.
 
-    Processors of different speed may share a name, "AMD EPYC" for one: their vector instructions tell them apart.
+    Processors of different speed may share a name, such as "AMD EPYC"; their vector instructions distinguish them.
     """
     here = record.environment
     processor = here.gpu or f"{here.cpu} with {here.isa}"
@@ -21,7 +21,7 @@ def machine_of(record: Record) -> str:
 
 
 def conditions_of(cell: CellSpec) -> dict[str, Any]:
-    """All that a run depends on beside method, task and seed, by name."""
+    """Everything that a run depends on except method, task and seed, by name."""
     others = cell.model_dump(
         mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start", "tuning"}
     )
@@ -34,16 +34,16 @@ def conditions_of(cell: CellSpec) -> dict[str, Any]:
 
 
 def _start(cell: CellSpec) -> str | None:
-    """What a cell begins with, in words."""
-    return None if cell.start is None else _of_epochs(cell.start.method, cell.start.epochs)
+    """Describe the checkpoint that a cell starts from."""
+    return None if cell.start is None else _after_epochs(cell.start.method, cell.start.epochs)
 
 
-def _of_epochs(method: str, epochs: int | None) -> str:
+def _after_epochs(method: str, epochs: int | None) -> str:
     return f"{method} of {epochs} epochs"
 
 
 def order(method: str, conditions: dict[str, Any]) -> tuple[Any, ...]:
-    """Sorts runs by method, then by their conditions, numbers by size."""
+    """Sort key of runs: method, then conditions, numbers by value."""
 
     def sortable(value: Any) -> tuple[int, float, str]:
         return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
@@ -52,20 +52,20 @@ def order(method: str, conditions: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -> list[str]:
-    """A name for each run, given its method and conditions: the method, with what differs between its runs.
+    """Name each run, given its method and conditions: the method and the settings that differ between its runs.
 
-    A run that others begin with is named so instead, and what tells it from them is left out of their names.
+    The starting checkpoint's run is labelled ``METHOD (start)``; settings that differ only from it are not shown.
 
     Args:
-        runs: method and conditions of each.
-        brief: only as much of what differs as it takes to tell the method's runs apart.
+        runs: method and conditions of each run.
+        brief: show only as many settings as it takes to distinguish the method's runs.
     """
-    starts = _starts(runs)
+    starts = _start_conditions(runs)
     told = {}
     for method in {method for method, _ in runs}:
         same = [conditions for name, conditions in runs if name == method and conditions != starts.get(method)]
-        differing = _differing(same)
-        told[method] = _enough(differing, same) if brief else differing
+        differing = _differing_keys(same)
+        told[method] = _distinguishing_prefix(differing, same) if brief else differing
     return [
         f"{method} (start)"
         if conditions == starts.get(method)
@@ -75,12 +75,12 @@ def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -
 
 
 def labels_of_cells(cells: Sequence[CellSpec], *, brief: bool = False) -> list[str]:
-    """The ``labels`` of cells."""
+    """Labels of cells, see ``labels``."""
     return labels([(cell.method, conditions_of(cell)) for cell in cells], brief=brief)
 
 
-def _starts(runs: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """By method, the conditions of the run that others begin with: none where several might be meant."""
+def _start_conditions(runs: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """By method, the conditions of the run that trains the starting checkpoint; none where that is ambiguous."""
     begun = {conditions.get("start") for _, conditions in runs}
     found = {}
     for method in {method for method, _ in runs}:
@@ -89,21 +89,21 @@ def _starts(runs: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, A
             for name, conditions in runs
             if name == method
             and conditions.get("start") is None
-            and _of_epochs(method, conditions.get("epochs")) in begun
+            and _after_epochs(method, conditions.get("epochs")) in begun
         ]
         if meant and all(conditions == meant[0] for conditions in meant):
             found[method] = meant[0]
     return found
 
 
-def _differing(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """The keys whose values are not the same in all runs, in the order in which runs name them."""
+def _differing_keys(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys whose values are not the same in all runs, in the runs' order."""
     keys = dict.fromkeys(key for run in runs for key in run)
     return [key for key in keys if any(run.get(key) != runs[0].get(key) for run in runs)]
 
 
-def _enough(keys: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[str]:
-    """The first keys that tell as many runs apart as all of them do."""
+def _distinguishing_prefix(keys: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The shortest prefix of keys that distinguishes as many runs as all keys do."""
 
     def kinds(of: Sequence[str]) -> int:
         return len({repr([run.get(key) for key in of]) for run in runs})

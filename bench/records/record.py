@@ -1,4 +1,4 @@
-"""What came out: the record of a cell, and its parts."""
+"""The record of a cell: its results, and their parts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SCHEMA = 1
 
 Status = Literal["ok", "diverged", "failed", "timeout", "interrupted"]
 FINISHED: tuple[Status, ...] = ("ok", "diverged")
-"""A cell with one of these has nothing to gain from another try."""
+"""Statuses of cells for which another try would change nothing."""
 
 
 class Code(Model):
-    """Which code ran. ``fingerprint`` hashes the source files, so that an uncommitted change shows too."""
+    """The code that ran. ``fingerprint`` hashes the source files, so that uncommitted changes show."""
 
     version: str
     commit: str | None
@@ -25,7 +25,7 @@ class Code(Model):
 
 
 class Environment(Model):
-    """Where it ran."""
+    """The machine and libraries of a run."""
 
     python: str
     torch: str
@@ -41,7 +41,7 @@ class Environment(Model):
 
 
 class Noise(Model):
-    """What else the machine did during a segment, in per cent of the segment; null where it cannot be read."""
+    """Other load on the machine during a segment, in per cent of the segment; null where it cannot be read."""
 
     cpu_pressure: float | None
     steal: float | None
@@ -52,16 +52,16 @@ class EpochRecord(Model):
     """One epoch. Accuracies are per cent, on validation data.
 
     Attributes:
-        seconds: of the training segment alone, evaluation and a process's first batch left out.
-        images: trained on in that segment.
-        layers: accuracy of each layer alone; null for a method whose layers do not predict.
+        seconds: of the training segment, without evaluation and a process's first batch.
+        images: images trained on in that segment.
+        layers: accuracy of each layer; null for a method whose layers do not predict.
         layer_goodness: mean goodness of each layer, over validation images.
         layer_seconds: of each layer's part of a training step, median of several steps on one cached batch; null in
             epochs that train no layer.
-        layer_live_bytes: peak of live tensor bytes during each layer's part of a step; null like the seconds.
+        layer_live_bytes: peak of live tensor bytes during each layer's part of a step; null likewise.
         layer_means: by name, the mean of each layer's values, see ``Record.layer_values``.
-        peak_bytes, peak_reserved_bytes, energy_joules: of the segment, see ``TrainingRecord``; null where they were not
-            or cannot be measured.
+        peak_bytes, peak_reserved_bytes, energy_joules: of the segment, see ``TrainingRecord``; null if not measured or
+            not measurable.
     """
 
     epoch: int
@@ -81,12 +81,12 @@ class EpochRecord(Model):
 
 
 class Relative(Model):
-    """Speed of training steps beside the yardstick's, on one cached batch, taking turns in one process.
+    """Speed of training steps relative to the yardstick's, on one cached batch, taking turns in one process.
 
     Attributes:
-        yardstick: the method compared with.
-        ratio, ratio_iqr: images per second over the yardstick's, median and interquartile range over the rounds.
-        same, same_iqr: the same of a second copy of the yardstick: what the ratio of equals looks like here.
+        yardstick: the method it is compared with.
+        ratio, ratio_iqr: images per second relative to the yardstick's, median and interquartile range over the rounds.
+        same, same_iqr: the same for a second copy of the yardstick: the ratio of equal learners on this machine.
     """
 
     yardstick: str
@@ -102,17 +102,17 @@ class TrainingRecord(Model):
     """Throughput (images per second), memory (bytes) and work of training.
 
     Attributes:
-        images_per_second: end to end, loader included; median over the epochs from the second on (of the only
-            epoch, where there is one), with minimum and interquartile range beside it.
-        images_per_second_compute: one cached batch, no loader.
-        peak_rss_bytes: peak resident size over the first epoch minus the size before it (CUDA: peak allocated). Later
-            epochs stand on memory that evaluation has left behind.
+        images_per_second: end to end, loader included; median over the epochs from the second on (or of the only one),
+            with minimum and interquartile range.
+        images_per_second_compute: on one cached batch, without a loader.
+        peak_rss_bytes: peak resident size during the first epoch minus the size before it (CUDA: peak allocated);
+            memory left behind by evaluation would count in later epochs.
         peak_reserved_bytes: CUDA only, peak reserved by the allocator.
-        peak_live_bytes: peak of all tensor storages alive at once within one step, of the phase of training (layers
-            that freeze, classifiers that come later) that needs most.
-        live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: shares of that, by owner, after the step.
-        parameter_bytes, state_bytes: all trained parameters; everything that a checkpoint holds.
-        energy_joules, energy_note: over training, from a counter where one can be read; else null and why.
+        peak_live_bytes: peak of all tensor storages alive at once within one step, of the phase of training that needs
+            most (layers may freeze, classifiers may come later).
+        live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: parts of it by owner, after the step.
+        parameter_bytes, state_bytes: all trained parameters; everything in a checkpoint.
+        energy_joules, energy_note: over training, from a hardware counter; else null and the reason.
     """
 
     seconds: float
@@ -138,14 +138,14 @@ class TrainingRecord(Model):
 
 
 class StrategyRecord(Model):
-    """How one strategy predicts. Accuracies are per cent on test data.
+    """Results of one prediction strategy. Accuracies are per cent on test data.
 
     Attributes:
-        accuracy: of the last epoch, the headline.
-        best_validation_epoch, accuracy_at_best_validation: of the epoch chosen on validation data.
+        accuracy: of the last epoch, the headline result.
+        best_validation_epoch, accuracy_at_best_validation: of the epoch with the best validation accuracy.
         samples: number of test images.
-        weights: shapes of the kernels and matrices that it predicts with; null in older records.
-        noisy: something else disturbed the measurement of the speed, each time that it was tried.
+        weights: shapes of the kernels and matrices used in prediction; null in older records.
+        noisy: the speed measurement was disturbed each time.
     """
 
     strategy: str
@@ -163,15 +163,15 @@ class StrategyRecord(Model):
 
 
 class WorkRecord(Model):
-    """Multiply-accumulate operations per test image, of a method for which images do not cost the same.
+    """Multiply-accumulate operations per test image, for methods whose work depends on the image.
 
     Attributes:
         macs, macs_deviation: mean and standard deviation over the images.
         macs_quantiles: at 0, 5, 25, 50, 75, 95 and 100 %.
-        macs_by_class: mean of the images of each class; null for a class without any.
-        macs_of_right, macs_of_wrong: mean of those that are predicted right, and wrong.
-        layers: share of each layer that runs, first to last, mean over the images.
-        layers_by_class: the same of each class; empty for one without images.
+        macs_by_class: mean over the images of each class; null for a class without images.
+        macs_of_right, macs_of_wrong: mean over the correctly and the wrongly predicted images.
+        layers: executed share of each layer, first to last, mean over the images.
+        layers_by_class: the same for each class; empty for a class without images.
     """
 
     macs: float
@@ -185,16 +185,16 @@ class WorkRecord(Model):
 
 
 class Record(Model):
-    """What one cell leaves. ``training`` and ``strategies`` are there if the status is ok.
+    """The result of one cell. ``training`` and ``strategies`` are present if the status is ok.
 
     Attributes:
-        opening_losses: of the first steps of training, one by one, by name: they change with any change to the
-            computation, and barely with the machine.
-        inputs: digest of the first training, validation and test batch as the learner gets it, and of all labels.
-        layer_values: by name, what layers have to show after the last epoch, such as parameters of gates; a list per
-            layer that has such.
-        work: what predicting test images takes, where that depends on the image.
-        nondeterministic: operations that ran although they may give other bits each time (CUDA only).
+        opening_losses: of the first training steps, one by one, by name: any change to the computation changes them, a
+            change of machine barely.
+        inputs: digests of the first training, validation and test batch as the learner gets them, and of all labels.
+        layer_values: by name, each layer's values after the last epoch, such as parameters of gates; one list per layer
+            that has any.
+        work: work of predicting test images, if it depends on the image.
+        nondeterministic: operations that ran without a deterministic implementation (CUDA only).
     """
 
     schema_version: Literal[1] = 1
@@ -218,7 +218,7 @@ class Record(Model):
     @model_validator(mode="after")
     def _whole(self) -> Record:
         if self.id != self.cell.id:
-            raise ValueError(f"id {self.id} is not that of its cell, {self.cell.id}")
+            raise ValueError(f"id must be that of its cell, {self.cell.id}, got {self.id}")
         if self.status == "ok" and not (self.epochs and self.training and self.strategies):
             raise ValueError("status is ok, but epochs, training or strategies are missing")
         return self

@@ -1,10 +1,10 @@
-"""Comparing a suite's records with its measured references: a verdict per row and per cell.
+"""Compares a suite's records with its measured references: one verdict per row and per cell.
 
-golden     what the learner was given, the losses of its first steps and its final accuracies, seed by seed: to the
-           bit where processor, threads and torch are those of the reference, else the losses within 1 %
+golden     input data, losses of the first steps and final accuracies, seed by seed: bit-exact if processor, threads
+           and torch are those of the reference, else the losses within 1 %
 accuracy   the suite's own seeds against the stored values of other seeds: ``bench.reference.significance``
-memory     peak live bytes, which repeat exactly
-speed      beside the suite's yardstick, where the machine is that of the reference and was quiet
+memory     peak live bytes, which are exactly reproducible
+speed      relative to the suite's yardstick, if the machine is that of the reference and was quiet
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def verdicts(
     Args:
         expected: the suite's cells with their own seeds, each with its method's strategies.
         counted: one record per own seed, see ``counted``.
-        measured: the suite's references, if there are any.
+        measured: the suite's references, or None.
     """
     strategies = {cell.experiment: (cell.task, cell.method, names) for cell, names in expected}
     raced = {cell.experiment for cell, _ in expected if cell.yardstick is not None}
@@ -57,12 +57,12 @@ def verdicts(
 def counted(
     expected: Sequence[tuple[CellSpec, tuple[str, ...]]], records: Sequence[Record], made_here: Callable[[Record], bool]
 ) -> list[Record]:
-    """One record for each of the suite's own seeds that has one: a good one before a bad one, a newer before an older.
+    """One record for each of the suite's own seeds, if there is one: successful before failed, then newest first.
 
     Args:
         expected: the suite's cells with their own seeds.
-        records: what was measured; those of other experiments or seeds are left aside.
-        made_here: whether a record was made by the code and torch that are here now; others do not count.
+        records: candidates; those of other experiments or seeds are ignored.
+        made_here: whether a record was made by the current code and torch; others do not count.
     """
     own = {(cell.experiment, cell.seed) for cell, _ in expected}
     mine = [record for record in records if (record.cell.experiment, record.cell.seed) in own and made_here(record)]
@@ -71,14 +71,14 @@ def counted(
 
 
 def blank(task: str, method: str, experiment: str, strategy: str = "") -> Check:
-    """A check with nothing in it yet: of a strategy's accuracy, or of the golden numbers of the whole cell."""
+    """An empty check: of a strategy's accuracy, or of the golden numbers of the whole cell."""
     what: What = "accuracy" if strategy else "golden"
     return Check(task=task, method=method, what=what, strategy=strategy, experiment=experiment, verdict="ok")
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """What is stored of one experiment."""
+    """The stored values of one experiment."""
 
     goldens: dict[int, Golden]
     rows: dict[str, StoredRow]
@@ -86,7 +86,7 @@ class _Stored:
 
     @classmethod
     def of(cls, measured: Measured | None, experiment: str, own: Sequence[int]) -> _Stored:
-        """What is stored, without values of the suite's own seeds: it may have got more of them since."""
+        """Look up an experiment, without values of the suite's own seeds: the suite may have more seeds now."""
         if measured is None:
             return cls({}, {}, None)
         rows = [row for row in measured.rows if row.experiment == experiment]
@@ -99,7 +99,7 @@ class _Stored:
 
 
 def _problem(empty: Check, mine: Sequence[Record], own: Sequence[int], measured: Measured | None) -> Check | None:
-    """Why nothing can be said of an experiment, if so."""
+    """The check to report if an experiment cannot be judged, else None."""
     failed = [record for record in mine if record.status != "ok"]
     if failed:
         note = f"seed {failed[0].cell.seed}: {failed[0].status}: {failed[0].error}"
@@ -133,10 +133,10 @@ def accuracy(empty: Check, good: Sequence[Record], row: StoredRow | None, rows: 
     """The verdict on one strategy's accuracies.
 
     Args:
-        empty: says which row it is.
+        empty: identifies the row.
         good: one record per own seed.
         row: the stored values.
-        rows: how many rows are tested together.
+        rows: number of rows tested together.
     """
     new, stored = _accuracies(good, empty.strategy), _stored_accuracies(row)
     if len(new) < len(good):

@@ -1,4 +1,4 @@
-"""An alarm is not yet a regression: fresh seeds decide, which neither the alarm nor the reference has seen."""
+"""Decides alarms: fresh seeds, used by neither the alarm nor the reference, confirm a regression or not."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from bench.statistics import binomial_deviation
 
 
 def alarms(checks: Sequence[Check]) -> list[Check]:
-    """The rows whose accuracy is too low."""
+    """The checks whose accuracy is too low."""
     return [check for check in checks if check.what == "accuracy" and check.verdict == "regression"]
 
 
 def fresh_cells(alarming: Sequence[Check], counted: Sequence[Record], measured: Measured) -> list[CellSpec]:
-    """The cells to run for a decision: as the alarming ones, with as many seeds of nobody's.
+    """Cells that decide an alarm: the alarming experiments, with as many unused seeds.
 
-    Which seeds depends on suite and reference alone: asked again, the same alarm is decided by the same seeds.
+    The seeds depend only on suite and reference: the same alarm is always decided by the same seeds.
 
     Args:
         alarming: the rows that raised an alarm.
-        counted: the records, one per own seed, that they were raised on.
+        counted: the records that raised the alarm, one per own seed.
         measured: the suite's references.
     """
     cells = []
@@ -46,13 +46,13 @@ def _stored_seeds(measured: Measured, experiment: str) -> set[int]:
 def decide(
     checks: Sequence[Check], fresh: Sequence[Record], measured: Measured, problem: str = "they were not run"
 ) -> list[Check]:
-    """The checks, with each alarm either confirmed by the fresh records or taken back.
+    """Confirm each alarm by the fresh records, or withdraw it.
 
-    An alarm is taken back only if every fresh seed of it is ok: those that died may have been the low ones.
+    An alarm is withdrawn only if all its fresh seeds succeed: failed ones might have been the low ones.
 
     Args:
         checks: with alarms.
-        fresh: records of the cells that ``fresh_cells`` named.
+        fresh: records of the cells from ``fresh_cells``.
         measured: the suite's references.
         problem: why a record may be missing.
     """
@@ -75,12 +75,12 @@ def _decided(check: Check, fresh: Sequence[Record], row: StoredRow, problem: str
     stored = [value.accuracy for value in row.values]
     if confirms(stored, new, binomial_deviation(statistics.fmean(stored), row.samples)):
         return replace(check, note=f"{check.note}; fresh seeds {seeds} confirm it ({statistics.fmean(new):.2f})")
-    note = f"alarm ({check.note}) taken back: fresh seeds {seeds} give {statistics.fmean(new):.2f}"
+    note = f"alarm ({check.note}) withdrawn: fresh seeds {seeds} give {statistics.fmean(new):.2f}"
     return replace(check, verdict="ok", note=note)
 
 
 def confirms(stored: Sequence[float], fresh: Sequence[float], least: float) -> bool:
-    """Whether fresh values lie below the stored ones, at the level of a confirmation: their mean, or any of them."""
+    """Whether fresh values are below the stored ones, at the level of a confirmation: their mean, or any of them."""
     center = statistics.fmean(stored)
     below = center - significance.mean_margin(stored, fresh, significance.CONFIRMATION, least)
     single = center - significance.single_margin(

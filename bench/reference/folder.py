@@ -1,4 +1,4 @@
-"""Where references are kept."""
+"""The folder of the references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import bench
 
 PACKAGED = Path(__file__).parent / "stored"
-"""The references that a wheel brings along, see pyproject.toml; a checkout has them in results/reference."""
+"""The references in a wheel, see pyproject.toml; a checkout has them in results/reference."""
 HERE = Path("results/reference")
 
 

@@ -1,4 +1,4 @@
-"""Golden numbers: what a seed gave once, it gives again, to the bit on an equal machine."""
+"""Golden numbers: results that a seed must reproduce, bit-exact on an equal machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from bench.reference.measured import Golden, Machine
 from bench.reference.verdicts import Check, Verdict
 
 LOSS_TOLERANCE = 0.01
-"""Relative difference of a loss of the first steps from the stored one that passes on another machine."""
+"""Relative difference of a loss of the first steps that is allowed on another machine."""
 LOSS_FLOOR = 1e-3
-"""Absolute difference that passes always on another machine: losses near 0 have no relative precision."""
+"""Absolute difference that is always allowed on another machine: losses near 0 have no relative precision."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a seed's first steps gave; see the fields of the same name in ``bench.reference.measured.Golden``.
+    """Results of a seed's first steps; see the fields of the same name in ``bench.reference.measured.Golden``.
 
     Attributes:
-        accuracies: final ones, where the training has gone on to its end; else empty.
+        accuracies: final ones, if the training was completed; else empty.
     """
 
     seed: int
@@ -38,7 +38,7 @@ class Opening:
 
 
 def check(blank: Check, openings: Sequence[Opening], goldens: Mapping[int, Golden]) -> Check:
-    """Compare what some of the suite's own seeds gave with the golden numbers by seed."""
+    """Compare results of some of the suite's own seeds with the golden numbers by seed."""
     missing = [opening.seed for opening in openings if opening.seed not in goldens]
     if missing:
         note = f"no golden numbers of seed {', '.join(map(str, missing))} for these settings"
@@ -50,16 +50,16 @@ def check(blank: Check, openings: Sequence[Opening], goldens: Mapping[int, Golde
         exact &= equal
         for verdict, difference in _differences(opening, golden, exact=equal):
             return replace(blank, verdict=verdict, note=difference)
-    elsewhere = f"losses within {LOSS_TOLERANCE:.0%}: the stored ones are another machine's"
-    return replace(blank, note="to the bit" if exact else elsewhere, seeds=len(openings))
+    elsewhere = f"losses within {LOSS_TOLERANCE:.0%}: the stored ones are from another machine"
+    return replace(blank, note="bit-exact" if exact else elsewhere, seeds=len(openings))
 
 
 def exact_difference(opening: Opening, golden: Golden | None) -> str | None:
-    """What keeps a seed's numbers from being the stored ones to the bit, in words; None if nothing does."""
+    """How a seed's numbers differ from the stored ones, in words; None if they are bit-exact."""
     if golden is None:
         return f"no golden numbers of seed {opening.seed}"
     if golden.machine != opening.machine:
-        return f"those of seed {opening.seed} are another machine's"
+        return f"those of seed {opening.seed} are from another machine"
     if set(opening.accuracies) != set(golden.accuracies):
         return f"strategies are {', '.join(opening.accuracies)}, stored are {', '.join(golden.accuracies)}"
     return next((difference for _, difference in _differences(opening, golden, exact=True)), None)
@@ -77,15 +77,15 @@ def _differences(opening: Opening, golden: Golden, *, exact: bool) -> Iterator[t
 
 
 def inputs_difference(new: Mapping[str, str], stored: Mapping[str, str]) -> str | None:
-    """The splits whose digest is not the stored one, in words; None if all are equal."""
+    """The splits whose digest differs from the stored one, in words; None if all are equal."""
     changed = [split for split, digest in stored.items() if new.get(split) != digest]
-    return f"the {' and '.join(changed)} data that the learner is given have changed" if changed else None
+    return f"the learner's {' and '.join(changed)} data have changed" if changed else None
 
 
 def loss_difference(
     new: Mapping[str, Sequence[float]], stored: Mapping[str, Sequence[float]], *, exact: bool
 ) -> str | None:
-    """The first loss of the opening steps that is not the stored one, in words; None if all are."""
+    """The first loss of the opening steps that differs from the stored one, in words; None if all agree."""
     if set(new) != set(stored):
         return f"losses are {', '.join(sorted(new))}, stored are {', '.join(sorted(stored))}"
     shorter = [name for name, values in stored.items() if len(new[name]) < len(values)]
@@ -102,7 +102,7 @@ def loss_difference(
 
 
 def results_difference(new: Mapping[str, float], stored: Mapping[str, float]) -> str | None:
-    """The first final accuracy that is not the stored one, in words; equal losses lead to equal results."""
+    """The first final accuracy that differs from the stored one, in words; equal losses lead to equal results."""
     for strategy, accuracy in new.items():
         if strategy in stored and accuracy != stored[strategy]:
             return f"accuracy of {strategy} is {accuracy:.2f}, stored {stored[strategy]:.2f}, after equal first losses"

@@ -1,7 +1,7 @@
-"""Keeping a suite's measured references where new code computes the same under other settings, as when one was added.
+"""Keeps a suite's measured references when its settings change but not its results, as when a setting is added.
 
-That it computes the same is not claimed but shown: each of the suite's own seeds, run by the new code, has to give the
-stored golden numbers to the bit, from the digests of its data to its final accuracies.
+This must be shown: each of the suite's own seeds, run by the new code, has to reproduce the stored golden numbers
+bit-exactly, from the digests of its data to its final accuracies.
 """
 
 from __future__ import annotations
@@ -26,31 +26,32 @@ def keep(
     any_code: bool = False,
     untouched: Sequence[str] = (),
 ) -> Change:
-    """Store a suite's references under the settings that it has now; no value changes.
+    """Store a suite's references under its current settings; no value changes.
 
-    What the suite no longer has is left out.
+    References to experiments that the suite no longer has are dropped.
 
     Args:
         suite: its name.
         expected: the suite's cells, each with its method's strategies.
         found: records; only those of the suite's own seeds are looked at.
         reason: why, for the history.
-        any_code: also take records that other code than that which is here has made, if it is all the same code.
-        untouched: methods of the suite that are not among the expected: what is stored of them stays.
+        any_code: also accept records made by a different version of the code, if it is the same one for all.
+        untouched: methods of the suite that are not in ``expected``: their stored values stay.
 
     Returns:
-        What was written into the history: no rows.
+        The new entry of the history, without rows.
 
     Raises:
-        UserError: if there is no reference, no record of one of the suite's own seeds, or one with other numbers
-            or from another machine.
+        UserError: if there is no reference, a record of one of the suite's own seeds is missing, or one has other
+        numbers
+            or is from another machine.
     """
     old = load(suite)
     if old is None:
-        raise UserError(f"there are no measured references for suite {suite!r} that could be kept")
+        raise UserError(f"there are no measured references for suite {suite!r} to keep")
     yardstick = expected[0][0].yardstick
     if yardstick is not None and yardstick.method in untouched:
-        raise UserError(f"all speeds are beside {yardstick.method}: it has to be among the methods that are kept")
+        raise UserError(f"all speeds are relative to {yardstick.method}: it must be among the methods to keep")
     mine = counted(expected, [record for record in found if record.status == "ok"], lambda _: True)
     specs = {spec.experiment: spec for spec, _ in expected}
     _check_all_there(suite, [spec for spec, _ in expected], mine)
@@ -66,7 +67,7 @@ def keep(
             "rows": [*parts_of(old.rows, untouched), *_renamed(old.rows, former)],
             "goldens": [*parts_of(old.goldens, untouched), *_renamed(old.goldens, former)],
             "costs": [
-                _beside(cost, expected[0][0], former)
+                _re_expressed(cost, expected[0][0], former)
                 for cost in (*parts_of(old.costs, untouched), *_renamed(old.costs, former))
             ],
         }
@@ -79,15 +80,15 @@ def _check_all_there(suite: str, own: Sequence[CellSpec], mine: Sequence[Record]
     there = {(record.cell.experiment, record.cell.seed) for record in mine}
     for spec in own:
         if (spec.experiment, spec.seed) not in there:
-            raise UserError(f"{spec.task} {spec.method} has no finished seed {spec.seed}; `bench run {suite}` makes it")
+            raise UserError(f"{spec.task} {spec.method} has no finished seed {spec.seed}; run `bench run {suite}`")
 
 
 def _same(old: Measured, spec: CellSpec, mine: Sequence[Record]) -> str:
-    """The stored experiment of the same task and method whose golden numbers this experiment's records all have."""
+    """The stored experiment of the same task and method whose golden numbers equal those of all these records."""
     name = f"{spec.task} {spec.method}"
     stored = [part for part in old.goldens if (part.task, part.method) == (spec.task, spec.method)]
     if not stored:
-        raise UserError(f"{name} has no golden numbers in the reference; it has to be measured")
+        raise UserError(f"{name} has no golden numbers in the reference; measure it with `bench reference update`")
     difference = ""
     for experiment in dict.fromkeys(part.experiment for part in stored):
         goldens = {part.seed: part for part in stored if part.experiment == experiment}
@@ -96,11 +97,11 @@ def _same(old: Measured, spec: CellSpec, mine: Sequence[Record]) -> str:
         if not different:
             return experiment
         difference = different[0]
-    raise UserError(f"{name} cannot be shown to compute what its reference does ({difference}); measure it anew")
+    raise UserError(f"{name} does not reproduce its reference ({difference}); measure it again")
 
 
-def _beside(cost: Cost, spec: CellSpec, former: Mapping[str, str]) -> Cost:
-    """Speeds beside the yardstick of now, which any cell of the suite has, if it is that of then under new settings."""
+def _re_expressed(cost: Cost, spec: CellSpec, former: Mapping[str, str]) -> Cost:
+    """Re-express stored speeds relative to the current yardstick, if it is the old one under new settings."""
     if spec.yardstick is None or cost.yardstick is None:
         return cost
     then, now = (spec.model_copy(update=each.model_dump()).experiment for each in (cost.yardstick, spec.yardstick))
@@ -108,7 +109,7 @@ def _beside(cost: Cost, spec: CellSpec, former: Mapping[str, str]) -> Cost:
 
 
 def _renamed(parts: Sequence[Part], former: Mapping[str, str]) -> list[Part]:
-    """The parts of the experiments that are kept, under their new hashes."""
+    """The parts of the kept experiments, under their new hashes."""
     return [
         part.model_copy(update={"experiment": new})
         for new, before in former.items()

@@ -1,4 +1,4 @@
-"""Measured references: the raw per-seed values of a suite, with where they come from."""
+"""Measured references: the raw per-seed values of a suite, with their provenance."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.records import Code, Environment, Model, Record, Yardstick
 from bench.reference import folder
 
 FEWEST_SEEDS = 2
-"""Values that a row of a reference needs: one has no deviation."""
+"""Minimum number of values in a row of a reference: one value has no deviation."""
 
 
 class Value(Model):
-    """Test accuracy (per cent, last epoch) of one seed, and the code that made it."""
+    """Test accuracy (per cent, last epoch) of one seed, and the code that produced it."""
 
     seed: int
     accuracy: float
@@ -26,8 +26,8 @@ class StoredRow(Model):
     """The values of one strategy of one method on one task, of seeds that the suite itself does not run.
 
     Attributes:
-        experiment: hash of everything that the values' distribution depends on; other settings do not compare.
-        samples: test images.
+        experiment: hash of everything that affects the values' distribution; other settings are not comparable.
+        samples: number of test images.
     """
 
     task: str
@@ -39,7 +39,7 @@ class StoredRow(Model):
 
 
 class Machine(Model):
-    """What the last bits of a result depend on: where all of this is equal, so is every number."""
+    """The machine properties that affect the last bits of a result: if all are equal, so is every number."""
 
     torch: str
     cpu: str
@@ -49,15 +49,15 @@ class Machine(Model):
 
     @classmethod
     def of(cls, here: Environment) -> Machine:
-        """What of an environment decides the last bits."""
+        """Take the machine properties from an environment."""
         return cls(torch=here.torch, cpu=here.cpu, isa=here.isa, threads=here.threads, gpu=here.gpu)
 
 
 class Golden(Model):
-    """What one of the suite's own seeds gave, number by number.
+    """Results of one of the suite's own seeds, number by number.
 
     Attributes:
-        inputs: digests of what the learner was given, by split.
+        inputs: digests of the learner's input data, by split.
         losses: of the first training steps, one by one, by name.
         accuracies: of the last epoch on test data, per cent, by strategy.
     """
@@ -73,13 +73,13 @@ class Golden(Model):
 
 
 class Cost(Model):
-    """What one method's training costs, and each strategy's prediction.
+    """Cost of training with one method, and of each strategy's prediction.
 
     Attributes:
         live_bytes: peak of live tensor bytes within a training step.
-        predict_live_bytes: the same of a prediction, by strategy.
-        yardstick: what the speeds are compared with; null if nothing.
-        speeds: images per second over the yardstick's, one value per seed whose race was not disturbed.
+        predict_live_bytes: the same for a prediction, by strategy.
+        yardstick: the method that speeds are relative to; null if none.
+        speeds: images per second relative to the yardstick's, one value per seed with an undisturbed race.
     """
 
     task: str
@@ -93,7 +93,7 @@ class Cost(Model):
 
 
 class RowChange(Model):
-    """Mean accuracy (per cent) and number of seeds of a row before and after a change; null where there was none."""
+    """Mean accuracy (per cent) and number of seeds of a row before and after a change; null if the row is missing."""
 
     row: str
     old: float | None
@@ -103,7 +103,7 @@ class RowChange(Model):
 
 
 class Change(Model):
-    """Who changed a reference, when, why and how."""
+    """One change of a reference: who, when, why and how."""
 
     when: str
     who: str
@@ -143,8 +143,8 @@ def load(suite: str) -> Measured | None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"{path} is not a file of measured references ({where} {first['msg']}); "
-            "move it away to go without, or to make it anew"
+            f"{path} is not a valid file of measured references ({where} {first['msg']}); "
+            "move it away to run without it, or to write a new one"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Published numbers: one figure out of a paper each, shown with the gap, never a gate."""
+"""Published numbers: one value per paper, shown with the gap to ours, never a gate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _table(path: Path) -> dict[tuple[str, str, str], float]:
 
 
 def accuracy(method: str, settings: Mapping[str, Any], task: str) -> float | None:
-    """The published test accuracy (per cent) of a method on a task, or None where there is none to compare with."""
+    """The published test accuracy (per cent) of a method on a task, or None if there is none to compare with."""
     try:
         rows = methods.published_rows(method, settings)
         title = tasks.get_task(task).title

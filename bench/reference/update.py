@@ -1,4 +1,4 @@
-"""Making a suite's measured references anew, from its finished records: the only way in which their values change."""
+"""Updates a suite's measured references from its finished records: the only way their values change."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def update(
     any_code: bool = False,
     untouched: Sequence[str] = (),
 ) -> Change:
-    """Write the references of a suite anew from its finished records; the file's history goes on.
+    """Replace the references of a suite by values from its finished records, and extend the file's history.
 
-    Golden numbers are taken from the suite's own seeds, values from all others: a gate that ran the seeds of its
+    Golden numbers come from the suite's own seeds, values from all others: a gate that runs the seeds of its own
     reference would compare numbers with themselves.
 
     Args:
@@ -49,11 +49,11 @@ def update(
         expected: the suite's cells, each with its method's strategies.
         found: records; those of other experiments are left aside.
         reason: why, for the history.
-        any_code: also take records that other code than that which is here has made, if it is all the same code.
-        untouched: methods of the suite that are not among the expected: what is stored of them stays.
+        any_code: also accept records made by a different version of the code, if it is the same one for all.
+        untouched: methods of the suite that are not in ``expected``: their stored values stay.
 
     Returns:
-        What changed.
+        The new entry of the history.
 
     Raises:
         UserError: if a row of the suite has too few seeds or speeds, or if code or machine differ between the records.
@@ -75,13 +75,13 @@ def update(
     for cost in costs:
         if cost.yardstick is not None and len(cost.speeds) < FEWEST_SEEDS:
             raise UserError(
-                f"{cost.task} {cost.method} has fewer than {FEWEST_SEEDS} races that nothing disturbed; "
+                f"{cost.task} {cost.method} has fewer than {FEWEST_SEEDS} undisturbed races; "
                 f"run {suite} again with --force while the machine is quiet, or with more seeds"
             )
     old = load(suite)
     rows = list(_rows(others))
     if old is not None and untouched and Machine.of(old.environment) != Machine.of(done[-1].environment):
-        raise UserError(f"the references of {suite} are of another machine; without --methods all are measured anew")
+        raise UserError(f"the references of {suite} are from another machine; update all of them, without --methods")
     change = change_now(reason, _row_changes(old.rows if old else [], rows))
     path = path_of(suite)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,12 +99,12 @@ def update(
 
 
 def parts_of(stored: Sequence[Part], methods: Sequence[str]) -> list[Part]:
-    """What is stored of some methods."""
+    """The stored parts of some methods."""
     return [part for part in stored if part.method in methods]
 
 
 def change_now(reason: str, rows: list[RowChange]) -> Change:
-    """An entry of a reference's history."""
+    """A new entry of a reference's history."""
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     return Change(when=when, who=_user(), reason=reason, rows=rows)
 
@@ -124,24 +124,24 @@ def _check_enough(
         if values < FEWEST_SEEDS:
             raise UserError(
                 f"{task} {method}/{strategy} has fewer than {FEWEST_SEEDS} finished seeds beyond the suite's own "
-                f"{seeds}; `bench run {suite} --seeds {seeds + 10}` makes ten"
+                f"{seeds}; run ten with `bench run {suite} --seeds {seeds + 10}`"
             )
         missing = sorted(seed for key, seed in own if key == experiment and (key, seed) not in there)
         if missing:
-            raise UserError(f"{task} {method} has no finished seed {missing[0]}; `bench run {suite}` makes it")
+            raise UserError(f"{task} {method} has no finished seed {missing[0]}; run it with `bench run {suite}`")
 
 
 def check_makers(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
-    """One reference, one code, one kind of machine: that which is here now, or another on request."""
+    """Check that all records are from one machine and one version of the code, the current one unless ``any_code``."""
     makers = {record.code.fingerprint for record in done}
     machines = {Machine.of(record.environment).model_dump_json() for record in done}
     if len(makers) > 1 or len(machines) > 1:
         what = f"{len(makers)} versions of the code" if len(makers) > 1 else f"{len(machines)} kinds of machine"
-        raise UserError(f"the records of {suite} were made by {what}; --force makes them anew")
+        raise UserError(f"the records of {suite} were made by {what}; rerun them with --force")
     if not any_code and makers != {environment.code().fingerprint}:
         raise UserError(
-            f"the records of {suite} were made by other code than is here now; "
-            f"`bench run {suite} --force` makes them anew, --any-code takes them as they are"
+            f"the records of {suite} were made by a different version of the code; "
+            f"rerun them with `bench run {suite} --force`, or accept them with --any-code"
         )
 
 
@@ -193,7 +193,7 @@ def _costs(done: Iterable[Record]) -> Iterable[Cost]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
+    except (KeyError, OSError):  # in a container, the user may have no name
         return "unknown"
 
 

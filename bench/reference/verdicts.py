@@ -1,4 +1,4 @@
-"""A verdict on one thing that was measured."""
+"""One verdict of a check."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Check:
     """One verdict. Accuracies and limits in per cent, memory in bytes, speed as a ratio to the yardstick's.
 
     Attributes:
-        strategy: empty where the verdict is on the whole cell.
+        strategy: empty if the verdict is on the whole cell.
         value: the mean of the new values.
-        limit: what the value must not fall below (memory: rise above).
-        detects: the drop, in points, that a check of accuracy finds and confirms with probability 80 %.
+        limit: lower limit of the value (memory: upper).
+        detects: smallest drop, in points, that an accuracy check finds and confirms with probability 80 %.
     """
 
     task: str

@@ -1,4 +1,4 @@
-"""The verdicts of a check, in every form."""
+"""Prints the verdicts of a check, in every format."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def render(checks: Sequence[Check], form: tables.Format, console: Console) -> No
 
 
 def _figure(check: Check, value: float | None, seeds: int = 0) -> str:
-    """A number of a check in its unit: per cent, MiB, or times the yardstick's speed."""
+    """Format a value of a check in its unit: per cent, MiB, or times the yardstick's speed."""
     if value is None:
         return "-"
     shown = {"memory": f"{value / 2**20:,.2f} MiB", "speed": f"{value:.2f} x"}.get(check.what, f"{value:.2f} %")
@@ -49,7 +49,7 @@ def _figure(check: Check, value: float | None, seeds: int = 0) -> str:
 
 
 def _power(checks: Sequence[Check]) -> list[str]:
-    """What drops the suite is able to see, in words."""
+    """Describe the drops that the suite can detect."""
     drops = sorted((check.detects, f"{check.method}/{check.strategy}") for check in checks if check.detects is not None)
     if not drops:
         return []

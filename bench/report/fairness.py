@@ -1,4 +1,4 @@
-"""What was equal between the methods of a comparison, and what was not."""
+"""Compares the conditions of a table's methods: what was equal, and what was not."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that may differ.
+    """One condition that may differ.
 
     Attributes:
         what: its name.
-        values: it, in words, for each contestant.
-        equal: whether all contestants had the same.
+        values: description of its value for each contestant.
+        equal: whether all contestants have the same value.
     """
 
     what: str
@@ -30,12 +30,12 @@ class Line:
 
 
 def contestants(table: Sequence[Row]) -> list[str]:
-    """The methods of a table's rows, with what differs between runs of the same method."""
+    """The methods of a table's rows, with the settings that differ between runs of the same method."""
     return list(_groups(table))
 
 
 def lines(table: Sequence[Row]) -> list[Line]:
-    """What may differ between the contestants of one task; empty if there are fewer than two that ended well."""
+    """Conditions that may differ between the contestants of one task; empty for fewer than two successful ones."""
     groups = [rows for rows in _groups(table).values() if rows]
     if len(groups) < 2:
         return []
@@ -59,7 +59,7 @@ def lines(table: Sequence[Row]) -> list[Line]:
 
 
 def _groups(table: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows that ended well of each contestant, one per seed: that of the strategy with the most parameters."""
+    """Per method, one successful row per seed (the strategy with most parameters)."""
     groups: dict[str, dict[int, Row]] = {}
     names = labels_of_rows(table)
     for row, name in zip(table, names, strict=True):
@@ -83,7 +83,7 @@ def _kernels(row: Row) -> tuple[tuple[int, ...], ...] | None:
 
 
 def _kernels_text(shapes: Sequence[Sequence[int]]) -> str:
-    """Inputs of a group, outputs and side of each; of many only how many."""
+    """Kernels as INPUTS-OUTPUTS:SIDE; only the number of layers and weights if there are many."""
     if len(shapes) > MOST_SHOWN:
         return f"{len(shapes)} of {sum(math.prod(shape) for shape in shapes):,} weights"
     return " ".join(f"{shape[1]}-{shape[0]}:{shape[-1]}" for shape in shapes) or "none"
@@ -94,7 +94,7 @@ def _count(value: float) -> str:
 
 
 def _data_order(groups: Sequence[Sequence[Row]]) -> Line:
-    """Whether, seed by seed, all contestants were given the same batches, going by the digests in their records."""
+    """Whether, seed by seed, all contestants got the same batches, by the digests in their records."""
     by_seed = [{row.seed: row.inputs for row in rows} for rows in groups]
     seeds = tuple("seed " + ", ".join(map(str, sorted(inputs))) for inputs in by_seed)
     equal = all(inputs == by_seed[0] for inputs in by_seed) and all(by_seed[0].values())

@@ -1,11 +1,11 @@
-"""Tables of kept records in pages: between two marks, made from the records and by nobody's hand.
+"""Generates the tables between markers in Markdown pages from committed records.
 
     <!-- table: results/quick -->
     ...
     <!-- end of table -->
 
-`accuracies` instead of `table` makes one of accuracies alone, `differences: FOLDER FOLDER` one of what the second's
-are above the first's. A folder is one of records, seen from the folder that holds the checkout's pages.
+`accuracies` instead of `table` makes a table of accuracies only, `differences: FOLDER FOLDER` one of the second
+folder's accuracies minus the first's. Folders are relative to the root of the checkout.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ MARKS = re.compile(
 
 
 def filled(text: str, root: Path) -> str:
-    """A page's text with every table made anew from its records.
+    """Regenerate every table in a page's text from its records.
 
     Args:
         text: Markdown.
-        root: the folder from which marks name folders of records.
+        root: the folder that markers' folders are relative to.
 
     Raises:
-        UserError: if a folder does not exist or holds no record.
+        UserError: if a folder does not exist or has no record.
     """
     return MARKS.sub(lambda found: _marked(found, root), text)
 
 
 def fill(page: Path, root: Path) -> int:
-    """Make every table of a page anew, and give their number.
+    """Regenerate every table of a page, and return their number.
 
     Raises:
-        UserError: if the page does not exist or has no mark, or as ``filled``.
+        UserError: if the page does not exist or has no marker, or as for ``filled``.
     """
     if not page.is_file():
         raise UserError(f"page {str(page)!r} does not exist")
@@ -77,5 +77,5 @@ def _marked(found: re.Match[str], root: Path) -> str:
 def _read(root: Path, folder: str) -> Found:
     found = records.read_all(root / folder)
     if not any(record.status == "ok" for record in found.records):
-        raise UserError(f"{folder} holds no record")
+        raise UserError(f"{folder} has no record")
     return found

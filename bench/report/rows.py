@@ -1,4 +1,4 @@
-"""Rows of a table, from records: one per strategy of each cell."""
+"""Rows of a table: one per strategy of each cell."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from bench.reference.verdicts import RED, Check
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the figures.
+    """One strategy of one cell. Accuracies in per cent, memory in bytes; see ``bench.records`` for the values.
 
     Attributes:
-        error: what went wrong; empty for a row that is ok.
-        verdict: against the measured reference; empty where the row was not checked.
-        weights: shapes of the kernels and matrices that it predicts with; None in records that do not say.
-        inputs: digests of what the learner was given, see ``bench.records.Record``.
-        machine: GPU, or processor and its vector instructions, and threads, that its times are of; empty without any.
-        executed_macs: multiply-accumulate operations of a prediction, mean over test images; None where it is fixed.
-        conditions: all that a run depends on beside method, task and seed: the method's settings, epochs, loader, ...
+        error: what went wrong; empty if the status is ok.
+        verdict: compared with the measured reference; empty if the row was not checked.
+        weights: shapes of the kernels and matrices used in prediction; None in records without them.
+        inputs: digests of the learner's input data, see ``bench.records.Record``.
+        machine: GPU, or processor with its vector instructions, and threads, of the row's times; empty without any.
+        executed_macs: multiply-accumulate operations of a prediction, mean over test images; None if it is constant.
+        conditions: everything a run depends on except method, task and seed: the method's settings, epochs, loader, ...
     """
 
     method: str
@@ -60,14 +60,14 @@ class Row:
 
 
 def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
-    """A row per strategy of every record, failed ones included, and of every cell without a record.
+    """Make a row per strategy of every record, including failed ones, and of every cell without a record.
 
     Args:
         found: records, and cells without one.
-        checks: verdicts against measured references, where there are any; one holds for all seeds of its row.
+        checks: verdicts against measured references, if any; a verdict applies to all seeds of its row.
     """
     table = [replace(row, verdict=_verdict(row, checks)) for record in found.records for row in _record_rows(record)]
-    without = [(cell, "interrupted", "stopped before its end; the same command goes on") for cell in found.stopped]
+    without = [(cell, "interrupted", "the same command resumes it") for cell in found.stopped]
     without += [(cell, "running", "a process is running it now") for cell in found.running]
     without += [(part.cell, "unreadable", part.reason) for part in found.unreadable if part.cell is not None]
     for cell, status, problem in without:
@@ -76,9 +76,9 @@ def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
 
 
 def _verdict(row: Row, checks: Sequence[Check]) -> str:
-    """The verdict on a row's accuracy, unless that is well and another on its cell is not.
+    """The verdict on a row's accuracy, or, if that is good, the first bad one on its cell.
 
-    Nothing has been confirmed here yet: an accuracy that is too low is an alarm.
+    Nothing is confirmed here: an accuracy that is too low is an alarm.
     """
     mine = [check for check in checks if (check.task, check.method) == (row.task, row.method)]
     accuracy: str = next((check.verdict for check in mine if check.strategy == row.strategy), "")
@@ -142,5 +142,5 @@ def _strategies(method: str) -> tuple[str, ...]:
 
 
 def labels_of_rows(table: Sequence[Row], *, brief: bool = False) -> list[str]:
-    """The ``labels`` of what rows were measured on."""
+    """Labels of rows, see ``bench.records.names.labels``."""
     return labels([(row.method, row.conditions) for row in table], brief=brief)

@@ -1,4 +1,4 @@
-"""The table of a task's runs, and that of their accuracies alone."""
+"""Prints the table of a task's runs, and the table of their accuracies only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bench.statistics import half_width
 
 
 def render_rows(table: Sequence[Row], form: tables.Format, console: Console, *, fairly: bool = True) -> None:
-    """Print rows: csv and json row by row, rich and markdown with the seeds of a row summed up.
+    """Print rows: csv and json row by row, rich and markdown with the seeds of a row summarised.
 
-    Below the latter stands what was equal between the methods, unless ``fairly`` is false.
+    The latter are followed by what was equal between the methods, unless ``fairly`` is false.
     """
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
@@ -39,7 +39,7 @@ def render_rows(table: Sequence[Row], form: tables.Format, console: Console, *, 
 
 
 def render_fairness(table: Sequence[Row], form: tables.Format, console: Console) -> None:
-    """Print what was equal among the methods of one task's rows, and what was not; nothing if there is but one."""
+    """Print what was equal between the methods of one task's rows, and what was not; nothing for a single method."""
     lines = fairness.lines(table)
     if lines:
         header = ["what", "equal", *fairness.contestants(table)]
@@ -49,7 +49,7 @@ def render_fairness(table: Sequence[Row], form: tables.Format, console: Console)
 
 
 def _plain(value: Any) -> Any:
-    """A value for a CSV file: what has parts as JSON."""
+    """A value for a CSV file; composite values as JSON."""
     return json.dumps(value) if isinstance(value, dict | list | tuple) else value
 
 
@@ -68,11 +68,11 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "executed_macs": ("predict MMAC\nper image", lambda x: f"{x / 1e6:,.2f}"),
 }
 OPTIONAL = ("executed_macs",)
-"""Columns that are shown only where a row has something in them."""
+"""Columns shown only if a row has a value in them."""
 
 
 def _columns(table: Sequence[Row]) -> dict[str, tuple[str, Callable[[float], str]]]:
-    """The columns of figures that a table has."""
+    """The number columns of a table."""
     empty = {name for name in OPTIONAL if all(getattr(row, name) is None for row in table)}
     return {name: column for name, column in _COLUMNS.items() if name not in empty}
 
@@ -84,7 +84,7 @@ def _headers(table: Sequence[Row], *, checked: bool) -> list[str]:
 
 
 def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
-    """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then what failed."""
+    """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then the failures."""
     groups: dict[tuple[str, str], list[Row]] = {}
     columns = _columns(table)
     names = labels_of_rows(table)
@@ -108,10 +108,10 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
 
 
 def render_accuracies(table: Sequence[Row], form: tables.Format, console: Console) -> None:
-    """Print accuracies alone, a line per method and conditions and a column per strategy: for experiments on settings.
+    """Print only accuracies, one line per method and conditions, one column per strategy: for experiments on settings.
 
-    They are sorted by method, then by conditions. json and csv have half the width of a mean's interval in a column of
-    its own; below the other forms stands what failed.
+    Lines are sorted by method, then by conditions. json and csv have a column with half the width of each mean's
+    interval; the other formats list failures below the table.
     """
     tasks = sorted({row.task for row in table})
     strategies = list(dict.fromkeys(row.strategy for row in table if row.status == "ok"))
@@ -137,7 +137,7 @@ def render_accuracies(table: Sequence[Row], form: tables.Format, console: Consol
 
 @dataclass
 class _Line:
-    """Accuracies in per cent of one method under some conditions, by strategy, a value per seed."""
+    """Accuracies in per cent of one method under some conditions, by strategy, one value per seed."""
 
     name: str
     values: dict[str, list[float | None]] = field(default_factory=dict)
@@ -157,7 +157,7 @@ def _accuracies(table: Sequence[Row]) -> list[_Line]:
 
 
 def _numbers(line: _Line, strategies: Sequence[str]) -> list[str | float | None]:
-    """A line for programs: None where there is no value, or no interval."""
+    """A line for programs: None for a missing value or interval."""
     figures: list[str | float | None] = []
     for strategy in strategies:
         known = [value for value in line.values.get(strategy, []) if value is not None]
@@ -166,7 +166,7 @@ def _numbers(line: _Line, strategies: Sequence[str]) -> list[str | float | None]
 
 
 def accuracy_text(values: Sequence[float | None]) -> str:
-    """The mean, with the half width of its 95 % Student-t interval where there are several values."""
+    """The mean, with the half width of its 95 % Student-t interval if there are several values."""
     known = [value for value in values if value is not None]
     return f"{statistics.fmean(known):.2f}{_interval_text(known)}" if known else ""
 
@@ -205,7 +205,7 @@ def _notes(table: Sequence[Row]) -> list[str]:
 
 
 def _by_machine(table: Sequence[Row], names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Each machine that runs were timed on, with their names, and their seeds where others were timed elsewhere."""
+    """Each machine that runs were timed on, with their names, and their seeds if others were timed elsewhere."""
     machines: dict[str, set[str]] = {}
     seeds: dict[tuple[str, str], set[int]] = {}
     for row, name in zip(table, names, strict=True):

@@ -1,8 +1,8 @@
 """One cell in its own process: ``python -m bench.running.cell FOLDER``.
 
-The folder holds ``cell.json``, which says what to run, and ``options.json``, which says how. The process prints one
-JSON object per line to standard output while it runs, leaves ``record.json`` and exits with 0; a failure in training is
-a status in the record, not a traceback.
+The folder contains ``cell.json`` (what to run) and ``options.json`` (how). The process prints one JSON object per line
+to standard output while it runs, writes ``record.json`` and exits with 0; training failures become a status of the
+record, not a traceback.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from bench.records import FINISHED, CellOptions, CellSpec, Record, StrategyRecor
 from bench.running import evaluation, parts, training
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-"""Errors that no record could be written under either; the user can mend them, and the cell goes on from its state."""
+"""Errors that would also prevent writing a record; the user can fix the cause, then the cell resumes."""
 
 
 def run(folder: Path, options: CellOptions, progress: evaluation.Progress) -> Record:
     """Run or resume the cell in ``folder`` and write its record.
 
-    A record that is there already is replaced when the new one exists. The state is kept where the cell failed for a
-    reason from outside: another try resumes from it.
+    An existing record is replaced when the new one is complete. If the cell failed for an external reason, its
+    checkpoint is kept, so that another try resumes from it.
 
     Raises:
-        UserError: if the data cannot be had, a file in the folder is damaged, another process runs this cell, or what
-            it begins with is not there.
+        UserError: if the data is not available, a file in the folder is damaged, another process runs this cell, or the
+            starting checkpoint is missing.
     """
     spec = records.read_cell(folder / records.CELL_FILE)
     lock = filelock.FileLock(folder / records.LOCK_FILE)
@@ -72,7 +72,7 @@ def _remove_states(folder: Path, *, but: str = "") -> None:
 def _outcome(
     spec: CellSpec, folder: Path, options: CellOptions, device: torch.device, progress: evaluation.Progress
 ) -> Record:
-    """The record of a cell, whatever became of it."""
+    """The record of a cell, whatever happens to it."""
     status: records.Status = "ok"
     error: str | None = None
     measured = _Measured()
@@ -118,7 +118,7 @@ def _in_words(error: Exception) -> str:
 
 @dataclass
 class _Measured:
-    """What training and measuring have given so far."""
+    """Results of training and measuring so far."""
 
     history: training.History = field(default_factory=training.History)
     nondeterministic: list[str] = field(default_factory=list)
@@ -140,7 +140,7 @@ def _measure(
     measured: _Measured,
     progress: evaluation.Progress,
 ) -> None:
-    """Train, test and probe, and fill ``measured`` step by step."""
+    """Train, test and probe, filling ``measured`` step by step."""
     progress({"event": "data"})
     with parts.data(spec, data_dir, lambda *_: progress({"event": "data"})) as data:
         steps = len(data.train)
@@ -204,7 +204,7 @@ def _training_record(history: training.History, probed: probe.TrainingProbe, dev
         peak_rss_bytes=epochs[0].peak_bytes,
         peak_reserved_bytes=epochs[0].peak_reserved_bytes,
         energy_joules=sum(joules) if whole else None,
-        energy_note=None if whole else energy.counter(device).note or "the counter was not there in every epoch",
+        energy_note=None if whole else energy.counter(device).note or "the counter was not available in every epoch",
         noisy=rate.noisy or probed.noisy,
         **{column.name: getattr(probed, column.name) for column in fields(probed) if column.name != "noisy"},
     )
@@ -218,9 +218,9 @@ def _test(
     device: torch.device,
     progress: evaluation.Progress,
 ) -> list[StrategyRecord]:
-    """Test accuracies: of the last epoch, and of the epoch that was best on validation data.
+    """Test accuracies of the last epoch, and of the epoch with the best validation accuracy.
 
-    Leaves the learner in whichever state was tested last.
+    Leaves the learner in the state that was tested last.
     """
     history.inputs["test"] = loader.digest
     last = evaluation.accuracies(learner, learner.strategies, loader, progress)
@@ -247,12 +247,12 @@ def _test(
 
 
 def _print_event(event: dict[str, Any]) -> None:
-    """One JSON line; if nobody reads any more, the harness is gone and this process ends."""
+    """Print one JSON line; exit if the reader, the harness, is gone."""
     print(json.dumps(event), flush=True)
 
 
 def main(folder: Path) -> int:
-    """Run the cell in a folder as its ``options.json`` says; gives the exit status of the process."""
+    """Run the cell in a folder as its ``options.json`` says; returns the exit status of the process."""
     try:
         record = run(folder, records.read_options(folder / records.OPTIONS_FILE), _print_event)
     except UserError as error:
@@ -261,7 +261,7 @@ def main(folder: Path) -> int:
     except BrokenPipeError:
         return ExitStatus.CELL_FAILED
     except OSError as error:
-        # The disk is full, or not ours to write: the user can mend that, and nothing written so far is lost.
+        # The disk is full or not writable: the user can fix that, and nothing written so far is lost.
         what = error.filename or folder
         _print_event({"event": "bad-input", "message": f"{what} cannot be used: {error.strerror or error}"})
         return ExitStatus.BAD_INPUT

@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and what to do about it."""
+"""Examines what is installed, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.reference.folder import measured_suites, reference_folder
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; ``advice`` says what to do where it is not well."""
+    """One thing that was examined; ``advice`` says what to do if something is wrong."""
 
     what: str
     state: str
@@ -29,7 +29,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything that a run depends on; nothing is changed or downloaded."""
+    """Examine everything that a run depends on; nothing is changed or downloaded."""
     return [
         Finding("python", platform.python_version()),
         Finding(
@@ -68,16 +68,16 @@ def _task(name: str) -> Finding:
     folder = sources.find(task, None)
     of_images = getattr(task, "folder", None)
     if folder is None and of_images is not None:
-        return Finding(f"task {name}", "not here yet", of_images.advice)
+        return Finding(f"task {name}", "not downloaded", of_images.advice)
     if folder is None:
-        return Finding(f"task {name}", "not here yet", f"`bench data get {name}` fetches it; a run does so by itself")
+        return Finding(f"task {name}", "not downloaded", f"`bench data get {name}` downloads it, as does a run")
     return Finding(f"task {name}", str(folder))
 
 
 def _noise() -> Finding:
     reading = NoiseMeter().read()
     if reading.cpu_pressure is None:
-        return Finding("noise", "CPU pressure cannot be read", "busy neighbours will not be noticed")
+        return Finding("noise", "CPU pressure cannot be read", "noisy timings cannot be detected")
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     return Finding("noise", f"CPU pressure can be read; load {load}")
 
@@ -90,7 +90,7 @@ def _energy() -> Finding:
 def _references() -> Finding:
     suites = measured_suites()
     if not suites:
-        advice = "`bench reference update SUITE --reason TEXT` makes them"
+        advice = "`bench reference update SUITE --reason TEXT` creates them"
         return Finding("references", f"none in {reference_folder()}", advice)
     return Finding("references", ", ".join(suites))
 

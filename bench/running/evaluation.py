@@ -1,4 +1,4 @@
-"""How well a learner predicts: over a whole loader, by strategy and by layer."""
+"""Accuracy of a learner over a whole loader, by strategy and by layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.data.loaders import Loader
 from bench.methods import Examinable, Goodness, Learner, PerLayer
 
 PROGRESS_SECONDS = 0.5
-"""How often whoever waits is told of progress, at most."""
+"""Minimum seconds between two progress reports."""
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -37,7 +37,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(learner: Learner, loader: Loader, progress: Progress) -> Evaluation:
-    """Everything that a learner shows, in one pass over the loader; of its own if it is ``Examinable``."""
+    """Evaluate strategies, layers and goodness in one pass over the loader, with ``examine`` if the learner has it."""
     correct = dict.fromkeys(learner.strategies, 0)
     correct_by_layer: list[int] = []
     goodness: list[float] = []
@@ -58,7 +58,7 @@ def evaluate(learner: Learner, loader: Loader, progress: Progress) -> Evaluation
 
 @torch.no_grad()
 def accuracies(learner: Learner, strategies: Iterable[str], loader: Loader, progress: Progress) -> dict[str, float]:
-    """Accuracy in per cent over all of a loader's samples, by strategy: each predicts as it would alone."""
+    """Accuracy in per cent over all of a loader's samples, by strategy, each predicting on its own."""
     correct = dict.fromkeys(strategies, 0)
     beat = _Heartbeat(progress)
     for images, labels in loader.epoch(0):

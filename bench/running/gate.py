@@ -1,4 +1,4 @@
-"""The gate: check a suite's records against its references, and confirm an alarm with fresh seeds."""
+"""The gate: checks a suite's records against its references, and confirms alarms with fresh seeds."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Verdicts:
 
     Attributes:
         suite: its name.
-        checks: see there.
-        notes: sentences about records that are old or cannot be read.
+        checks: one per row and per cell, see ``bench.reference.verdicts.Check``.
+        notes: sentences about outdated or unreadable records.
     """
 
     suite: str
@@ -37,11 +37,11 @@ class Verdicts:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was measured, has a reference, and is as the reference says."""
+        """Whether everything was measured, has a reference, and agrees with it."""
         return self.status == ExitStatus.OK
 
     def frame(self) -> pd.DataFrame:
-        """A row per verdict, in pandas."""
+        """One row per verdict, as a data frame."""
         return pd.DataFrame([asdict(check) for check in self.checks], columns=[field.name for field in fields(Check)])
 
     @property
@@ -74,14 +74,14 @@ def check_suite(
     Args:
         name: a suite's name, or a TOML file.
         runs: folder of runs.
-        confirming: an accuracy that is too low is an alarm; run fresh seeds with the code that is here, and only
-            count as a regression what they confirm.
+        confirming: confirm alarms: run fresh seeds with the current code if an accuracy is too low, and count only
+            confirmed alarms as regressions.
         any_code: also count records made by a different version of the code.
         data_dir: folder of the data sets, for fresh seeds.
-        console: shows their progress.
+        console: for their progress.
 
     Raises:
-        UserError: for bad input.
+        UserError: for invalid input.
     """
     suite = suites.load(name)
     expected = suites.expected(suite)
@@ -98,7 +98,7 @@ def check_suite(
 def _confirmed(
     checks: list[Check], counted: Sequence[Record], stored: Measured, options: RunOptions, console: Console
 ) -> list[Check]:
-    """The checks after fresh seeds of the alarming methods have run, or with the reason why they could not."""
+    """The checks after running fresh seeds of the alarming methods, or with the reason why that failed."""
     alarming = confirm.alarms(checks)
     cells = suites.with_starts(confirm.fresh_cells(alarming, counted, stored))
     for check in alarming:
@@ -119,12 +119,12 @@ def _confirmed(
 
 
 def check_opening(name: str, *, threads: int | None = None, data_dir: Path | None = None) -> Verdicts:
-    """Take the first steps of every method of a suite and compare inputs and losses with the stored ones.
+    """Run the first steps of every method of a suite, and compare inputs and losses with the stored ones.
 
     Cells with a starting checkpoint are left out: their first steps come after a whole training.
 
     Raises:
-        UserError: for bad input.
+        UserError: for invalid input.
     """
     suite = suites.load(name)
     every = suites.cells(suite, Overrides(loader="memory", seeds=1, threads=threads))

@@ -1,4 +1,4 @@
-"""Running cells on this machine, one process each, one at a time: two trainings side by side would slow each other."""
+"""Runs cells on this machine, in one process each, one at a time: concurrent trainings would slow each other."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from bench.options import RunOptions
 from bench.records import CellOptions, CellSpec, Record
 
 LOG_FILE = "log.txt"
-GOES_ON = "the same command goes on from its last whole epoch"
+GOES_ON = "the same command resumes from its last complete epoch"
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-"""For glibc's allocator. By default it decides from the sizes freed so far whether to give memory back to the system
-after every step, and to be given it again page by page: equal networks then differ in speed by up to 1.7 times."""
+"""Settings of glibc's allocator. By default it decides by the sizes freed so far whether to return memory to the system
+after every step and fetch it again page by page: equal networks then differ in speed by up to 1.7 times."""
 
 
 Plan = Literal["recorded", "running", "goes on", "to run"]
 
 
 class Watcher(Protocol):
-    """Who is told what happens."""
+    """Receives the events of cells."""
 
     def cell_started(self, cell: CellSpec, index: int, total: int) -> None:
         """A cell's process starts."""
@@ -44,17 +44,17 @@ class Watcher(Protocol):
         """The cell's process reported something."""
 
     def cell_finished(self, cell: CellSpec, outcome: Outcome) -> None:
-        """The cell has ended, or had a record already."""
+        """The cell has ended, or was finished before."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell: its record, or no record if its process died.
+    """Result of a cell: its record, or None if its process died.
 
     Attributes:
-        reused: the record was there before.
-        problem: what happened, where it is not ok.
-        bad_input: the problem is one that the user can mend.
+        reused: whether the record existed before.
+        problem: description of a failure.
+        bad_input: whether the user can fix the problem.
     """
 
     cell: CellSpec
@@ -71,22 +71,22 @@ def run_cells(
     watcher: Watcher,
     current: Callable[[Record], bool] = lambda _: True,
 ) -> list[Outcome]:
-    """Run every cell that has no finished record yet; an interrupted cell resumes where it was.
+    """Run every cell that has no finished record yet; interrupted cells resume.
 
-    A record counts as finished if its status is ok or diverged; a failed cell is tried again. The folder of runs is
-    one that ``prepare_folder`` has seen.
+    A record is finished if its status is ok or diverged; failed cells are tried again. The folder of runs must have
+    been checked by ``prepare_folder``.
 
     Args:
-        cells: in the order in which they run; what a cell begins with comes before it.
-        options: the suite's name, for the records; folders; what to do with finished cells and with silent ones.
-        watcher: is told what happens.
-        current: finished records for which this is not true are measured again.
+        cells: in the order in which they run; a starting checkpoint's cell comes before those that start from it.
+        options: suite name for the records, folders, treatment of finished and of hung cells.
+        watcher: receives the events.
+        current: whether a finished record still counts; others are measured again.
     """
     outcomes = []
-    begun_with = _begun_with(cells)
+    begun_with = _start_ids(cells)
     for index, cell in enumerate(cells):
         own = replace(options, keep=options.keep or cell.id in begun_with)
-        # Asked when its turn comes: another harness on this folder may have finished it meanwhile.
+        # Checked when its turn comes: another harness on this folder may have finished it meanwhile.
         record = None if own.force else _readable(cell, own.runs, keep=own.keep)
         if record is None or not current(record):
             watcher.cell_started(cell, index, len(cells))
@@ -101,10 +101,10 @@ def run_cells(
 def plan(cells: Sequence[CellSpec], options: RunOptions) -> list[tuple[CellSpec, Plan]]:
     """What ``run_cells`` would do with each cell now; nothing is run or written.
 
-    "recorded": nothing. "running": another process is at it. "goes on": resume an interrupted one, if the code is
-    still the same. "to run": begin.
+    "recorded": nothing, it is finished. "running": another process is running it. "goes on": resume an interrupted
+    cell, if the code is still the same. "to run": start it.
     """
-    begun_with = _begun_with(cells)
+    begun_with = _start_ids(cells)
     return [(cell, _plan(cell, options, keep=options.keep or cell.id in begun_with)) for cell in cells]
 
 
@@ -121,22 +121,22 @@ def _plan(cell: CellSpec, options: RunOptions, *, keep: bool) -> Plan:
     return "goes on" if not options.force and (folder / records.STATE_FILE).is_file() else "to run"
 
 
-def _begun_with(cells: Sequence[CellSpec]) -> set[str]:
+def _start_ids(cells: Sequence[CellSpec]) -> set[str]:
     return {cell.begins_with.id for cell in cells if cell.begins_with is not None}
 
 
 def _readable(cell: CellSpec, out: Path, *, keep: bool = False) -> Record | None:
-    """A cell's finished record; one that cannot be read is set aside, and its cell is run again."""
+    """A cell's finished record; an unreadable record is set aside, and its cell runs again."""
     try:
         return _finished(cell, out, keep=keep)
     except UserError as error:
         aside = records.set_aside(out / cell.id / records.RECORD_FILE)
-        print(f"note: {error}; kept as {aside.name}, measured again", file=sys.stderr)
+        print(f"note: {error}; renamed to {aside.name}, measuring again", file=sys.stderr)
         return None
 
 
 def _finished(cell: CellSpec, out: Path, *, keep: bool) -> Record | None:
-    """A cell's finished record; with ``keep`` only if what the cell learned is still there too."""
+    """A cell's finished record; with ``keep``, only if its trained weights still exist."""
     path = out / cell.id / records.RECORD_FILE
     if not path.is_file():
         return None
@@ -148,13 +148,13 @@ def _finished(cell: CellSpec, out: Path, *, keep: bool) -> Record | None:
 
 
 def _run(cell: CellSpec, options: RunOptions, watcher: Watcher) -> Outcome:
-    """Run one cell in its own process, which is told what to do by two files in the cell's folder."""
+    """Run one cell in its own process, with its instructions in two files in the cell's folder."""
     folder = options.runs / cell.id
     folder.mkdir(exist_ok=True)
     if not (folder / records.CELL_FILE).is_file():
         records.write(folder / records.CELL_FILE, cell)
     records.write(folder / records.OPTIONS_FILE, CellOptions.of(options))
-    # -P: the cell must run this package, not whatever folder of the same name the user stands in.
+    # -P: the cell must import this package, not a folder of the same name in the working directory.
     command = [sys.executable, "-P", "-m", "bench.running.cell", str(folder)]
     environ = {**os.environ, **KEEP_FREED_MEMORY, **CUBLAS_WORKSPACE, "OMP_NUM_THREADS": str(cell.threads)}
     bad_input, silent = None, False
@@ -180,10 +180,10 @@ def _run(cell: CellSpec, options: RunOptions, watcher: Watcher) -> Outcome:
         return Outcome(cell, None, reused=False, problem=bad_input, bad_input=True)
     advice = f"{'the same command starts it again' if options.force else GOES_ON} (log: {folder / LOG_FILE})"
     if silent:
-        problem = f"stopped: nothing was heard of it for {options.stall:,.0f} s; {advice}"
-        return _left(cell, folder, options.suite, "timeout", problem)
+        problem = f"killed after {options.stall:,.0f} s without output; {advice}"
+        return _record_for(cell, folder, options.suite, "timeout", problem)
     if process.returncode != ExitStatus.OK:
-        return _left(cell, folder, options.suite, "interrupted", f"{_death(process.returncode)}; {advice}")
+        return _record_for(cell, folder, options.suite, "interrupted", f"{_death(process.returncode)}; {advice}")
     record = records.read(folder / records.RECORD_FILE)
     return Outcome(cell, record, reused=False, problem=record.error)
 
@@ -193,7 +193,7 @@ class _SilentError(Exception):
 
 
 def _events(process: subprocess.Popen[str], stall: float) -> Iterator[dict[str, Any]]:
-    """The events of a cell's process until it closes its output; lines of libraries that print are left out."""
+    """The events of a cell's process until it closes its output; other lines, printed by libraries, are dropped."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -217,8 +217,8 @@ def _events(process: subprocess.Popen[str], stall: float) -> Iterator[dict[str, 
             yield event
 
 
-def _left(cell: CellSpec, folder: Path, suite: str, status: records.Status, problem: str) -> Outcome:
-    """The record of a process that could not write its own; a finished one of an earlier run stays where it is."""
+def _record_for(cell: CellSpec, folder: Path, suite: str, status: records.Status, problem: str) -> Outcome:
+    """Write the record of a process that could not; a finished record of an earlier run stays."""
     here = environment.environment(torch.device(cell.device)).model_copy(update={"threads": cell.threads})
     record = Record(
         id=cell.id,
@@ -241,6 +241,6 @@ def _left(cell: CellSpec, folder: Path, suite: str, status: records.Status, prob
 
 def _death(status: int) -> str:
     if status == -signal.SIGKILL:
-        return "the cell's process was killed by signal 9, by the system perhaps, for want of memory"
+        return "the cell's process was killed by signal 9, perhaps by the system for lack of memory"
     how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
     return f"the cell's process {how}"

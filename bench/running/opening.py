@@ -1,4 +1,4 @@
-"""The opening of a cell: what its learner is given, and the losses of its first steps, without the rest."""
+"""The opening of a cell: its learner's input data, and the losses of its first steps, without the rest."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from bench.running import parts, training
 
 
 def take(spec: CellSpec, data_dir: Path | None) -> Opening:
-    """Take a cell's first ``training.OPENING_STEPS`` steps, exactly as a whole run would.
+    """Run a cell's first ``training.OPENING_STEPS`` steps, exactly as a whole run would.
 
     Raises:
-        UserError: if the data cannot be had.
+        UserError: if the data is not available.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(spec.threads)

@@ -40,7 +40,7 @@ def data(spec: CellSpec, data_dir: Path | None, progress: CountProgress | None =
         progress: told of the progress of files that the loader has to write.
 
     Raises:
-        UserError: if the data cannot be had.
+        UserError: if the data is not available.
     """
     task = tasks.get_task(spec.task)
     parts = splits.split(task, task.read(data_dir), train_limit=spec.train_samples)
@@ -76,10 +76,10 @@ class Budget:
 
 
 def learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Generator]:
-    """A learner before its first step, and the generator of its randomness.
+    """Make a cell's learner and the generator of its randomness.
 
     Raises:
-        UserError: where settings and task do not fit.
+        UserError: if settings and task do not fit.
     """
     generator = seeds.generator(spec.seed, "learner")
     budget = Budget(spec.epochs, steps_per_epoch)
@@ -95,10 +95,10 @@ def build(
     device: torch.device,
     generator: torch.Generator,
 ) -> Learner:
-    """A learner of a method, by name and settings, before its first step.
+    """Make a learner by method name and settings.
 
     Raises:
-        UserError: where settings and task do not fit.
+        UserError: if settings and task do not fit.
     """
     try:
         return methods.get(method).build(task, settings.make(method, values), budget, device, generator)
@@ -108,23 +108,23 @@ def build(
 
 
 def begin(learner: Learner, spec: CellSpec, state: dict[str, Any]) -> None:
-    """Let a learner begin with the state of another.
+    """Start a learner from another one's state.
 
     Raises:
-        UserError: if its method cannot, or the state is not of such a network.
+        UserError: if the method does not support that, or the state is of another network.
     """
     if not isinstance(learner, Beginner):
-        raise UserError(f"method {spec.method!r} cannot begin with what another has learned: it has no 'begin_with'")
+        raise UserError(f"method {spec.method!r} cannot start from a checkpoint: it has no 'begin_with'")
     try:
         learner.begin_with(state)
     except ValueError as error:
         raise UserError(
-            f"{spec.method} cannot begin with {spec.begins_with and spec.begins_with.id}: {error}"
+            f"{spec.method} cannot start from {spec.begins_with and spec.begins_with.id}: {error}"
         ) from error
 
 
 def check_resolutions(spec: CellSpec, made: Learner) -> None:
-    """Raise the UserError if a learner cannot see images of the sides that a cell trains on."""
+    """Raise a UserError if a learner does not accept images of the sides that a cell trains on."""
     channels, height, width = tasks.get_task(spec.task).shape
     for _, side in spec.resolutions or ():
         try:
@@ -138,7 +138,7 @@ def check_resolutions(spec: CellSpec, made: Learner) -> None:
 
 
 def yardstick(spec: CellSpec) -> CellSpec | None:
-    """The cell whose learner a cell's speed is compared with."""
+    """The cell of the yardstick, whose learner a cell's speed is compared with."""
     if spec.yardstick is None:
         return None
     return spec.model_copy(update={"method": spec.yardstick.method, "settings": spec.yardstick.settings})

@@ -1,4 +1,4 @@
-"""What the user sees while cells run: a live display in a terminal, plain lines elsewhere."""
+"""Progress of cells: a live display in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from bench.running.local import Outcome
 
 
 def watcher(shown: Console, suite: str, named: Mapping[str, str]) -> PlainWatcher | LiveWatcher:
-    """The display that fits the console, of cells with these ``titles``."""
+    """The display that fits the console, for cells with these ``titles``."""
     live = shown.is_terminal or (shown.is_jupyter and find_spec("ipywidgets") is not None)
     return LiveWatcher(shown, suite, named) if live else PlainWatcher(shown, suite, named)
 
 
 def console() -> Console:
-    """Where progress is shown: standard error, so that standard output holds data alone; in a notebook its output."""
+    """The console of progress: standard error, so that standard output has only data; in a notebook, its output."""
     shown = Console(stderr=True)
     return Console() if shown.is_jupyter else shown
 
 
 def titles(cells: Sequence[CellSpec]) -> dict[str, str]:
-    """What a user reads of each cell, by its id: method, the settings that tell it from its like, task and seed."""
+    """Title of each cell, by its id: method, the settings that distinguish it, task and seed."""
     labels = names.labels_of_cells(cells, brief=True)
     return {cell.id: f"{name} on {cell.task}, seed {cell.seed}" for cell, name in zip(cells, labels, strict=True)}
 
 
 class PlainWatcher:
-    """A line per epoch and per cell."""
+    """Prints one line per epoch and per cell."""
 
     def __init__(self, console: Console, suite: str, named: Mapping[str, str]) -> None:
         self._console = console
@@ -48,18 +48,18 @@ class PlainWatcher:
         """Nothing to close."""
 
     def cell_started(self, cell: CellSpec, index: int, total: int) -> None:
-        """Say which cell of how many."""
+        """Print the cell's number and title."""
         self._print(
             f"{self._suite} [{index + 1}/{total}] {self._titles[cell.id]}: {cell.epochs} epochs, {cell.loader} loader"
         )
 
     def cell_event(self, cell: CellSpec, event: dict[str, Any]) -> None:
-        """A line at the end of an epoch."""
+        """Print a line at the end of an epoch."""
         if event["event"] == "epoch":
             self._print(f"  epoch {event['epoch']}/{cell.epochs}: {describe_epoch(event)}")
 
     def cell_finished(self, cell: CellSpec, outcome: Outcome) -> None:
-        """How it ended."""
+        """Print the result of the cell."""
         self._print(f"  {describe_outcome(self._titles[cell.id], outcome)}")
 
     def _print(self, line: str) -> None:
@@ -67,7 +67,7 @@ class PlainWatcher:
 
 
 class LiveWatcher:
-    """Two bars, cells of the suite and epochs of the cell, above which every epoch leaves a line."""
+    """Shows two bars, cells of the suite and epochs of the cell; every epoch leaves a line above."""
 
     def __init__(self, console: Console, suite: str, named: Mapping[str, str]) -> None:
         self._progress = Progress(
@@ -121,7 +121,7 @@ class LiveWatcher:
 
 @contextlib.contextmanager
 def counting(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Something to tell of work that is counted: what, how much is done, of how much. A bar, or a line a tenth."""
+    """A progress callback (activity, done, total): a bar in a terminal, else one line per tenth."""
     if not console.is_terminal:
         yield _TenthByTenth(console)
         return
@@ -139,7 +139,7 @@ def counting(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 class _TenthByTenth:
-    """Prints a line when another tenth of some work is done."""
+    """Prints a line for every tenth of some work."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""A rehearsal before the first cell: everything that can be known to fail is found before anything runs."""
+"""Finds predictable failures before the first cell runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bench.running import parts
 
 
 def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
-    """Find out what can be known to fail before anything runs: numbers, settings that do not fit a task, data files.
+    """Check threads, environment variables, settings and data files before anything runs.
 
-    Data that is not here is fetched.
+    Missing data is downloaded.
     """
     rehearse_settings(cells)
     for name in dict.fromkeys(spec.task for spec in cells):
@@ -26,18 +26,18 @@ def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
         for status in sources.verify(task, data_dir):
             if status.status != "ok":
                 raise UserError(
-                    f"{root / status.path} is {status.status} ({status.detail}); `bench data get {name}` mends it"
+                    f"{root / status.path} is {status.status} ({status.detail}); `bench data get {name}` repairs it"
                 )
         for limit in {spec.train_samples for spec in cells if spec.train_samples is not None}:
             splits.split(task, task.read(data_dir), train_limit=limit)
 
 
 def rehearse_settings(cells: Sequence[CellSpec]) -> None:
-    """Check threads, environment variables and settings, and build every learner once; a UserError if one is bad."""
+    """Check threads, environment variables and settings, and build every learner once; raises a UserError."""
     most = 16 * (os.cpu_count() or 1)
     widest = max(cell.threads for cell in cells)
     if widest > most:
-        raise UserError(f"--threads {widest} is more than this machine can use; valid are 1 to {most}")
+        raise UserError(f"--threads {widest} is not valid on this machine: 1 to {most}")
     noise.tries()
     loaders.workers_wanted()
     for spec in {(spec.method, spec.task, spec.experiment): spec for spec in cells}.values():

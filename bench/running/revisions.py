@@ -1,7 +1,7 @@
-"""Two revisions of a checkout, run in turns: each by its own code, from a git worktree of its own.
+"""Runs two revisions of a checkout in turns, each with its own code, in its own git worktree.
 
-A machine's speed drifts over minutes. Runs that take turns (A B, B A, A B, ...) share the drift; one more run of A
-after the first pair gives the A/A ratio, what the ratio of equals looks like here and now.
+A machine's speed drifts over minutes. Runs in turns (A B, B A, A B, ...) share the drift; one more run of A after the
+first pair gives the A/A ratio, the speed ratio of equal code on this machine.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from bench.records import prepare_folder
 from bench.running import worktrees
 
 A, B, AGAIN = "a", "b", "a-again"
-"""The folders that the records go to; A's second run, for the A/A ratio, has one of its own."""
+"""Folders of the records; A's second run, for the A/A ratio, has its own."""
 _SUITES = Path("bench/suites")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One ``bench run``, for one more seed of one method.
+    """One ``bench run``, for one seed of one method.
 
     Attributes:
-        side: the folder its record goes to.
-        problem: what happened, empty if all went well.
+        side: the folder of its record.
+        problem: what went wrong, empty if nothing did.
     """
 
     side: str
@@ -41,7 +41,7 @@ class Call:
 
 
 def second_run(folder: Path) -> Path:
-    """Where the records of a side's second run are, if there are any: beside the folder of the first."""
+    """The folder of a side's second run, next to that of the first; it need not exist."""
     return folder.resolve().with_name(f"{folder.resolve().name}{AGAIN.removeprefix(A)}")
 
 
@@ -58,26 +58,27 @@ def run_interleaved(
     again: bool = True,
     say: Callable[[str], None],
 ) -> list[Call]:
-    """Run a suite by the code of two revisions, seed by seed and method by method in turns.
+    """Run a suite with the code of two revisions, seed by seed and method by method in turns.
 
-    Records go to the folders ``a``, ``b`` and ``a-again`` in ``out``. Cells that are finished there are kept. A call
-    whose cell fails does not keep the others from running.
+    Records go to the folders ``a``, ``b`` and ``a-again`` in ``out``. Cells finished there are skipped. A failing call
+    does not stop the others.
 
     Args:
-        root: the checkout; it is left as it is, but for git's list of worktrees meanwhile.
+        root: the checkout; unchanged, except for git's list of worktrees during the runs.
         rev_a: one revision of it.
-        rev_b: the other; the same twice is allowed.
+        rev_b: the other; may be the same.
         suite: a suite's name, read by each revision from its own files, or the path of a TOML file for both.
-        methods: of the suite; None for all that it has in both revisions.
-        seeds: how many, counted from 0.
+        methods: of the suite; None for all that both revisions have.
+        seeds: number of seeds, from 0.
         out: folder for the records.
         options: further options of ``bench run``, equal for both.
         again: run A's first seed once more, for the A/A ratio.
-        say: told one line per call.
+        say: called with one line per call.
 
     Raises:
-        UserError: for a revision or suite that does not exist, for input that a revision's ``bench run`` refuses, and
-            for records in ``out`` that other code has made.
+        UserError: for a revision or suite that does not exist, for input that a revision's ``bench run`` rejects, and
+        for
+            records in ``out`` made by other code.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {seeds}")
@@ -108,7 +109,7 @@ def run_interleaved(
 
 
 def _turns(methods: Sequence[str], seeds: int, *, again: bool) -> Iterator[tuple[str, str, int]]:
-    """Side, method and seed of every call: neither side is always the first."""
+    """Side, method and seed of every call; the sides take turns in being first."""
     for seed in range(seeds):
         for method in methods:
             for side in (B, A) if seed % 2 else (A, B):
@@ -118,9 +119,9 @@ def _turns(methods: Sequence[str], seeds: int, *, again: bool) -> Iterator[tuple
 
 
 def _run(arguments: Sequence[str], folder: Path, name: str) -> str:
-    """``bench run`` by the code in ``folder``; gives what went wrong in words, empty if nothing did."""
+    """Run ``bench run`` with the code in ``folder``; returns what went wrong, empty if nothing did."""
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    # -P: the folder that the user stands in must not come before the worktree.
+    # -P: the working directory must not come before the worktree.
     command = [sys.executable, "-P", "-m", "bench", "run", *arguments]
     environment = {**worktrees.clean_environment(), "PYTHONPATH": path}
     done = subprocess.run(
@@ -129,10 +130,10 @@ def _run(arguments: Sequence[str], folder: Path, name: str) -> str:
     )  # fmt: skip
     if done.returncode == ExitStatus.OK:
         return ""
-    lines = done.stderr.strip().splitlines() or ["it said nothing"]
+    lines = done.stderr.strip().splitlines() or ["no output"]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines
     if done.returncode == ExitStatus.BAD_INPUT:
-        raise UserError(f"revision {name} refuses the run: {errors[-1]}")
+        raise UserError(f"revision {name} rejects the run: {errors[-1]}")
     how = f"was killed by signal {-done.returncode}" if done.returncode < 0 else f"failed, status {done.returncode}"
     return f"{how}: {errors[-1]}"
 
@@ -151,24 +152,24 @@ def _methods(suite: str, folder: Path, name: str) -> list[str]:
 
 
 def _common(offered: Mapping[str, list[str]], names: Mapping[str, str], say: Callable[[str], None]) -> list[str]:
-    """The methods that both revisions' suites have; says which are left out."""
+    """The methods that both revisions' suites have; reports those left out."""
     common = [method for method in offered[A] if method in offered[B]]
     for side, methods in offered.items():
         if left := [method for method in methods if method not in common]:
             say(f"note: left out, in {names[side]} only: {', '.join(left)}")
     if not common:
-        raise UserError("the suite has no method in both revisions; name another with --suite")
+        raise UserError("the suite has no method in both revisions; choose another with --suite")
     return common
 
 
 def _check_commits(out: Path, commits: Mapping[str, str]) -> None:
-    """``bench run`` keeps finished cells whichever code made them: here they must be the revision's own."""
+    """Check that finished cells in ``out`` are the revisions' own: ``bench run`` skips them whatever their code."""
     for side in (A, B, AGAIN):
         if (out / side).is_dir():
             expected = commits[A if side == AGAIN else side]
             for record in records.read_all(out / side).records:
                 if record.code.commit != expected:
                     raise UserError(
-                        f"{out / side} has records of commit {record.code.commit}, not of {expected}; name an empty "
+                        f"{out / side} has records of commit {record.code.commit}, not of {expected}; choose an empty "
                         "folder with --out"
                     )

@@ -1,4 +1,4 @@
-"""A suite, from its options to the outcomes of its cells."""
+"""Runs a suite: from its options to the results of its cells."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
 
 
 class SuiteRun(NamedTuple):
-    """What became of a suite's cells.
+    """Results of a suite's cells.
 
     Attributes:
         outcomes: one per cell, in the order in which they ran.
@@ -49,7 +49,7 @@ class SuiteRun(NamedTuple):
 
     @property
     def records(self) -> list[Record]:
-        """The records, of failed cells too."""
+        """The records, including those of failed cells."""
         return [outcome.record for outcome in self.outcomes if outcome.record is not None]
 
     @property
@@ -59,10 +59,10 @@ class SuiteRun(NamedTuple):
 
 
 def prepare(options: RunOptions) -> Prepared:
-    """Find a suite's cells.
+    """Expand a suite into its cells.
 
     Raises:
-        UserError: for a suite or overrides that are not valid.
+        UserError: for an invalid suite or overrides.
     """
     suite = suites.load(options.suite)
     if not options.unequal_budgets:
@@ -73,10 +73,10 @@ def prepare(options: RunOptions) -> Prepared:
 
 
 def plan(options: RunOptions) -> tuple[Prepared, list[tuple[CellSpec, local.Plan]]]:
-    """What ``run`` would do with each cell; looks for no data and writes nothing.
+    """What ``run`` would do with each cell; needs no data and writes nothing.
 
     Raises:
-        UserError: for bad input.
+        UserError: for invalid input.
     """
     ready = prepare(options)
     rehearsal.rehearse_settings(ready.cells)
@@ -87,11 +87,11 @@ def run(options: RunOptions, console: Console) -> SuiteRun:
     """Run a suite: finished cells are skipped, interrupted ones resume.
 
     Args:
-        options: see there.
-        console: shows progress.
+        options: see ``bench.options.RunOptions``.
+        console: for progress.
 
     Raises:
-        UserError: for bad input, before any cell runs wherever that can be known.
+        UserError: for invalid input, before any cell runs if it can be known then.
     """
     suite, cells, titles, stored = prepare(options)
     rehearsal.rehearse(cells, options.data)

@@ -1,4 +1,4 @@
-"""The epoch loop: train, choose on validation data, save, go on after a stop."""
+"""The epoch loop: train, validate, save a checkpoint, resume."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from bench.running import evaluation
 from bench.running.evaluation import PROGRESS_SECONDS, Progress
 
 OPENING_STEPS = 20
-"""Steps at the very start of training whose losses are recorded one by one."""
+"""Number of first training steps whose losses are recorded one by one."""
 EXPLODED = 1e4
-"""A mean loss this many times its first batch's value (or 1, if that is larger) counts as diverged."""
+"""A mean loss this many times its first batch's value (or 1, if larger) counts as diverged."""
 
 
 class Diverged(Exception):  # noqa: N818 -- an outcome of an experiment, not an error of the program
@@ -39,14 +39,14 @@ class Diverged(Exception):  # noqa: N818 -- an outcome of an experiment, not an 
 
 @dataclass
 class History:
-    """What is known after some epochs; saved with the learner.
+    """State of a training after some epochs; saved with the learner.
 
     Attributes:
         epochs: one record per finished epoch.
         opening: losses of the first steps of training, by name.
-        first_batch_seconds: from asking for the first batch to the end of its step; in no epoch's seconds.
-        inputs: digests of what was trained and validated on; not saved, since whoever goes on has them too.
-        best_epoch: by strategy, the epoch (from 1) that was best on validation data; the earlier of equals.
+        first_batch_seconds: from requesting the first batch to the end of its step; not part of any epoch's seconds.
+        inputs: digests of the training and validation data; not saved, since a resumed run computes them too.
+        best_epoch: by strategy, the epoch (from 1) with the best validation accuracy; the earliest in a tie.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -69,30 +69,30 @@ def train(
     progress: Progress,
     twin: Callable[[], Learner] | None = None,
 ) -> None:
-    """Train for ``epochs`` epochs in all, from where ``folder`` says an earlier process stopped.
+    """Train up to ``epochs`` epochs in total, resuming from a checkpoint in ``folder``.
 
-    After every epoch the folder holds the whole state, so that a killed run, started again, ends with the same
-    numbers as an undisturbed one. The learner's best state by strategy is kept beside it.
+    After every epoch the folder has the complete state, so that a killed run, started again, ends with the same numbers
+    as an uninterrupted one. The learner's best state by strategy is saved next to it.
 
     Args:
         learner: to be trained.
         train_loader: gives the batches of an epoch.
-        validation_loader: gives what choices are made on.
-        epochs: in all, those of an earlier process included.
+        validation_loader: gives the batches that choices are made on.
+        epochs: in total, including those of an earlier process.
         generator: the learner's source of randomness, saved with it.
-        device: where the learner is.
-        folder: holds the state.
-        history: an empty one, which is filled, so that what happened is known whatever ends the training.
-        progress: is told of steps and epochs.
-        twin: builds another learner like this one, to watch its layers on; without it they are not watched.
+        device: the learner's device.
+        folder: folder of the checkpoint.
+        history: an empty one, filled during training, so that it is available however training ends.
+        progress: called with steps and epochs.
+        twin: builds another learner like this one, on which layers are measured; None: layers are not measured.
 
     Raises:
         Diverged: if a loss is not finite or has exploded; names epoch and loss.
-        UserError: if a saved state is damaged.
+        UserError: if a checkpoint is damaged.
     """
     history.inputs = {"train": train_loader.digest, "validation": validation_loader.digest}
     _resume(learner, generator, history, folder, device)
-    import_module("torch._dynamo")  # as PyTorch's first optimiser would, in the midst of what is measured
+    import_module("torch._dynamo")  # otherwise PyTorch's first optimiser imports it, within the measurement
     meters = Meters(device)
     first = len(history.epochs)
     watched: Learner | None = None
@@ -110,22 +110,22 @@ def train(
 
 
 def best_file(folder: Path, strategy: str) -> Path:
-    """Where the learner's state at its best validation epoch is kept while the cell runs."""
+    """The file of the learner's state at its best validation epoch, while the cell runs."""
     return folder / f"best-{strategy}.pt"
 
 
 def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """A saved state; only tensors, numbers, strings and containers of them are ever read.
+    """Load a saved state; reads only tensors, numbers, strings and containers of them.
 
     Raises:
-        UserError: if the file is not there, or is damaged.
+        UserError: if the file does not exist or is damaged.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run its cell again") from None
     except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise UserError(f"{path} is damaged and cannot be gone on from; delete it to start the cell again") from error
+        raise UserError(f"{path} is damaged and cannot be resumed from; delete it to start the cell again") from error
     return state
 
 
@@ -155,7 +155,7 @@ def _train_epoch(
         if first_of_process and steps == 1:
             history.first_batch_seconds = history.first_batch_seconds or meters.elapsed()
             if len(loader) > 1:
-                # Compilation, first allocations, cold caches: timed apart, unless it is all there is.
+                # Compilation, first allocations, cold caches: timed separately, unless there is nothing else.
                 images_timed, start = 0, meters.restart_clock()
         if time.perf_counter() - reported > PROGRESS_SECONDS:
             reported = time.perf_counter()
@@ -177,7 +177,7 @@ def _check_finite(means: dict[str, float], opening: dict[str, list[float]], epoc
 
 
 def _validate(learner: Learner, loader: Loader, history: History, folder: Path, progress: Progress) -> None:
-    """Fill in the validation accuracies of the last epoch, and keep the state where a strategy is at its best."""
+    """Add the validation accuracies of the last epoch, and save the state if a strategy is at its best."""
     record = history.epochs[-1]
     seen = evaluation.evaluate(learner, loader, progress)
     found = {
@@ -195,7 +195,7 @@ def _validate(learner: Learner, loader: Loader, history: History, folder: Path, 
 
 
 def _watch(learner: Learner, twin: Learner, batch: tuple[Tensor, Tensor], history: History) -> None:
-    """Time and memory of each layer in the state it has now, on another learner: this one must not be touched."""
+    """Measure time and memory of each layer in its current state, on another learner: this one must stay unchanged."""
     epoch = history.epochs[-1].epoch
     twin.load_state_dict(copy.deepcopy(learner.state_dict()))
     twin.begin_epoch(epoch - 1)
@@ -209,7 +209,7 @@ def save_atomically(state: Any, path: Path) -> None:
     """Save a state under a temporary name, then rename."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        # First in memory: an error of the disk reaches the caller as it is, not wrapped by the serialiser.
+        # First in memory: a disk error then reaches the caller unwrapped by the serialiser.
         content = io.BytesIO()
         torch.save(state, content)
         with temporary.open("wb") as file:
@@ -222,7 +222,7 @@ def save_atomically(state: Any, path: Path) -> None:
 
 
 def _writer() -> str:
-    """What a state must have been written by to be gone on from: half of a run by other code would be no result."""
+    """Identifies the code that wrote a checkpoint; only that code may resume it."""
     return f"{environment.code().fingerprint} torch {torch.__version__}"
 
 
@@ -256,7 +256,7 @@ def _resume(learner: Learner, generator: torch.Generator, history: History, fold
 
 
 def cached_batch(loader: Loader) -> tuple[Tensor, Tensor]:
-    """The first batch of the first epoch, kept."""
+    """The first batch of the first epoch, cached."""
     batches: Iterator[tuple[Tensor, Tensor]] = loader.epoch(0)
     images, labels = next(batches)
     return images.clone(), labels.clone()

@@ -1,4 +1,4 @@
-"""Revisions of this checkout as folders of their own, in which their code can be run."""
+"""Revisions of this checkout in folders of their own, where their code can run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import bench
 from bench.errors import UserError
 
 _OF_ONE_CHECKOUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "BENCH_REFERENCE")
-"""Variables that would point every worktree at one place: git's while it runs a hook, and references, whose format
-belongs to the code that reads them."""
+"""Variables that would point every worktree to one place: git's while it runs a hook, and the references' folder, whose
+format belongs to the code that reads it."""
 
 
 def checkout() -> Path:
     """The checkout that this package runs from.
 
     Raises:
-        UserError: if it does not run from one.
+        UserError: if it does not run from a checkout.
     """
     root = Path(bench.__file__).parents[1]
     if not (root / ".git").exists():
@@ -36,12 +36,12 @@ def resolve(root: Path, revision: str) -> str:
     """The full commit hash of a revision.
 
     Raises:
-        UserError: if it is none.
+        UserError: if there is no such revision.
     """
     done = None if revision.startswith("-") else _git(root, "rev-parse", "--verify", f"{revision}^{{commit}}")
     if done is None or done.returncode:
         raise UserError(
-            f"{revision!r} is not a git revision of this checkout; valid are two folders of runs that exist, or two "
+            f"{revision!r} is not a git revision of this checkout; valid are two existing folders of runs, or two "
             "revisions such as HEAD~1 and HEAD"
         )
     return done.stdout.strip()
@@ -59,12 +59,12 @@ def short(root: Path, commit: str) -> str:
 
 @contextlib.contextmanager
 def added(root: Path, commits: Mapping[str, str]) -> Iterator[dict[str, Path]]:
-    """A checkout of each commit, gone afterwards."""
+    """Check out each commit into a temporary folder; removed afterwards."""
     temporary = Path(tempfile.mkdtemp(prefix="bench-compare-")).resolve()
     folders = {side: temporary / side for side in commits}
     try:
         for side, folder in folders.items():
-            # Without hooks: what a user's hooks do after a checkout is meant for folders to work in.
+            # Without hooks: a user's checkout hooks are meant for working folders.
             add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", str(folder), commits[side])
             done = _git(root, *add)
             if done.returncode:
@@ -79,7 +79,7 @@ def added(root: Path, commits: Mapping[str, str]) -> Iterator[dict[str, Path]]:
 
 
 def register_plugins(folder: Path, name: str) -> None:
-    """Make a worktree's entry points known to Python, as an installation would: no package index is asked.
+    """Make a worktree's entry points known to Python, as an installation would, without a package index.
 
     ``importlib.metadata`` takes the first distribution of a name along the path, and PYTHONPATH comes before what is
     installed.
@@ -88,7 +88,7 @@ def register_plugins(folder: Path, name: str) -> None:
         project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         distribution, groups = project["name"], project["entry-points"]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"revision {name} is no version of this project that can be run: {error!r}") from None
+        raise UserError(f"revision {name} is not a runnable version of this project: {error!r}") from None
     version = project.get("version", "0")
     info = folder / f"{re.sub('[-_.]+', '_', distribution)}-{version}.dist-info"
     info.mkdir()
@@ -112,5 +112,5 @@ def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what holds for one checkout only."""
+    """This process's environment without variables that apply to one checkout only."""
     return {key: value for key, value in os.environ.items() if key not in _OF_ONE_CHECKOUT}

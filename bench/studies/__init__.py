@@ -1,13 +1,13 @@
-"""Studies: measurements that are no grid of trainings, each with a table, figures, and a file that holds its numbers.
+"""Studies: measurements other than grids of training runs, each with a table, figures, and a file of its numbers.
 
-    study                  what a study is, and its record
+    study                  the definition of a study, and its record
     loaders                images per second of every loader, and how long training waits for them
-    pooling_preservation   what is left of an image after a pool
-    robustness             accuracy and work of gated networks on images that were changed to mislead them
+    pooling_preservation   how well images are preserved by pools
+    robustness             accuracy and work of gated networks on adversarial images
     segmentation           gated PSPNets on Cityscapes;  cityscapes: its files
-    skipping               time of the predictions of trained networks beside what they execute
+    skipping               prediction time of trained networks relative to their executed work
 
-A grid of trainings is a suite, see ``bench.suites``.
+Grids of training runs are suites, see ``bench.suites``.
 """
 
 from bench.studies.study import Request, Study, get, names, run

@@ -26,10 +26,10 @@ ARCHIVES = "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"
 
 
 def locate(data_dir: Path | None) -> Path:
-    """The folder of the data set: ``cityscapes`` below a folder of data sets, or that folder itself.
+    """The folder of the data set: ``cityscapes`` in a folder of data sets, or that folder itself.
 
     Raises:
-        UserError: that says what to download and where to put it.
+        UserError: if it is not there; says what to download and where to put it.
     """
     root = cache_root() / "data" if data_dir is None else data_dir
     candidates = (root / FOLDER, root)
@@ -43,7 +43,7 @@ def locate(data_dir: Path | None) -> Path:
 
 
 def read(folder: Path, split: str) -> Cityscapes:
-    """One split, "train" or "val".
+    """Read one split, "train" or "val".
 
     Raises:
         UserError: if it has no image, or an image has no mask.
@@ -53,18 +53,18 @@ def read(folder: Path, split: str) -> Cityscapes:
     except RuntimeError as error:
         raise UserError(f"{folder} cannot be read as Cityscapes: {str(error).splitlines()[0]}") from error
     if len(data) == 0:
-        raise UserError(f"{folder / 'leftImg8bit' / split} holds no image; unpack {ARCHIVES} into {folder}")
+        raise UserError(f"{folder / 'leftImg8bit' / split} has no image; unpack {ARCHIVES} into {folder}")
     for (mask,) in data.targets:
         if not Path(mask).is_file():
             raise UserError(f"{mask} is missing; unpack gtFine_trainvaltest.zip into {folder}")
-    pairs = sorted(zip(data.images, data.targets, strict=True))  # a folder lists its files in an order of its own
+    pairs = sorted(zip(data.images, data.targets, strict=True))  # folders list files in arbitrary order
     data.images, data.targets = [image for image, _ in pairs], [target for _, target in pairs]
     return data
 
 
 @cache
 def _train_ids() -> Tensor:
-    """By the label that is in a file: one of the 19 classes, or ``IGNORE``; (256,) int64."""
+    """Map from the labels in a file to the 19 classes or ``IGNORE``: (256,) int64."""
     table = torch.full((256,), IGNORE)
     for each in Cityscapes.classes:
         if 0 <= each.id < len(table) and 0 <= each.train_id < CLASSES:
@@ -73,7 +73,7 @@ def _train_ids() -> Tensor:
 
 
 def colors() -> dict[int, tuple[int, int, int]]:
-    """The color that the data set's authors gave each of the 19 classes."""
+    """The data set's color of each of the 19 classes."""
     return {each.train_id: each.color for each in Cityscapes.classes if 0 <= each.train_id < CLASSES}
 
 
@@ -81,7 +81,7 @@ def sample(data: Cityscapes, index: int) -> tuple[Tensor, Tensor]:
     """An image (3, H, W) uint8 and its mask (H, W) int64.
 
     Raises:
-        UserError: if a file is damaged; it names the file.
+        UserError: if a file is damaged; names the file.
     """
     try:
         image, mask = data[index]
@@ -92,15 +92,15 @@ def sample(data: Cityscapes, index: int) -> tuple[Tensor, Tensor]:
 
 
 def normalized(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) uint8 as a network gets them: float32."""
+    """Normalise images (B, 3, H, W) uint8 for a network: float32."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (images.float() / 255 - mean) / std
 
 
 def batches(data: Cityscapes, *, crop: int, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Training batches of an epoch: scaled at random, cut at random, mirrored at random.
+    """Training batches of an epoch: randomly scaled, cropped and mirrored.
 
-    Order and augmentation are functions of (seed, epoch, index). A last, smaller batch is left out, as a network that
+    Order and augmentation are functions of (seed, epoch, index). A smaller last batch is dropped, as a network that
     normalises over a batch needs more than one image.
 
     Yields:

@@ -1,7 +1,7 @@
-"""How fast loaders are, beside PyTorch's DataLoader, and how long training waits for them.
+"""Speed of loaders relative to PyTorch's DataLoader, and how long training waits for them.
 
-Loaders take turns: each begins an epoch, gives its first batch untimed, and is then asked for batches for a while. What
-a loader's workers have prepared in the meantime counts for it: PyTorch's gain a few per cent by that.
+Loaders take turns: each starts an epoch, gives its first batch untimed, and then gives batches for a while. Batches
+that a loader's workers prepared between turns count for it, which favours PyTorch's by a few per cent.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ CPU = torch.device("cpu")
 OF_ARRAYS: tuple[tuple[str, ...], ...] = ((), ("crop", "flip"), ("resized-crop", "flip"))
 OF_FILES: tuple[tuple[str, ...], ...] = ((), ("resized-crop", "flip"))
 WAIT_GOAL = 2.0
-"""Per cent of a training step that waiting for data may take."""
+"""Per cent of a training step that may be spent waiting for data."""
 
 
 @dataclass
 class Contestant:
-    """A loader of some kind, with what has been measured of it.
+    """A loader and its measurements.
 
     Attributes:
-        start_seconds: from nothing to its first batch; a file that has to be written, and an import, included.
-        memory: bytes that it needed, its worker processes included.
+        start_seconds: from creation to its first batch, including the import of FFCV and the writing of its file.
+        memory: bytes that it needed, including its worker processes.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Contestant:
 
 
 def measure(request: Request) -> Findings:
-    """Images per second by loader, augmentation and number of workers, and what training waits for."""
+    """Measure images per second by loader, augmentation and number of workers, and waiting times of training."""
     task = tasks.get_task(request.task or "cifar10")
     arrays = task.read(request.data_dir)
     limit = min(request.samples, len(arrays.train_labels) - task.validation_size)
@@ -76,7 +76,7 @@ def measure(request: Request) -> Findings:
     noisy = False
     for augmentation in OF_ARRAYS if isinstance(part.images, Tensor) else OF_FILES:
         with ExitStack() as stack:
-            field_ = [stack.enter_context(_started(task, part, augmentation, *which)) for which in contestants()]
+            field_ = [stack.enter_context(_StartedLoader(task, part, augmentation, *which)) for which in contestants()]
             race = take_turns([one.loader for one in field_])
             noisy |= race.noisy
             base = next(index for index, one in reversed(list(enumerate(field_))) if one.kind == "torch")
@@ -97,10 +97,10 @@ def measure(request: Request) -> Findings:
     columns = ("loader", "workers", "augmentation", "img/s", "x torch", "± x torch", "start s", "memory MiB")
     notes = [
         f"{limit} training images of {task.title}, batches of {BATCH}, threads: {torch.get_num_threads()}",
-        "x torch: beside the last line of its augmentation, in turns; ± is the interquartile range",
-        "the second memory loader is the same as the first: their ratio is the noise",
-        "start: from nothing to the first batch, with the import of FFCV and the writing of its file where it was new",
-        "memory: of the loader and its workers; images in memory are there before, for all of them",
+        "x torch: relative to the last line of its augmentation, in turns; ± is the interquartile range",
+        "the two memory loaders are equal: their ratio is the noise",
+        "start: from creation to the first batch, with the import of FFCV and the writing of its file if it was new",
+        "memory: of the loader and its workers, without images that are already in memory",
         *(["the machine was busy: rates are noisy"] if noisy else []),
         *(line for line in waits(task.name, request.data_dir)),
     ]
@@ -109,21 +109,21 @@ def measure(request: Request) -> Findings:
 
 
 STUDY = Study(
-    "Images per second of every loader beside PyTorch's DataLoader, and how long training waits for data",
+    "Images per second of every loader relative to PyTorch's DataLoader, and how long training waits for data",
     measure,
     samples=20_000,
 )
 
 
 def contestants() -> list[tuple[str, int | None]]:
-    """Kinds of loaders with numbers of workers; torch with as many as there are processors comes last."""
+    """Kinds of loaders and numbers of workers; last, torch with as many workers as processors."""
     many = max(2, os.cpu_count() or 1)
     of_ffcv: list[tuple[str, int | None]] = [("ffcv", 1), ("ffcv", many)] if loaders.is_installed() else []
     return [("memory", None), ("memory", None), *of_ffcv, ("torch", 1), ("torch", many)]
 
 
-class _started(closing[Any]):  # noqa: N801 -- read as a verb
-    """A contestant that has given its first batch; closes its loader."""
+class _StartedLoader(closing[Any]):
+    """A contestant that has given its first batch; closes its loader at the end."""
 
     def __init__(
         self, task: tasks.Task, part: Split, augmentation: Sequence[str], kind: str, workers: int | None
@@ -156,7 +156,7 @@ class _started(closing[Any]):  # noqa: N801 -- read as a verb
 
 
 def _private_bytes(process: Any) -> int:
-    """What a process has for itself alone, without what it shares with its parent."""
+    """Private memory of a process, in bytes: not shared with its parent."""
     try:
         lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -165,17 +165,17 @@ def _private_bytes(process: Any) -> int:
 
 
 def _close(epoch: Iterator[Any]) -> None:
-    """End an epoch early; its workers end with it."""
+    """End an epoch early, and with it its workers."""
     getattr(epoch, "close", lambda: None)()
 
 
 def take_turns(field_: Sequence[Loader], rounds: int = ROUNDS, seconds: float = TURN_SECONDS) -> Race:
-    """Images per second of loaders in turns: A B C, C B A, ...
+    """Measure images per second of loaders in turns: A B C, C B A, ...
 
     Args:
         field_: the loaders; each has at least two batches.
         rounds: at least two.
-        seconds: how long a turn lasts; less if the epoch is over.
+        seconds: duration of a turn; shorter if the epoch ends.
     """
     rates: list[list[float]] = [[] for _ in field_]
     meter = NoiseMeter()
@@ -195,7 +195,7 @@ def take_turns(field_: Sequence[Loader], rounds: int = ROUNDS, seconds: float = 
 
 
 def waits(task: str, data_dir: Path | None) -> Iterator[str]:
-    """A line for each cell of the shipped suites with a task: how much of a training step is waiting for data."""
+    """A line for each cell of the shipped suites on a task: the share of a training step spent waiting for data."""
     for name in suites.names():
         suite = suites.load(name)
         if task not in suite.tasks or sources.find(tasks.get_task(task), data_dir) is None:
@@ -206,16 +206,16 @@ def waits(task: str, data_dir: Path | None) -> Iterator[str]:
         for spec in {cell.method: cell for cell in cells}.values():
             share = waiting(spec, data_dir)
             verdict = "" if share <= WAIT_GOAL else f", more than {WAIT_GOAL:g}"
-            yield f"{name}, {spec.method}, loader {spec.loader}: {share:.2f} % of a step waits for data{verdict}"
+            yield f"{name}, {spec.method}, loader {spec.loader}: {share:.2f} % of a step waiting for data{verdict}"
 
 
 def waiting(spec: CellSpec, data_dir: Path | None, seconds: float = WAIT_SECONDS) -> float:
-    """Per cent of a cell's first steps that pass in its training loader; the first batch does not count.
+    """Per cent of a cell's first steps spent in its training loader, without the first batch.
 
     Args:
-        spec: the cell; it is not run, and leaves nothing.
-        data_dir: where the task's files are.
-        seconds: how long to train.
+        spec: the cell; it is not run and writes nothing.
+        data_dir: folder of the task's files.
+        seconds: duration of training.
     """
     with parts.data(spec, data_dir) as data:
         learner, _ = parts.learner(spec, len(data.train))

@@ -1,8 +1,8 @@
-"""What is left of an image after a pool: pooled, brought back to its size, and compared with what it was.
+"""How well images survive a pool: pooled, resampled to their size, and compared with the original.
 
 Similarity is SSIM (Wang, Bovik, Sheikh, Simoncelli 2004: Gaussian window with sigma 1.5) and PSNR, both by
-scikit-image. Images are brought back by bilinear interpolation, whatever the pool. SoftPool depends on the range of its
-input, as e^x does: it is shown for images from 0 to 1 and from 0 to 255; the others are the same in both.
+scikit-image. Images are restored by bilinear interpolation, whatever the pool. SoftPool depends on the range of its
+input, as e^x does: it is shown for images from 0 to 1 and from 0 to 255; the others do not depend on it.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from matplotlib.figure import Figure
 
 KERNELS = (2, 3, 5)
 SHOWN = 3
-"""Images in the picture."""
+"""Number of images in the picture."""
 SMALLEST = 15
-"""SSIM's window has 11 pixels, and windows of 5 must leave so many."""
+"""SSIM's window has 11 pixels, and pooling windows of 5 must leave as many."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """A pool, and the range of the images that it is given."""
+    """A pool, and the range of its input images."""
 
     kind: Pooling
     greatest: int
 
     @property
     def name(self) -> str:
-        """As in tables."""
+        """Name in tables."""
         return self.kind if self.kind != "soft" else f"soft, 0 to {self.greatest}"
 
 
@@ -57,12 +57,12 @@ WAYS = (Way("avg", 1), Way("soft", 1), Way("rms", 1), Way("soft", 255), Way("max
 
 
 def restored(images: Tensor, way: Way, kernel: int) -> Tensor:
-    """Pool and bring back.
+    """Pool and restore.
 
     Args:
         images: (B, C, H, W) from 0 to 1; H and W are multiples of the kernel.
         way: which pool.
-        kernel: side of its windows, which lie side by side.
+        kernel: side of its adjacent windows.
 
     Returns:
         (B, C, H, W), from 0 to 1.
@@ -72,7 +72,7 @@ def restored(images: Tensor, way: Way, kernel: int) -> Tensor:
 
 
 def measure(request: Request) -> Findings:
-    """SSIM and PSNR of test images by pool and window, with figures."""
+    """Measure SSIM and PSNR of test images by pool and window, with figures."""
     task = tasks.get_task(request.task or "cifar10")
     if min(task.shape[1:]) < SMALLEST:
         raise UserError(f"images of {task.title} are too small to compare: they need {SMALLEST} pixels a side")
@@ -102,7 +102,7 @@ def measure(request: Request) -> Findings:
     columns = ("pool, input", "kernel", "SSIM", "± SSIM", "PSNR dB", "± PSNR", "restored to the bit")
     notes = [
         f"{request.samples} test images of {task.title}, drawn with seed {request.seed}",
-        "± is half the 95 % interval of the mean over images; PSNR leaves out images that come back to the bit",
+        "± is half the 95 % interval of the mean over images; PSNR leaves out images that are restored exactly",
         "restored by bilinear interpolation; pixels beyond the last whole window are cut off",
     ]
     figures: dict[str, Callable[[], Figure]] = {
@@ -112,7 +112,7 @@ def measure(request: Request) -> Findings:
     return Findings(task.name, columns, rows, notes, figures)
 
 
-STUDY = Study("What is left of images after a pool: SSIM and PSNR by pool and window, and a picture", measure)
+STUDY = Study("How well pools preserve images: SSIM and PSNR by pool and window, and a picture", measure)
 
 
 def _drawn(images: Images, shape: tuple[int, int, int], request: Request) -> Tensor:
@@ -128,7 +128,7 @@ def _cut(images: Tensor, kernel: int) -> Tensor:
 
 
 def _similarity(images: Tensor, others: Tensor) -> tuple[list[float], list[float]]:
-    """SSIM and PSNR of every image, whose values lie between 0 and 1."""
+    """SSIM and PSNR of every image, with values from 0 to 1."""
     from skimage import metrics  # a second to import
 
     structural: Any = partial(
@@ -148,7 +148,7 @@ def _similarity(images: Tensor, others: Tensor) -> tuple[list[float], list[float
 
 
 def _picture(images: Tensor) -> Figure:
-    """Some images beside what the pools leave of them, a row per image and window."""
+    """Some images next to their restored versions, one row per image and window."""
     lines = [(image, kernel) for image in images.split(1) for kernel in KERNELS]
     figure, axes = plt.subplots(
         len(lines), len(WAYS) + 1, figsize=(1.5 * (len(WAYS) + 1), 1.5 * len(lines)), layout="constrained"

@@ -1,10 +1,10 @@
-"""Accuracy and work of gated networks on images changed to mislead them (FGSM, Goodfellow et al., ICLR 2015).
+"""Accuracy and work of gated networks on adversarial images (FGSM, Goodfellow et al., ICLR 2015).
 
     x' = clip(x + epsilon sign(dL/dx)),   L the cross-entropy of the network itself in evaluation
 
-Epsilon is in units of a pixel's whole range. ConvNet-AIG's authors found gated networks harder to mislead; the
-gradient passes through what is computed, not through the gates' decisions. Every network trains here, on the same
-images, with the same seeds.
+Epsilon is in units of a pixel's whole range. ConvNet-AIG's authors found gated networks harder to mislead. The gradient
+passes through what is computed, not through the gates' decisions. All networks are trained here, on the same images
+with the same seeds.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ COLUMNS = ("network", "epsilon * 255", "accuracy %", "± accuracy", "MMAC per im
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be chosen.
+    """Settings of the study.
 
     Attributes:
         epochs: of training.
-        train_samples: how many training images.
+        train_samples: number of training images.
         batch_size: in training.
         architecture: of all networks, see ``baselines.conditional.resnet``.
-        seeds: how many trainings of each, counted from the seed that draws the images.
+        seeds: trainings of each network, counted from the seed that draws the images.
     """
 
     epochs: Annotated[int, Ge(1)] = 10
@@ -63,13 +63,13 @@ class Settings:
 
 
 def attacked(logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
-    """Images moved by at most epsilon per value, so that the loss rises.
+    """Move images by at most epsilon per value so that the loss rises (FGSM).
 
     Args:
         logits: from images (B, C, H, W) to (B, N), differentiable.
         images: with values from 0 to 1.
         labels: (B,) int64.
-        epsilon: 0 leaves them as they are.
+        epsilon: 0 leaves them unchanged.
 
     Returns:
         (B, C, H, W), from 0 to 1.
@@ -80,7 +80,7 @@ def attacked(logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor,
 
 
 def measure(request: Request) -> Findings:
-    """Accuracy and executed work by network and epsilon."""
+    """Measure accuracy and executed work by network and epsilon."""
     chosen: Settings = request.settings
     task = tasks.get_task(request.task or "cifar10")
     data = splits.split(task, task.read(request.data_dir), train_limit=chosen.train_samples)

@@ -1,8 +1,8 @@
 """PSPNets with and without gates on Cityscapes: mean intersection over union, pixel accuracy, and share of the work.
 
-Every network trains here with the same images in the same order; the scores are those of the last epoch on all whole
-images of the split ``val``, or on as many as are asked for. Published (Bejnordi et al., ICLR 2020): with gates IoU
-0.719, pixel accuracy 0.935, at 76.3 % of the work.
+All networks are trained here on the same images in the same order; scores are those of the last epoch on all whole
+images of the split ``val``, or on ``--samples`` of them. Published (Bejnordi et al., ICLR 2020): with gates IoU 0.719,
+pixel accuracy 0.935, at 76.3 % of the work.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from bench.studies.study import Findings, Request, Study
 
 COLUMNS = ("gates", "mIoU %", "pixel accuracy %", "GMAC per image", "share of the work %", "training s")
 SHOWN = 3
-"""Images on the page of masks."""
+"""Number of images on the page of masks."""
 POWER = 0.9
-"""Of the learning rate, which falls as (1 - progress) to this power."""
+"""Exponent of the learning rate, which falls as (1 - progress) to this power."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be chosen; the defaults are for a GPU.
+    """Settings of the study; the defaults are for a GPU.
 
     Attributes:
         epochs, batch_size: of training.
@@ -48,8 +48,8 @@ class Settings:
         architecture, width, head: see ``baselines.conditional.segmentation.PSPNet``.
         gates: the networks to compare.
         l0_weight, shaping_weight: of the gates, see ``baselines.conditional.bas``. A gate is shaped over the images of
-            a batch, which at this size are few: batch-shaping asks for 128 or more.
-        learning_rate: of SGD with momentum 0.9 and weight decay 1e-4, which gates have not.
+            a batch, few at this image size: batch-shaping asks for 128 or more.
+        learning_rate: of SGD with momentum 0.9 and weight decay 1e-4, without weight decay on gates.
         device: where to train: cpu, cuda or cuda:N.
     """
 
@@ -67,7 +67,7 @@ class Settings:
 
 
 def measure(request: Request) -> Findings:
-    """Scores by network, and a page of masks."""
+    """Measure scores by network, and draw a page of masks."""
     chosen: Settings = request.settings
     device_name(chosen.device, "segmentation.device")
     if request.task not in (None, "cityscapes"):
@@ -158,7 +158,7 @@ def _evaluated(
 
 
 def _page(samples: Sequence[tuple[Tensor, Tensor]], masks: dict[str, list[Tensor]]) -> Figure:
-    """Some images, a line each: the image, its mask, and what each network predicts."""
+    """Some images, one line each: the image, its mask, and each network's prediction."""
     columns = 2 + len(masks)
     figure, axes = plt.subplots(
         len(samples), columns, figsize=(3 * columns, 2.2 * len(samples)), squeeze=False, layout="constrained"
@@ -174,7 +174,7 @@ def _page(samples: Sequence[tuple[Tensor, Tensor]], masks: dict[str, list[Tensor
 
 
 def _colored(mask: Tensor) -> Any:
-    """Classes in colors, what is ignored black: (H, W) -> (H, W, 3) uint8."""
+    """Classes in colors, ignored pixels black: (H, W) -> (H, W, 3) uint8."""
     colors = np.zeros((IGNORE + 1, 3), dtype=np.uint8)
     for train_id, color in cityscapes.colors().items():
         colors[train_id] = color

@@ -1,8 +1,8 @@
-"""What skipping saves in networks that have been trained: the time of their predictions beside what these execute.
+"""Time saved by skipping in trained networks: prediction time relative to executed work.
 
-`bench run SUITE --keep` leaves in every cell's folder what it has learned. The networks of such a folder predict the
-same test images in turns, in one process; their times stand beside that of a network all of whose layers always run.
-That one takes part twice: the ratio of its two times is the noise of the others.
+`bench run SUITE --keep` leaves the trained weights in every cell's folder. The networks of such a folder predict the
+same test images in turns, in one process; times are relative to a network all of whose layers always run. That one
+takes part twice: the ratio of its two times is the noise of the others.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ COLUMNS = ("network", "seed", "MMAC per image", "MACs x whole", "time x whole", 
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be chosen.
+    """Settings of the study.
 
     Attributes:
-        runs: folder of runs whose cells have kept what they learned.
-        suite: whose cells of them; may be left out where there is one.
-        batch_size: images that are predicted at a time.
-        threads: CPU threads; 0 for as many as there are.
-        rounds: how often each network takes its turn.
+        runs: folder of runs whose cells have kept their weights.
+        suite: the suite whose cells are used; optional if there is only one.
+        batch_size: images per prediction.
+        threads: CPU threads; 0 for all.
+        rounds: number of turns of each network.
         device: cpu, cuda or cuda:N.
     """
 
@@ -65,11 +65,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Kept:
-    """A cell that has kept what it learned.
+    """A cell that has kept its trained weights.
 
     Attributes:
-        name: what tells it from the others.
-        folder: of the cell.
+        name: its label.
+        folder: its folder.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Kept:
 
     @property
     def macs(self) -> float:
-        """Per test image, on average."""
+        """Multiply-accumulates per test image, on average."""
         return 0.0 if self.record.work is None else self.record.work.macs
 
 
@@ -88,20 +88,20 @@ def _is_whole(record: Record) -> bool:
 
 
 def measure(request: Request) -> Findings:
-    """Time and executed work of every network in the folder."""
+    """Measure time and executed work of every network in the folder."""
     chosen: Settings = request.settings
     kept = find(Path(chosen.runs), task=request.task, suite=chosen.suite)
     whole = min((one for one in kept if _is_whole(one.record)), key=lambda one: one.macs, default=None)
     if whole is None:
         raise UserError(
-            f"no network in {chosen.runs!r} runs whole for every image: the others' times have nothing to stand beside"
+            f"no network in {chosen.runs!r} always runs all layers: there is nothing to compare the others' times with"
         )
     order = [whole, *(one for one in kept if one is not whole)]
     there = whole.record.strategies[0].samples
     if request.samples > there:
         raise UserError(f"--samples {request.samples} is more than the {there} test images there are")
     device = torch.device(device_name(chosen.device, "device"))
-    run, used = _in_a_process_of_its_own(partial(_race, order, request, device))
+    run, used = _in_subprocess(partial(_race, order, request, device))
     lines: list[list[str | int | float]] = []
     for index, one in enumerate(order):
         ratio, spread = run.ratio(0, index)
@@ -113,8 +113,8 @@ def measure(request: Request) -> Findings:
     first = f"{order[0].name}, seed {order[0].record.cell.seed}"
     notes = [
         f"{request.samples} test images, {chosen.batch_size} at a time; {used} threads of {device}",
-        f"time x whole: beside {first}, in {chosen.rounds} rounds by turns; ± is the interquartile range",
-        f"{first}, beside itself: {same:.3f} ± {spread:.3f}",
+        f"time x whole: relative to {first}, in {chosen.rounds} rounds by turns; ± is the interquartile range",
+        f"{first}, relative to itself: {same:.3f} ± {spread:.3f}",
         "MACs: mean over all test images, gates included",
         *_other_code(order),
         *(["the machine was busy: times are noisy"] if run.noisy else []),
@@ -126,12 +126,12 @@ def measure(request: Request) -> Findings:
 
 
 def find(runs: Path, *, task: str | None = None, suite: str = "") -> list[Kept]:
-    """The cells below a folder of runs that have kept what they learned, of one task and suite.
+    """The cells in a folder of runs that have kept their weights, of one task and suite.
 
-    A cell that others began with is among them only where no other runs whole.
+    A starting checkpoint's cell is among them only if no other runs all layers.
 
     Raises:
-        UserError: if there are none, or if there are several tasks or suites and none is named.
+        UserError: if there are none, or there are several tasks or suites and none is chosen.
     """
     finished = [
         record
@@ -146,15 +146,15 @@ def find(runs: Path, *, task: str | None = None, suite: str = "") -> list[Kept]:
     others = [record for record in kept if record.id not in starts]
     if not others:
         raise UserError(
-            f"no cell in {str(runs)!r} has work that depends on the image and has kept what it learned; "
-            "`bench run SUITE --keep` makes such"
+            f"no cell in {str(runs)!r} has work that depends on the image and has kept its weights; "
+            "`bench run SUITE --keep` makes such cells"
         )
     for what, option, names in (
         ("tasks", "--task NAME", {record.cell.task for record in others}),
         ("suites", "--set suite=NAME", {record.suite for record in others}),
     ):
         if len(names) > 1:
-            raise UserError(f"{str(runs)!r} holds several {what} ({', '.join(sorted(names))}): choose by {option}")
+            raise UserError(f"{str(runs)!r} has several {what} ({', '.join(sorted(names))}): choose by {option}")
     shown = others if any(map(_is_whole, others)) else kept
     shown.sort(key=lambda record: (order(record.cell.method, conditions_of(record.cell)), record.cell.seed))
     labels = labels_of_cells([record.cell for record in shown], brief=True)
@@ -162,17 +162,17 @@ def find(runs: Path, *, task: str | None = None, suite: str = "") -> list[Kept]:
 
 
 def _other_code(kept: Sequence[Kept]) -> list[str]:
-    """A note if networks were trained by other code than that which is timed."""
+    """A note if networks were trained by a different version of the code than is timed here."""
     here = environment.code().fingerprint
     old = sum(one.record.code.fingerprint != here for one in kept)
-    return [f"{old} of {len(kept)} networks were trained by other code than is timed here"] if old else []
+    return [f"{old} of {len(kept)} networks were trained by a different version of the code"] if old else []
 
 
 def restored(kept: Kept, device: torch.device) -> Learner:
-    """A learner as its cell has left it.
+    """Restore the trained learner of a cell.
 
     Raises:
-        UserError: if the file is damaged, or not of this network.
+        UserError: if the file is damaged, or of another network.
     """
     spec, epoch = kept.record.cell, kept.record.epochs[0]
     learner, _ = parts.learner(spec.model_copy(update={"device": str(device)}), -(-epoch.images // spec.batch_size))
@@ -180,16 +180,16 @@ def restored(kept: Kept, device: torch.device) -> Learner:
     try:
         learner.load_state_dict(training.load_state(file, device)["learner"])
     except UserError:
-        raise UserError(f"{file} is damaged; delete it, and `bench run --keep` makes it again") from None
+        raise UserError(f"{file} is damaged; delete it and run `bench run --keep` again") from None
     except (KeyError, RuntimeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{file} does not hold what this version of {spec.method} learns ({reason})") from error
+        raise UserError(f"{file} does not fit this version of {spec.method} ({reason})") from error
     return learner
 
 
 @torch.no_grad()
 def _race(kept: Sequence[Kept], request: Request, device: torch.device) -> tuple[race.Race, int]:
-    """The race of all, the first of them once more at the end, and the threads that it had."""
+    """Race all networks, the first of them once more at the end; returns also the number of threads."""
     chosen: Settings = request.settings
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
@@ -204,7 +204,7 @@ def _race(kept: Sequence[Kept], request: Request, device: torch.device) -> tuple
 
 
 def _drawn(loader: Loader, samples: int, seed: int) -> Tensor:
-    """So many images of all classes: where files are in folders, the first images are of the first classes."""
+    """Draw images of all classes: in image folders, the first images are of the first classes."""
     order = torch.randperm(loader.samples, generator=seeds.generator(seed, "skipping"))
     wanted = torch.zeros(loader.samples, dtype=torch.bool)
     wanted[order[:samples]] = True
@@ -220,8 +220,8 @@ def _predict(learner: Learner, batches: Sequence[Tensor]) -> None:
         learner.predict(batch, learner.strategies[0])
 
 
-def _in_a_process_of_its_own(work: Callable[[], Any]) -> Any:
-    """What a function gives in a process that keeps freed memory, as that of every cell does."""
+def _in_subprocess(work: Callable[[], Any]) -> Any:
+    """Run a function in a process that keeps freed memory, as every cell's process does."""
     with (
         _environment(KEEP_FREED_MEMORY),
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -229,7 +229,7 @@ def _in_a_process_of_its_own(work: Callable[[], Any]) -> Any:
         try:
             return pool.submit(work).result()
         except BrokenProcessPool:
-            raise UserError("the process that measures was killed, by the system perhaps, for want of memory") from None
+            raise UserError("the measuring process was killed, perhaps by the system for lack of memory") from None
 
 
 @contextmanager
@@ -264,7 +264,7 @@ def _chart(frame: pd.DataFrame, title: str) -> Figure:
 
 
 STUDY = Study(
-    "What skipping saves in trained networks: time of predictions beside their work, from `bench run --keep`",
+    "What skipping saves in trained networks: prediction time relative to work, from `bench run --keep`",
     measure,
     Settings,
     samples=1000,

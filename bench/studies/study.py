@@ -1,4 +1,4 @@
-"""What a study is: from a request to rows and figures, and the file that keeps them."""
+"""The definition of a study: from a request to rows and figures, and the file of its results."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ STUDIES = {
     "segmentation": "bench.studies.segmentation",
     "skipping": "bench.studies.skipping",
 }
-"""Module by name; each has a ``STUDY``."""
+"""Module by study name; each has a ``STUDY``."""
 FILE = "study.json"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user may choose.
+    """What a user asks for.
 
     Attributes:
         task: key of a task; None for the study's own.
-        samples: how many images, at least two.
-        seed: draws them.
-        data_dir: where the task's files are; None for the usual places.
-        settings: the study's own, an object of its ``Settings`` class.
+        samples: number of images, at least two.
+        seed: draws the images.
+        data_dir: folder of the task's files; None for the usual places.
+        settings: an object of the study's ``Settings`` class.
     """
 
     task: str | None
@@ -53,14 +53,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study gives.
+    """Results of a study.
 
     Attributes:
         task: key of the task that was studied.
-        columns: what the rows hold, for the header of a table.
-        rows: a list of values each, in the order of the columns.
-        notes: what has to be known to read the table.
-        figures: draws each, by file name without its ending.
+        columns: header of the rows.
+        rows: lists of values, in the order of the columns.
+        notes: explanations of the table.
+        figures: functions that draw a figure, by file name without suffix.
     """
 
     task: str
@@ -72,17 +72,17 @@ class Findings:
 
 @dataclass(frozen=True)
 class NoSettings:
-    """Settings of a study that has none."""
+    """Settings of a study without settings."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as the command line finds it; ``Settings`` is a dataclass of what is its own to choose.
+    """A study as the command line finds it; ``Settings`` is a dataclass of its own settings.
 
     Attributes:
         description: one line.
         measure: does the work.
-        samples: how many images, where the user names no number.
+        samples: default number of images.
     """
 
     description: str
@@ -92,7 +92,7 @@ class Study:
 
 
 class StudyRecord(Model):
-    """The file of a study: what was asked, what was found, by which code and where."""
+    """The file of a study: request, results, code and machine."""
 
     study: str
     task: str
@@ -123,13 +123,13 @@ def get(name: str) -> Study:
 def run(
     name: str, request: Request, out: Path, options: Mapping[str, Any] | None = None
 ) -> tuple[StudyRecord, list[Path]]:
-    """Measure, write the record and the figures to a folder, and give the record and the paths of the figures.
+    """Run a study, write record and figures to a folder, and return the record and the figures' paths.
 
     Args:
         name: of the study.
-        request: what is asked; its settings are made from ``options``.
+        request: the request; its settings are made from ``options``.
         out: folder for the record and the figures.
-        options: settings of the study that are not to be the default.
+        options: settings of the study that differ from the default.
 
     Raises:
         UserError: for an unknown study, task or setting, or too few samples.
@@ -140,10 +140,10 @@ def run(
     request = replace(request, settings=validated(study.Settings, name, options or {}))
     fresh = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        out.mkdir(parents=True, exist_ok=True)  # before the work, which may take hours
+        out.mkdir(parents=True, exist_ok=True)  # before the work, which can take hours
         found = study.measure(request)
     except BaseException:
-        with contextlib.suppress(OSError):  # a folder that holds something stays
+        with contextlib.suppress(OSError):  # a folder that is not empty stays
             for folder in fresh:
                 folder.rmdir()
         raise

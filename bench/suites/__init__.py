@@ -1,4 +1,4 @@
-"""Suites: named sets of cells, as TOML files, and their expansion."""
+"""Suites: named sets of cells as TOML files, and their expansion."""
 
 from bench.options import Overrides
 from bench.suites.expand import cells, check_budgets, expected, with_starts, with_strategies

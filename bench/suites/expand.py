@@ -1,4 +1,4 @@
-"""From a suite and the command line's changes to it, to cells."""
+"""Expands a suite, with the command line's overrides, into cells."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from bench.suites.file import Suite
 Table = Literal["epochs_of", "threads_of"]
 NO_OVERRIDES = Overrides()
 TOLERANCE = 0.1
-"""Budgets of tuning that are to compare differ by so much at most."""
+"""Largest relative difference between tuning budgets that may be compared."""
 LARGEST = 1_000_000
-"""No suite has more seeds, epochs or threads: such a number is a slip of the hand."""
+"""Upper limit of seeds, epochs and threads: a larger number is a typing error."""
 
 
 def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
-    """All cells of a suite, by task, then seed, then method, so that early results already compare.
+    """All cells of a suite, by task, then seed, then method, so that early results can already be compared.
 
-    Without threads among the changes every cell has the suite's, or else as many as this process may use.
+    Without ``threads`` in the overrides, every cell has the suite's number, or else as many as this process may use.
 
     Raises:
-        UserError: for anything that is not valid; nothing has run then.
+        UserError: for anything invalid, before anything runs.
     """
     chosen = _chosen("--methods", names_in(overrides.methods, "methods"), tuple(suite.methods))
     for method in (*chosen, *overrides.settings):
@@ -94,13 +94,13 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
 
 
 def _threads_or_all(threads: int | None) -> int:
-    """A number of CPU threads, or as many as this process may use."""
-    # Fewer than the machine's processors in a container or a batch job.
+    """The number of CPU threads, by default as many as this process may use."""
+    # In a container or a batch job, fewer than the machine's processors.
     return threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _spent(suite: Suite, overrides: Overrides, method: str) -> Tuned | None:
-    """What was spent on a method's settings; None also for settings of a study that the command line has changed."""
+    """The tuning budget of a method's settings; None if the command line has changed settings of a study."""
     found = suite.tuning.get(method)
     if found is None or overrides.settings.get(method):
         return None
@@ -108,17 +108,18 @@ def _spent(suite: Suite, overrides: Overrides, method: str) -> Tuned | None:
 
 
 def check_budgets(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> None:
-    """Refuse to compare methods on which unequal efforts were spent; what the command line changes is not tuned.
+    """Refuse to compare methods with unequal tuning budgets; settings from the command line count as untuned.
 
     Raises:
-        UserError: if some of the methods are tuned and one is not, or the epochs or seconds that were spent on tuning
-            two of them differ by more than a tenth.
+        UserError: if some methods are tuned and others are not, or the tuning epochs or seconds of two of them differ
+        by
+            more than a tenth.
     """
     methods = names_in(overrides.methods, "methods") or tuple(suite.methods)
     tuned = {method: found for method in methods if (found := _spent(suite, overrides, method)) is not None}
     if not tuned or len(methods) < 2:
         return
-    advice = "--unequal-budgets compares them all the same"
+    advice = "--unequal-budgets compares them nevertheless"
     untuned = [method for method in methods if method not in tuned]
     if untuned:
         raise UserError(f"suite {suite.name}: {next(iter(tuned))} is tuned and {untuned[0]} is not; {advice}")
@@ -130,13 +131,13 @@ def check_budgets(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> None:
         least, most = min(by_method, key=by_method.__getitem__), max(by_method, key=by_method.__getitem__)
         if by_method[most] > (1 + TOLERANCE) * by_method[least]:
             raise UserError(
-                f"suite {suite.name}: {by_method[most]:,.0f} {what} were spent on {most}, {by_method[least]:,.0f} on "
+                f"suite {suite.name}: {by_method[most]:,.0f} {what} for {most}, {by_method[least]:,.0f} for "
                 f"{least}, more than {TOLERANCE:.0%} apart; {advice}"
             )
 
 
 def with_starts(cells: Sequence[CellSpec]) -> list[CellSpec]:
-    """The cells, each after the one that it begins with."""
+    """The cells, each preceded by the cell of its starting checkpoint."""
     ordered: dict[str, CellSpec] = {}
     for cell in cells:
         for each in filter(None, (cell.begins_with, cell)):
@@ -145,7 +146,7 @@ def with_starts(cells: Sequence[CellSpec]) -> list[CellSpec]:
 
 
 def _check_keys(suite: Suite, table: Table, variants: dict[str, list[dict[str, Any]]]) -> None:
-    """Every key of ``epochs_of`` or ``threads_of`` has to fit a cell of the suite."""
+    """Check that every key of ``epochs_of`` or ``threads_of`` fits a cell of the suite."""
     for key in getattr(suite, table):
         method, conditions = settings.parse_conditions(key)
         if method in variants and not any(_fits(method, variant, conditions) for variant in variants[method]):
@@ -158,7 +159,7 @@ def _fits(method: str, variant: dict[str, Any], conditions: dict[str, Any]) -> b
 
 
 def _of(suite: Suite, table: Table, method: str, variant: dict[str, Any]) -> int | None:
-    """What a table says of a method with some settings, the closest key's number; None if no key fits."""
+    """The table's number for a method with some settings, from the most specific key; None if no key fits."""
     numbers: dict[str, int] = getattr(suite, table)
     fitting: dict[int, list[str]] = {}
     for key in numbers:
@@ -174,7 +175,7 @@ def _of(suite: Suite, table: Table, method: str, variant: dict[str, Any]) -> int
 
 
 def _variants(suite: Suite, method: str, overrides: Overrides) -> list[dict[str, Any]]:
-    """A method's settings in full, once for each combination that the suite sweeps; what is overridden is not swept."""
+    """A method's full settings, one per combination that the suite sweeps; overridden settings are not swept."""
     given = {**suite.methods[method], **overrides.settings.get(method, {})}
     variants = []
     for grid in suite.sweep.get(method, ({},)):
@@ -187,14 +188,14 @@ def _variants(suite: Suite, method: str, overrides: Overrides) -> list[dict[str,
 
 
 def _chosen(option: str, names: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:
-    """The names given, or the default if none were given at all; each once."""
+    """The given names, or the default if none were given; each once."""
     if names is not None and not names:
         raise UserError(f"{option} names nothing; leave it out for {', '.join(default)}")
     return tuple(dict.fromkeys(default if names is None else names))
 
 
 def expected(suite: Suite, methods: tuple[str, ...] | None = None) -> list[tuple[CellSpec, tuple[str, ...]]]:
-    """The cells that a suite runs by itself, of all or some methods, each with its method's strategies."""
+    """The cells of a suite without overrides, for all or some methods, each with its method's strategies."""
     own = cells(suite, Overrides(threads=1, loader="memory", methods=methods))
     return with_strategies(own)
 

@@ -1,4 +1,4 @@
-"""A suite file: TOML, checked as a whole before anything runs."""
+"""A suite file: TOML, validated completely before anything runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Grid = dict[str, Annotated[list[Any], MinLen(1)]]
 
 
 def _as_several(grids: Any) -> Any:
-    """One table as a list of one."""
+    """Wrap a single table into a list."""
     return [grids] if isinstance(grids, dict) else grids
 
 
 class StartTable(BaseModel):
-    """The table ``start`` of a suite file; without settings it has the method's defaults."""
+    """The table ``start`` of a suite file; missing settings have the method's defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,12 +34,12 @@ class StartTable(BaseModel):
 
 
 class TuningTable(BaseModel):
-    """Where the settings of a method come from, as `bench tune export` writes it.
+    """Origin of a method's tuned settings, as written by `bench tune export`.
 
     Attributes:
         study, trial, seeds, validation: the best trial, and its validation accuracies (per cent) by seed.
-        trials, epochs, seconds: what was spent: trials of so many epochs each, and seconds in all.
-        commit, exported: of the code that wrote this, and when.
+        trials, epochs, seconds: the budget: number of trials, epochs of each, and seconds in total.
+        commit, exported: commit of the code that wrote this, and time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,29 +59,29 @@ class Suite(BaseModel):
     """A named set of cells: every method on every task with every seed.
 
     Attributes:
-        name: taken from the file's name.
+        name: the file's name.
         description: one line for ``bench list``.
         methods: settings by method key; an empty table takes the method's defaults.
-        sweep: by method key, values to try of some settings: the method runs with every combination of them. Several
+        sweep: by method key, values to try for some settings: the method runs with every combination of them. Several
             such tables, ``[[sweep.METHOD]]``, are tried one after the other.
         tasks: task keys.
-        seeds: how many seeds, counted from 0.
+        seeds: number of seeds, from 0.
         epochs, batch_size: equal for all methods, unless ``epochs_of`` says otherwise.
-        epochs_of: epochs of a method, or of its cells with some settings, keyed as tables name them: "cwc", or
-            "local-error signal=pred"; of several keys that fit a cell the longest counts.
-        augmentation: names of ``bench.data.batches.plan.augment``, in order of application; equal for all methods.
-        train_samples: how many training images to use, stratified by class; all by default.
-        start: what every cell begins with: a method and settings, trained on the same data with the same seed for so
-            many epochs. That runs first, as a cell of its own.
-        tuning: by method key, which study its settings come from, and what was spent on it.
-        yardstick: the method of the suite whose speed all others' is compared with; if it is swept, its first variant.
-        threads: CPU threads, where the command line names none; all by default. One is slower, but the same everywhere.
-        threads_of: threads of a method, or of its cells with some settings, keyed as ``epochs_of`` is.
-        loader: "auto" (FFCV where it is installed), "memory", "ffcv" or "torch".
-        resolutions: pairs of an epoch, counted from 1, and the side of the square images to train on from then on;
-            the task's size by default. Evaluation always sees the task's size.
-        packing: how the FFCV loader stores image files: "raw", "jpeg", "jpeg,share=0.5,quality=90,side=400"; the
-            files' own bytes by default.
+        epochs_of: epochs of a method, or of its cells with some settings, keyed by their labels in tables: "cwc", or
+            "local-error signal=pred"; of several keys that fit a cell, the longest counts.
+        augmentation: names of ``bench.data.batches.augment``, in order of application; equal for all methods.
+        train_samples: number of training images, stratified by class; default: all.
+        start: starting checkpoint of every cell: a method and settings, trained on the same data with the same seed for
+            ``epochs`` epochs. It runs first, as a cell of its own.
+        tuning: by method key, the study and the tuning budget of its settings.
+        yardstick: the method that speeds are relative to; if it is swept, its first variant.
+        threads: CPU threads, unless the command line says otherwise; default: all. One is slower, but equal everywhere.
+        threads_of: threads of a method, or of its cells with some settings, keyed as ``epochs_of``.
+        loader: "auto" (FFCV if installed), "memory", "ffcv" or "torch".
+        resolutions: pairs of an epoch, counted from 1, and the side of the square training images from then on;
+            default: the task's size. Evaluation always uses the task's size.
+        packing: how the FFCV loader stores image files: "raw", "jpeg", "jpeg,share=0.5,quality=90,side=400"; default:
+            their original bytes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -143,12 +143,12 @@ class Suite(BaseModel):
 
 
 def names() -> list[str]:
-    """The suites that come with this package."""
+    """The names of the suites that come with this package."""
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
 def load(name: str) -> Suite:
-    """A suite by name, or from a TOML file by path.
+    """Load a suite by name, or from a TOML file by path.
 
     Raises:
         UserError: if there is no such suite or file, or if the file is not a valid suite.
@@ -176,7 +176,7 @@ def load(name: str) -> Suite:
 
 
 def _as_written(location: tuple[int | str, ...], content: dict[str, Any]) -> tuple[int | str, ...]:
-    """Where an error is, without the number of a sweep's table where the file has but one."""
+    """The location of an error, without the index of a sweep's table if the file has only one."""
     if location[:1] == ("sweep",) and len(location) > 2 and isinstance(content["sweep"].get(location[1]), dict):
         return location[:2] + location[3:]
     return location

@@ -1,4 +1,4 @@
-"""From studies to a suite: the best settings of each method, with where they come from."""
+"""Exports studies as a suite: the best settings of each method, with their origin."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from bench.tuning import study as studies
 from bench.tuning import tuner
 
 COMMON = ("task", "epochs", "batch_size", "augmentation", "train_samples")
-"""What all studies of one suite have in common."""
+"""Attributes that all studies of one suite must share."""
 
 
 def suite(found: Sequence[optuna.Study]) -> dict[str, Any]:
-    """The content of a suite file, one method for each study.
+    """The content of a suite file, one method per study.
 
     Raises:
-        UserError: if there is no study, two are of one method, they have not the same task, epochs, ..., or one has no
-            trial that ended well.
+        UserError: if there is no study, two are of one method, they differ in task, epochs, ..., or one has no
+            successful trial.
     """
     by_method: dict[str, optuna.Study] = {}
     for each in found:
@@ -59,7 +59,7 @@ def suite(found: Sequence[optuna.Study]) -> dict[str, Any]:
 
 
 def provenance(found: optuna.Study) -> dict[str, Any]:
-    """Where the best settings of a study come from, and what was spent on them."""
+    """Origin and tuning budget of a study's best settings."""
     chosen = tuner.best(found)
     ended = [trial for trial in found.get_trials(deepcopy=False) if trial.state.is_finished()]
     accuracies = tuner.by_seed(found, chosen)
@@ -77,19 +77,19 @@ def provenance(found: optuna.Study) -> dict[str, Any]:
 
 
 def toml(content: dict[str, Any]) -> str:
-    """A suite's content as TOML: values and tables of values, nested; None is left out."""
+    """A suite's content as TOML: nested tables of values; None is left out."""
     lines: list[str] = []
     _write(content, (), lines)
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
 def write(content: dict[str, Any], path: Any) -> None:
-    """Write a suite file, whole or not at all."""
+    """Write a suite file atomically."""
     records.write_text(path, toml(content))
 
 
 def _changed(method: str, found: optuna.Study) -> dict[str, Any]:
-    """The best trial's settings, but for those that are the method's defaults."""
+    """The best trial's settings that differ from the method's defaults."""
     drawn = tuner.best(found).user_attrs["settings"]
     whole = settings.complete(method, {**found.user_attrs["base"], **drawn})
     default = settings.complete(method, {})

@@ -15,7 +15,7 @@ from optuna.visualization import matplotlib as plots
 from bench.report.figures import save
 
 FEWEST = 2
-"""Trials that a figure needs."""
+"""Minimum number of trials for a figure."""
 
 
 def draw(study: optuna.Study, out: Path) -> list[Path]:
@@ -39,6 +39,6 @@ def draw(study: optuna.Study, out: Path) -> list[Path]:
             warnings.simplefilter("ignore")  # Optuna calls its matplotlib figures experimental
             axes = make()
         figure: Figure = axes.get_figure() if hasattr(axes, "get_figure") else axes[0].get_figure()
-        figure.set_size_inches(max(9, 1.4 * len(figure.axes)), 5)  # parallel coordinates have a pair of axes a setting
+        figure.set_size_inches(max(9, 1.4 * len(figure.axes)), 5)  # a pair of axes per setting in parallel coordinates
         paths.append(save(figure, out / f"{study.study_name}-{name}.png"))
     return paths

@@ -1,4 +1,4 @@
-"""Search spaces: from the marks beside a method's settings, narrowed by a file or the command line."""
+"""Search spaces: from the annotations of a method's settings, narrowed by a file or the command line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bench.methods import settings
 
 Dimension = Range | Choice
 Space = dict[str, Dimension]
-"""Where to look, by setting, in the order in which values are drawn: what a ``when`` names comes first."""
+"""Dimensions by setting, in the order in which values are drawn: settings named in a ``when`` come first."""
 
 
 def of_method(method: str) -> Space:
-    """The marks beside a method's settings."""
+    """The search space in the annotations of a method's settings."""
     cls = methods.get(method).Settings
     hints = get_type_hints(cls, include_extras=True)
     found: Space = {}
@@ -42,10 +42,10 @@ def narrowed(method: str, texts: Sequence[str], file: Path | None = None) -> Spa
         file: TOML with a table per method, the same as strings: ``learning_rate = "1e-4..1e-2:log"``.
 
     Raises:
-        UserError: for an unknown method, setting or form, an empty range, or values that the setting refuses.
+        UserError: for an unknown method, setting or form, an empty range, or values that the setting rejects.
     """
     space = dict(of_method(method))
-    for key, text in [*_from_file(method, file), *(_parted(method, text) for text in texts)]:
+    for key, text in [*_from_file(method, file), *(_split_assignment(method, text) for text in texts)]:
         settings.check_key(method, key)
         default = settings.complete(method, {})[key]
         whole = isinstance(default, int) and not isinstance(default, bool)
@@ -57,12 +57,12 @@ def narrowed(method: str, texts: Sequence[str], file: Path | None = None) -> Spa
 
 
 def parse(name: str, text: str, *, whole: bool = False) -> Dimension:
-    """A dimension from ``LOW..HIGH``, ``LOW..HIGH:log``, ``LOW..HIGH:STEP``, ``A|B|C`` or a single value.
+    """Parse a dimension: ``LOW..HIGH``, ``LOW..HIGH:log``, ``LOW..HIGH:STEP``, ``A|B|C`` or a single value.
 
     Args:
         name: of the setting, for the message.
         text: of that form.
-        whole: whether a range holds whole numbers only.
+        whole: whether a range has only whole numbers.
 
     Raises:
         UserError: for another form or an empty range.
@@ -76,7 +76,7 @@ def parse(name: str, text: str, *, whole: bool = False) -> Dimension:
 
 
 def within(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a method's settings that lie in the space, as Optuna has them."""
+    """The settings that lie in the space, as Optuna represents them."""
     found: dict[str, Any] = {}
     for key, dimension in space.items():
         value = values[key]
@@ -94,13 +94,13 @@ def within(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
-    """Settings for a trial: one value of each dimension that has an effect beside those drawn before it."""
+    """Draw settings for a trial: one value per dimension that has an effect given those drawn before it."""
     drawn: dict[str, Any] = {}
     for key, dimension in space.items():
         if not all(drawn.get(other) in values for other, values in dimension.when.items() if other in space):
             continue
         if isinstance(dimension, Choice):
-            # Optuna's choices are of plain types: others are drawn by their JSON text.
+            # Optuna's choices must have plain types: others are drawn by their JSON text.
             plain = _plain(dimension)
             options = dimension.values if plain else tuple(json.dumps(value) for value in dimension.values)
             value = trial.suggest_categorical(key, options)
@@ -114,7 +114,7 @@ def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
 
 
 def described(dimension: Dimension) -> tuple[str, str]:
-    """A dimension in the form that ``parse`` reads, and when it has an effect, in words."""
+    """A dimension in the form that ``parse`` reads, and a description of when it has an effect."""
     when = " and ".join(f"{key} is {' or '.join(map(str, values))}" for key, values in dimension.when.items())
     if isinstance(dimension, Choice):
         return "|".join(_text(value) for value in dimension.values), when
@@ -123,17 +123,17 @@ def described(dimension: Dimension) -> tuple[str, str]:
 
 
 def grid(space: Space, points: int = 3) -> dict[str, list[Any]]:
-    """Values for a grid: all of a choice or of steps, else so many evenly spread over a range."""
+    """Values for a grid: all of a choice or of steps, else ``points`` evenly spaced ones of a range."""
     return {key: _points(dimension, points) for key, dimension in space.items()}
 
 
 def ordered(space: Space) -> Space:
-    """The same, with every dimension after those that its ``when`` names."""
+    """The space with every dimension after those that its ``when`` names."""
     done: Space = {}
     waiting = dict(space)
     while waiting:
         ready = [key for key, dimension in waiting.items() if not any(other in waiting for other in dimension.when)]
-        for key in ready or list(waiting):  # a circle: as they come
+        for key in ready or list(waiting):  # a cycle: in the given order
             done[key] = waiting.pop(key)
     return done
 
@@ -181,13 +181,13 @@ def _points(dimension: Dimension, points: int) -> list[Any]:
     return sorted({int(value) for value in values}) if dimension.whole else values
 
 
-def _parted(method: str, text: str) -> tuple[str, str]:
+def _split_assignment(method: str, text: str) -> tuple[str, str]:
     form = "METHOD.KEY=LOW..HIGH, METHOD.KEY=A|B or METHOD.KEY=VALUE"
     owner, key, value = settings.owned_key_and_value("--space", text, form)
     if not value:
         raise UserError(f"--space {text!r} is not of the form {form}")
     if owner != method:
-        raise UserError(f"--space {text!r} is of method {owner!r}, but {method!r} is tuned")
+        raise UserError(f"--space {text!r} names method {owner!r}, but {method!r} is tuned")
     return key, value
 
 

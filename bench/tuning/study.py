@@ -1,9 +1,9 @@
-"""A study of Optuna's: where it is kept, how it draws, what it is of, and the trials that died with their worker.
+"""Optuna's studies: storage, samplers and pruners, identity, and trials whose worker died.
 
-Trials have a state of Optuna's and, among their attributes, ``worker`` (host and process), ``reason`` (why one failed)
-and ``retried`` (that another takes its place). Whoever makes a study or asks for a trial holds a lock, so that several
-processes on one machine find a whole study and never run more trials than were asked for. Every trial has a sampler of
-its own, seeded with its number: a study that was stopped, or is run by several processes, draws nothing twice.
+Trials have a state of Optuna's and, among their attributes, ``worker`` (host and process), ``reason`` (why it failed)
+and ``retried`` (another trial replaces it). Creating a study or asking for a trial takes a lock, so that several
+processes on one machine find a complete study and never run more trials than requested. Every trial has its own
+sampler, seeded with its number: a study that is interrupted, or run by several processes, draws nothing twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bench.tuning.space import Space
 SamplerName = Literal["tpe", "random", "cmaes", "grid"]
 PrunerName = Literal["median", "hyperband", "halving", "none"]
 OBJECTIVES = {"accuracy": "maximize", "time": "minimize", "memory": "minimize"}
-"""What can be asked for: validation accuracy in per cent, seconds of training, peak live MiB of a step."""
+"""Possible objectives: validation accuracy in per cent, seconds of training, peak live MiB of a step."""
 DEFAULT_FILE = Path("results/tuning/studies.journal")
 FORMER_FILE = Path("results/studies/studies.journal")
 """Where studies were kept at first; used for as long as there is no newer one."""
@@ -40,7 +40,7 @@ DIED = "its worker died"
 
 
 def storage(where: str | None) -> tuple[BaseStorage, Path]:
-    """A journal file, or whatever Optuna has a URL for; and a lock file for those who make a study or ask for trials.
+    """Open a journal file, or any URL that Optuna supports; returns also the lock file for creating and asking.
 
     Raises:
         UserError: if it cannot be opened.
@@ -48,7 +48,7 @@ def storage(where: str | None) -> tuple[BaseStorage, Path]:
     if where is not None and "://" in where:
         lock = cache_root() / "studies.lock"
         try:
-            with warnings.catch_warnings(), _held(lock):  # it may have to make the tables first
+            with warnings.catch_warnings(), _locked(lock):  # it may have to create the tables first
                 warnings.simplefilter("ignore")  # Optuna calls its heartbeat experimental
                 opened = RDBStorage(_with_driver(where), engine_kwargs=_engine(where))
         except Exception as error:
@@ -67,14 +67,14 @@ def storage(where: str | None) -> tuple[BaseStorage, Path]:
 
 
 def _with_driver(url: str) -> str:
-    """PostgreSQL's driver is the one that this project names, whatever SQLAlchemy's own choice is."""
+    """Add this project's PostgreSQL driver to a URL, whatever SQLAlchemy's default is."""
     return url.replace("postgresql://", "postgresql+psycopg://", 1) if url.startswith("postgresql://") else url
 
 
 def _engine(url: str) -> dict[str, Any]:
-    """How to connect: a server is given five seconds, and no connection is kept.
+    """Connection options: a timeout of five seconds, and no connection is kept open.
 
-    A trial may take hours, and servers end connections that do nothing.
+    A trial may take hours, and servers close idle connections.
     """
     timeout = {"connect_args": {"connect_timeout": 5}} if url.startswith("postgresql") else {}
     return timeout if url.startswith("sqlite") else {**timeout, "poolclass": NullPool}
@@ -86,17 +86,17 @@ def _without_password(url: str) -> str:
 
 
 def objectives(text: str) -> tuple[str, ...]:
-    """``"accuracy,time"`` as ("accuracy", "time").
+    """Parse ``"accuracy,time"`` into ("accuracy", "time").
 
     Raises:
-        UserError: for an unknown one, one that stands twice, or without accuracy first.
+        UserError: for an unknown or repeated one, or unless accuracy comes first.
     """
     names = tuple(part.strip() for part in text.split(","))
     for name in names:
         if name not in OBJECTIVES:
             raise unknown("objective", name, OBJECTIVES)
     if names[0] != "accuracy" or len(set(names)) < len(names):
-        raise UserError(f"--objective {text!r} is not valid: accuracy comes first, and each but once")
+        raise UserError(f"--objective {text!r} is not valid: accuracy must come first, each only once")
     return names
 
 
@@ -118,14 +118,14 @@ def sampler(name: SamplerName, space: Space, seed: int) -> BaseSampler:
 
 
 class _Grid(optuna.samplers.GridSampler):
-    """Optuna's, but for the end of the grid: whoever asks for trials knows how many there are."""
+    """Optuna's grid sampler without its stop at the end of the grid: the caller knows the number of trials."""
 
     def after_trial(self, *_: Any) -> None:
-        """Optuna's would stop a loop that is not there."""
+        """Optuna's would stop a loop that does not exist here."""
 
 
 def pruner(name: PrunerName, epochs: int) -> optuna.pruners.BasePruner:
-    """What ends trials that do not get on, by their validation accuracy after each epoch.
+    """The pruner of trials, by their validation accuracy after each epoch.
 
     Raises:
         UserError: for an unknown name.
@@ -149,25 +149,25 @@ def opened(
     ended_by: optuna.pruners.BasePruner,
     first: Mapping[str, Any] | None = None,
 ) -> optuna.Study:
-    """The study called ``name``, a new one if there is none.
+    """Open the study called ``name``, or create it.
 
     Args:
         name: of the study.
         kept: its storage.
-        lock: held while a new one is written, so that another process finds all of it or none.
-        what: all that its trials have in common, as JSON types: method, task, epochs, space, ...
-        ended_by: what prunes the trials of this process.
-        first: settings of a new study's first trial; None to draw them too.
+        lock: taken while a new study is written, so that another process finds all of it or nothing.
+        what: what its trials have in common, as JSON types: method, task, epochs, space, ...
+        ended_by: pruner of this process's trials.
+        first: settings of a new study's first trial; None to draw them.
 
     Raises:
-        UserError: if there is one of something else; the first difference is named.
+        UserError: if the existing study differs; names the first difference.
     """
     directions = [StudyDirection[OBJECTIVES[each].upper()] for each in what["objectives"]]
-    with _held(lock):
+    with _locked(lock):
         found = optuna.create_study(
             study_name=name, storage=kept, pruner=ended_by, directions=directions, load_if_exists=True
         )
-        if not found.get_trials(deepcopy=False):  # a new one, or one whose maker was killed
+        if not found.get_trials(deepcopy=False):  # new, or its creator was killed
             for key in what.keys() - found.user_attrs.keys():
                 found.set_user_attr(key, what[key])
             if first is not None:
@@ -176,21 +176,21 @@ def opened(
     for key, value in what.items():
         if known.get(key) != value:
             raise UserError(
-                f"study {name!r} is one with {key} {known.get(key)!r}, not {value!r}: give this one another name"
+                f"study {name!r} has {key} {known.get(key)!r}, not {value!r}: choose another name with --study"
             )
     return found
 
 
-def _held(lock: Path) -> FileLock:
+def _locked(lock: Path) -> FileLock:
     lock.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(lock)
 
 
 def loaded(name: str, kept: BaseStorage) -> optuna.Study:
-    """A study that is there.
+    """Load an existing study.
 
     Raises:
-        UserError: if it is not; names those that are.
+        UserError: if it does not exist; names those that do.
     """
     names = sorted(each.study_name for each in optuna.get_all_study_summaries(kept))
     if name not in names:
@@ -199,19 +199,19 @@ def loaded(name: str, kept: BaseStorage) -> optuna.Study:
 
 
 def ask(study: optuna.Study, lock: Path, trials: int, draw: Callable[[int], BaseSampler]) -> optuna.Trial | None:
-    """The next trial, or None if there are, or others are running, as many as were asked for.
+    """The next trial, or None if as many as requested have ended or are running.
 
-    Trials whose worker died are marked as failed first, and the next to be asked for takes their values.
+    Trials whose worker died are first marked as failed; the next trials take their values.
 
     Args:
         study: to ask.
-        lock: held while it is asked.
-        trials: as many as were asked for.
-        draw: makes the sampler of the trial with some number.
+        lock: taken while asking.
+        trials: requested number.
+        draw: makes the sampler of a trial, given its number.
     """
-    with _held(lock):
+    with _locked(lock):
         for dead in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not _lives(dead):
+            if not _is_alive(dead):
                 attributes = study._storage.set_trial_user_attr  # noqa: SLF001 - a trial of another process
                 attributes(dead._trial_id, "reason", DIED)  # noqa: SLF001
                 attributes(dead._trial_id, "retried", True)  # noqa: SLF001
@@ -221,28 +221,28 @@ def ask(study: optuna.Study, lock: Path, trials: int, draw: Callable[[int], Base
             return None
         study.sampler = draw(len(study.get_trials(deepcopy=False)))
         trial = study.ask()
-        trial.set_user_attr("worker", f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}")
+        trial.set_user_attr("worker", f"{socket.gethostname()} {os.getpid()} {_start_time(os.getpid())}")
         return trial
 
 
 def counted(study: optuna.Study) -> int:
-    """Trials that count against the budget: ended or running, but not those that another takes the place of."""
+    """Number of trials that count against the budget: ended or running, except those replaced by another."""
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
     found = study.get_trials(deepcopy=False, states=states)
     return sum(not trial.user_attrs.get("retried", False) for trial in found)
 
 
-def _lives(trial: FrozenTrial) -> bool:
-    """Whether the process that runs a trial is still there; one on another machine is believed to be."""
+def _is_alive(trial: FrozenTrial) -> bool:
+    """Whether the process that runs a trial still exists; assumed so on another machine."""
     worker = trial.user_attrs.get("worker")
     if worker is None:
         return False
     host, process, started = str(worker).split()
-    return host != socket.gethostname() or _started(int(process)) == started
+    return host != socket.gethostname() or _start_time(int(process)) == started
 
 
-def _started(process: int) -> str:
-    """When a process was started, in the system's ticks; empty if there is none of that number."""
+def _start_time(process: int) -> str:
+    """Start time of a process, in the system's ticks; empty if it does not exist."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

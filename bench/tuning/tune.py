@@ -19,8 +19,8 @@ from bench.tuning import tuner
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"trials": 30, "epochs": 6, "train_samples": 10000, "timeout": 1500.0, "pruner": "median", "threads": 1},
 }
-"""Few images and epochs. Successive halving ended all but four of thirty trials, most of them after the first epoch,
-when schedules that end low have not had their best yet; the median lets half go on."""
+"""Few images and epochs. Successive halving pruned all but four of thirty trials, most of them after the first epoch,
+before schedules with a low final rate reach their best; the median pruner lets half of them continue."""
 DEFAULTS: dict[str, Any] = {
     "trials": 20, "epochs": 10, "pruner": "median", "sampler": "tpe", "objective": "accuracy",
 }  # fmt: skip
@@ -45,21 +45,21 @@ def tune(
     """Run or resume a study.
 
     Args:
-        method: what to tune.
-        task: what to tune it on.
-        given: what the command line says of the budget and the rest, see ``tuner.Plan``; None where it says nothing.
-        preset: a name in ``PRESETS``; what is given goes before it.
-        name: of the study; by default made of method and task.
+        method: the method to tune.
+        task: the task to tune it on.
+        given: values of ``tuner.Plan`` from the command line; None where not given.
+        preset: a name in ``PRESETS``; ``given`` takes precedence.
+        name: of the study; default: made of method and task.
         storage: see ``study.storage``.
-        base: settings that are not the default.
+        base: fixed settings.
         space: see ``space.narrowed``.
         space_file: see there.
-        data_dir: where the data is; None for the usual places.
+        data_dir: folder of the data; None for the usual places.
         out: folder of the trials' runs and of the figures.
         ended: is given the study after the last trial, also if an error or the user ends it early.
 
     Raises:
-        UserError: for bad input, before any trial.
+        UserError: for invalid input, before any trial.
     """
     if preset is not None and preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)

@@ -1,4 +1,4 @@
-"""Tuning a method on a task: trials one after the other, each a cell in its own process, judged on validation data.
+"""Tunes a method on a task: trials one after the other, each a cell in its own process, judged on validation data.
 
 study  --ask-->  settings  -->  cell  --epochs-->  validation accuracy  --prune?-->  value  --tell-->  study
 |
@@ -31,22 +31,22 @@ from bench.tuning import study as studies
 from bench.tuning.space import Space
 
 SEEDS = "validation by seed"
-"""Attribute of a study: by number of a trial that was run again, its validation accuracy by seed."""
+"""Study attribute: validation accuracies by seed of each trial that was run again, by its number."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to tune, and how long.
+    """What to tune, under which budget.
 
     Attributes:
         method, task: keys.
-        base: settings that are not tuned and not the default.
-        space: where to look.
-        trials, epochs: how many trials, of how many epochs.
-        timeout: seconds after which no trial is begun; None for no limit.
+        base: fixed settings other than the defaults.
+        space: see ``bench.tuning.space``.
+        trials, epochs: number of trials, and epochs of each.
+        timeout: seconds after which no trial starts; None for no limit.
         objectives, sampler: see ``bench.tuning.study``.
-        seed: of sampler and trials; the most promising are run again with the seeds after it.
-        promising, seeds: so many trials are run with so many seeds in all before one is called the best.
+        seed: of sampler and trials; the most promising trials are run again with the following seeds.
+        promising, seeds: this many trials are run with this many seeds in total before one is called the best.
         train_samples, batch_size, augmentation, loader, threads: of every trial, as in a suite.
     """
 
@@ -69,7 +69,7 @@ class Plan:
     threads: int = 1
 
     def identity(self) -> dict[str, Any]:
-        """All that the trials of a study have in common, as JSON types."""
+        """What the trials of a study have in common, as JSON types."""
         return {
             "method": self.method,
             "task": self.task,
@@ -84,9 +84,9 @@ class Plan:
         }
 
     def first(self) -> dict[str, Any] | None:
-        """Settings of the first trial: those that the method has without tuning, where they lie in the space.
+        """Settings of the first trial: the untuned defaults, where they lie in the space.
 
-        A study thus finds nothing worse. None for a grid, whose points are all there is.
+        A study thus never ends below them. None for a grid, whose points are fixed.
         """
         if self.sampler == "grid":
             return None
@@ -96,7 +96,7 @@ class Plan:
         """The cell of a trial.
 
         Raises:
-            UserError: for values that the settings refuse.
+            UserError: for values that the settings reject.
         """
         return CellSpec(
             method=self.method,
@@ -114,7 +114,7 @@ class Plan:
 
 
 class _Reporter:
-    """Hands a running cell's validation accuracies to its trial, and ends it where the pruner says so."""
+    """Reports a running cell's validation accuracies to its trial, and stops it if the pruner says so."""
 
     def __init__(self, trial: optuna.Trial | None) -> None:
         self._trial = trial
@@ -123,7 +123,7 @@ class _Reporter:
         """Nothing to do."""
 
     def cell_event(self, cell: CellSpec, event: dict[str, Any]) -> None:  # noqa: ARG002
-        """Report an epoch; TrialPruned leaves through whoever runs the cell, which ends its process."""
+        """Report an epoch; TrialPruned propagates through ``run_cells``, which kills the process."""
         if self._trial is not None and event["event"] == "epoch":
             self._trial.report(max(event["validation"].values()), event["epoch"])
             if self._trial.should_prune():
@@ -141,27 +141,27 @@ def run(
     data_dir: Path | None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> None:
-    """Run trials until the plan's number is reached or its time is over, then the most promising ones again.
+    """Run trials until the plan's number or time limit is reached, then the most promising ones again.
 
     Args:
         plan: what to do.
         study: of that plan.
         lock: see ``bench.tuning.study.ask``.
         out: folder of runs for the cells.
-        data_dir: where the data is; None for the usual places.
-        say: is told of every trial.
+        data_dir: folder of the data; None for the usual places.
+        say: called with a line for every trial.
 
     Raises:
-        UserError: for bad input, before any trial.
+        UserError: for invalid input, before any trial.
     """
     rehearsal.rehearse([plan.cell({}, plan.seed)], data_dir)
-    if plan.sampler == "grid":  # no point of it twice
+    if plan.sampler == "grid":  # no point twice
         plan = replace(plan, trials=min(plan.trials, math.prod(map(len, spaces.grid(plan.space).values()))))
     records.prepare_folder(out)
     start = time.monotonic()
 
     def draw(number: int) -> optuna.samplers.BaseSampler:
-        # A grid's seed orders its points, which the study knows by their place.
+        # A grid's seed orders its points, which the study identifies by their place.
         own = plan.seed if plan.sampler == "grid" else seeds.derive(plan.seed, "sampler", number) % 2**32
         return studies.sampler(plan.sampler, plan.space, own)
 
@@ -171,7 +171,7 @@ def run(
             break
         _run_trial(plan, study, trial, out, data_dir, say)
     else:
-        say(f"time is over after {studies.counted(study)} of {plan.trials} trials; the same command goes on")
+        say(f"time limit reached after {studies.counted(study)} of {plan.trials} trials; the same command resumes")
     confirm(plan, study, out, data_dir, say)
 
 
@@ -186,8 +186,8 @@ def _run_trial(
     start = time.monotonic()
     drawn = spaces.suggest(trial, plan.space)
     text = ", ".join(f"{key}={short(value)}" for key, value in drawn.items())
-    # Samplers learn from pruned trials, that they were bad, but leave failed ones aside and would draw the like again.
-    # Several objectives know no pruned trials.
+    # Samplers learn from pruned trials that they were bad, but ignore failed ones and would draw similar ones again.
+    # With several objectives trials cannot be pruned.
     state = TrialState.PRUNED if len(plan.objectives) == 1 else TrialState.FAIL
     values, reason = None, ""
     try:
@@ -229,7 +229,7 @@ def value_of(record: Record, objective: str) -> float:
 
 
 def confirm(plan: Plan, study: optuna.Study, out: Path, data_dir: Path | None, say: Callable[[str], None]) -> None:
-    """Run the most promising trials with more seeds, those that have not been."""
+    """Run the most promising trials with the seeds that they lack."""
     by_trial: dict[str, dict[str, float]] = dict(study.user_attrs.get(SEEDS, {}))
     for trial in promising(study, plan.promising):
         known = dict(by_trial.get(str(trial.number), {}))
@@ -245,14 +245,14 @@ def confirm(plan: Plan, study: optuna.Study, out: Path, data_dir: Path | None, s
 
 
 def how_it_ended(trial: FrozenTrial) -> str:
-    """As a word, complete, pruned or failed: one that failed has a reason, whatever its state is to the sampler."""
+    """How a trial ended: complete, pruned or failed. A failed one has a reason, whatever its state for the sampler."""
     if trial.state == TrialState.COMPLETE:
         return "complete"
     return "failed" if "reason" in trial.user_attrs else "pruned"
 
 
 def promising(study: optuna.Study, count: int) -> list[FrozenTrial]:
-    """The trials that ended with the highest accuracies; of several objectives, those of the Pareto front."""
+    """The successful trials with the highest accuracies; with several objectives, those of the Pareto front."""
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     if len(study.directions) > 1:
         ended = list(study.best_trials)
@@ -260,14 +260,14 @@ def promising(study: optuna.Study, count: int) -> list[FrozenTrial]:
 
 
 def best(study: optuna.Study) -> FrozenTrial:
-    """The trial with the highest mean accuracy over the seeds that it was run with, of those run with the most.
+    """The trial with the highest mean accuracy over its seeds, among those run with the most seeds.
 
     Raises:
-        UserError: if none has ended well.
+        UserError: if no trial succeeded.
     """
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     if not ended:
-        raise UserError(f"study {study.study_name!r} has no trial that ended well")
+        raise UserError(f"study {study.study_name!r} has no successful trial")
 
     def rank(trial: FrozenTrial) -> tuple[int, float, int]:
         values = by_seed(study, trial)
@@ -277,11 +277,11 @@ def best(study: optuna.Study) -> FrozenTrial:
 
 
 def by_seed(study: optuna.Study, trial: FrozenTrial) -> dict[int, float]:
-    """Validation accuracies of a trial that ended well, by the seeds that it was run with."""
+    """Validation accuracies of a successful trial, by seed."""
     known = study.user_attrs.get(SEEDS, {}).get(str(trial.number))
     return {int(seed): value for seed, value in known.items()} if known else {study.user_attrs["seed"]: trial.values[0]}
 
 
 def short(value: Any) -> str:
-    """A value as in tables."""
+    """Format a value for tables."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

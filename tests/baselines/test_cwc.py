@@ -80,7 +80,7 @@ def test_a_step_equals_plain_gradient_descent_on_every_local_loss(name):
 
 
 def layer_and_copy(*, groups, pool, bias=0.0):
-    """A layer and its copy, in float32, with gamma, beta and running statistics that are not those of the start."""
+    """A layer and its copy, in float32, with gamma, beta and running statistics other than the initial ones."""
     generator = torch.Generator().manual_seed(5)
     layer = CwCLayer(4, 6, groups=groups, pool=pool, generator=generator)
     with torch.no_grad():

@@ -35,7 +35,7 @@ RUN = ("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json")
 
 
 def command_line(folder):
-    """Runs the command line in a folder, in which `mine.toml` is written."""
+    """Return a function that runs the command line in a folder with `mine.toml`."""
     (folder / "mine.toml").write_text(SUITE)
     environment = {
         **os.environ,
@@ -58,7 +58,7 @@ def command_line(folder):
         )
 
     def inside(*arguments, cells_too=False):
-        """The same in this process, which has everything imported already; cells have their own, unless `cells_too`."""
+        """The same in this process, which has already imported everything; cells are processes, unless `cells_too`."""
         said, warned, here, threads = io.StringIO(), io.StringIO(), Path.cwd(), torch.get_num_threads()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
             for name in ("BENCH_CACHE", "BENCH_REFERENCE", "COLUMNS"):
@@ -85,7 +85,7 @@ def run_mine(bench, *arguments, cells_too=False):
 
 
 def run_cells_here(patch):
-    """Cells run in this process, and their speed is taken in a moment: for tests that are about neither."""
+    """Run cells in this process with a shortened speed measurement: for tests of neither."""
 
     def run(spec, options, watcher):
         folder = options.runs / spec.id
@@ -107,7 +107,7 @@ def run_cells_here(patch):
 
 
 def start_mine(bench, *arguments, epoch=1):
-    """A harness that runs the suite in the background, and its cell's process, once that has done an epoch."""
+    """Start a harness that runs the suite in the background; wait until its cell has done an epoch."""
     harness = subprocess.Popen(
         [sys.executable, "-m", "bench", *RUN, *arguments],
         cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -1,4 +1,4 @@
-"""Records made by hand, for tests of what reads them."""
+"""Handmade records for tests of their readers."""
 
 from bench.records import (
     CellSpec,
@@ -211,7 +211,7 @@ def measured(values, *, samples=10000, goldens=None, live=2**19, torch="2", spee
 
 
 def verdict(what, strategy, name):
-    """What a check says of a row; the verdict is called ``name``."""
+    """A check of a row; the verdict is called ``name``."""
     return Check(
         task="fashion-mnist", method="asge", what=what, strategy=strategy, experiment="e", verdict=name, note="why",
         value=90.0, seeds=3, reference=91.0, reference_seeds=20, limit=90.5, detects=0.456,

@@ -1,4 +1,4 @@
-"""What a method whose layers can be looked at has to keep: watching changes nothing, no gradient crosses a layer."""
+"""Contract of methods with observable layers: watching changes nothing, no gradient crosses a layer."""
 
 import pytest
 

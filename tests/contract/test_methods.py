@@ -1,4 +1,4 @@
-"""The checks that every registered method has to pass, whoever wrote it."""
+"""Checks that every registered method must pass, also those of other packages."""
 
 import pytest
 

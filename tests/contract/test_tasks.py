@@ -1,4 +1,4 @@
-"""The checks that every registered task has to pass, whoever wrote it."""
+"""Checks that every registered task must pass, also those of other packages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""ASGE's step beside backprop's: same network, optimiser, layout and batch of 128, in turns in one process.
+"""ASGE's step relative to backprop's: same network, optimiser, layout and batch of 128, in turns in one process.
 
 Every way to take backprop's step that might be faster is offered to it: other pooling, a compiled network, a batch in
 parts. Speeds are ratios to the fastest of them; the second of two equal contestants shows the noise.

@@ -1,4 +1,4 @@
-"""Layer-parallel training beside sequential training: processes of one thread each, and one process of as many threads.
+"""Layer-parallel against sequential training: processes of one thread each, and one process of as many threads.
 
 The second of two equal contestants shows the noise.
 """

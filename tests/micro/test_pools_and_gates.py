@@ -1,4 +1,4 @@
-"""SoftPool and RMSPool beside PyTorch's average pool, and a ResNet-18's step with and without GCT, in turns."""
+"""SoftPool and RMSPool relative to PyTorch's average pool, and a ResNet-18's step with and without GCT, in turns."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What skipping saves: predictions of gated ResNets that execute a given share, beside those of the ungated one.
+"""Time saved by skipping: predictions of gated ResNets that execute a given share, relative to the ungated one's.
 
 Gates are not trained here but drawn: for each image and block, for each channel, or for each image and channel, whether
 it is open. What they cost themselves counts, in time and in work.

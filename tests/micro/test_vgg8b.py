@@ -1,4 +1,4 @@
-"""Time of a training step of VGG8b, the network of the local-error paper: its two signals beside backprop, in turns."""
+"""Step time of VGG8b, the local-error paper's network: its two signals relative to backprop, in turns."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Ten defects of the kind that is found in published code, each as an edit of this project's own.
+"""Ten typical defects of published code, each as an edit of this project's code.
 
 An edit replaces one piece of text, which has to be there exactly once: a defect that no longer fits the code is an
 error, not a defect that nobody plants.
@@ -13,7 +13,7 @@ ALL = ("asge", "ff", "cwc", "backprop")
 
 @dataclass(frozen=True)
 class Edit:
-    """Text of one file, and what it becomes."""
+    """A text in one file, and its replacement."""
 
     file: str
     old: str
@@ -22,7 +22,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Defect:
-    """One mistake.
+    """One defect.
 
     Attributes:
         key: name of its folder.
@@ -37,7 +37,7 @@ class Defect:
 
 
 BY_AUTOGRAD = Edit("asge/stage.py", '{"fast": fast_step,', '{"fast": autograd_step,')
-"""What detach and a fixed projection prevent can only happen by autograd. That alone moves the losses' last bits."""
+"""Defects that detach and a fixed projection prevent need autograd; this edit alone changes the losses' last bits."""
 
 DEFECTS = (
     Defect(
@@ -158,4 +158,4 @@ DEFECTS = (
 )
 
 CONTROL = Defect("control", "none: ASGE's step taken by autograd", ("asge",), (BY_AUTOGRAD,))
-"""No defect. What an equal machine sees in it, it sees in ASGE's defects that need this edit too."""
+"""No defect: the edit that some defects of ASGE need, alone. Its effect on an equal machine is theirs too."""

@@ -36,7 +36,7 @@ RUNS = ROOT / "results" / "runs" / "reliability" / "clean"
 
 
 def load() -> Measured:
-    """The suite's references, which have to be there."""
+    """The suite's references; they must exist."""
     stored = measured.load(SUITE)
     if stored is None:
         sys.exit(f"there are no references for {SUITE}")
@@ -44,7 +44,7 @@ def load() -> Measured:
 
 
 def fresh_seeds(stored: Measured) -> range:
-    """The first seeds after all that the references hold."""
+    """The first seeds that the references do not contain."""
     last = max([value.seed for row in stored.rows for value in row.values] + [golden.seed for golden in stored.goldens])
     return range(last + 1, last + 1 + FRESH)
 
@@ -57,7 +57,7 @@ def run(runs: Path) -> None:
 
 
 def count(runs: Path) -> None:
-    """Draw suites and write down how many raised an alarm and how many failed."""
+    """Draw suites and count how many raised an alarm and how many failed."""
     stored = load()
     expected = suites.expected(suites.load(SUITE))
     seeds = fresh_seeds(stored)
@@ -73,7 +73,7 @@ def count(runs: Path) -> None:
 def draw(
     expected: list[tuple[CellSpec, tuple[str, ...]]], fresh: list[Record], stored: Measured, draws: int = DRAWS
 ) -> dict[str, object]:
-    """Alarms and failures of many drawn suites, and alarms by row; alarms of memory and speed, which none confirms."""
+    """Alarms and failures of many drawn suites, and alarms by row; alarms of memory and speed are never confirmed."""
     chance = random.Random(SEED)
     strategies = {cell.experiment: names for cell, names in expected}
     own = len(expected) // len(strategies)
@@ -123,7 +123,7 @@ def values(fresh: list[Record]) -> dict[str, dict[int, float]]:
 
 
 def main() -> None:
-    """Run or count."""
+    """Train the seeds or count the alarms."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["run", "count"])
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of runs")

@@ -31,7 +31,7 @@ CAUGHT = RED | {"failed"}
 
 
 def run(keys: list[str]) -> None:
-    """Plant and train, defect by defect; records that other code has made are made anew."""
+    """Plant and train, defect by defect; records of another version of the code are replaced."""
     for defect in (*DEFECTS, CONTROL):
         if keys and defect.key not in keys:
             continue
@@ -46,7 +46,7 @@ def run(keys: list[str]) -> None:
 
 
 def runs(defect: Defect) -> Path:
-    """Where a defect's records are."""
+    """The folder of a defect's records."""
     return WORK / defect.key / "runs"
 
 
@@ -79,13 +79,13 @@ def judge(keys: list[str]) -> None:
 
 
 def check(defect: Defect, tree: Path, *options: str, reference: Path | None = None) -> Any:
-    """A check of a defect's records by its own code; fresh seeds, where any are run, have the defect too."""
+    """Check a defect's records with its own code; fresh seeds, if any are run, have the defect too."""
     arguments = ["check", SUITE, "--runs", runs(defect), "--any-code", "--format", "json", *options]
     return bench(tree, *arguments, reference=reference)
 
 
 def verdicts(done: Any, what: str = "golden") -> dict[str, dict[str, str]]:
-    """By method: the verdict that catches, with its note, or else "ok" or why there is none."""
+    """By method: the verdict that catches the defect, with its note, or else "ok" or the reason."""
     if not done.stdout.strip():
         raise RuntimeError(done.stderr)
     by_method: dict[str, dict[str, str]] = {}

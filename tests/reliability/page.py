@@ -1,4 +1,4 @@
-"""Write the tables of docs/reliability.md from the kept results: python tests/reliability/page.py."""
+"""Write the tables of docs/reliability.md from the committed results: python tests/reliability/page.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADS = (
 
 
 def defects_table(results: dict[str, Any]) -> str:
-    """A line per defect: by tier, in how many of the methods that have it it was caught."""
+    """One line per defect: for each tier, how many of the affected methods were caught."""
     lines = [
         "| planted defect | methods | " + " | ".join(HEADS) + " | caught |",
         "|---|---|" + "---|" * len(TIERS) + "---|",
@@ -60,7 +60,7 @@ def _caught(found: dict[str, dict[str, str]], tier: str) -> bool:
 
 
 def alarms_table(found: dict[str, Any]) -> str:
-    """How many drawn suites raised an alarm, how many failed, and which rows it was."""
+    """How many drawn suites raised an alarm, how many failed, and in which rows."""
     suites = found["suites"]
     alarms, failures = (f"{found[what]:,} ({100 * found[what] / suites:.2f} %)" for what in ("alarms", "failures"))
     lines = [
@@ -87,7 +87,7 @@ def _red(verdicts: dict[str, int]) -> int:
 
 
 def with_tables(page: str) -> str:
-    """The page with its tables made anew."""
+    """The page with regenerated tables."""
     tables = {
         "defects": defects_table(json.loads((RESULTS / "defects.json").read_text())),
         "false alarms": alarms_table(json.loads((RESULTS / "false-alarms.json").read_text())),

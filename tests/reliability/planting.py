@@ -1,4 +1,4 @@
-"""Trees with a defect, and runs of a tree's own code."""
+"""Source trees with a planted defect, and runs of their code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def edited(defect: Defect) -> dict[str, str]:
 
 
 def plant(defect: Defect, folder: Path) -> Path:
-    """A copy of the packages with the defect in it; an old copy is replaced."""
+    """Copy the packages and plant the defect; replaces an old copy."""
     shutil.rmtree(folder, ignore_errors=True)
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -40,7 +40,7 @@ def plant(defect: Defect, folder: Path) -> Path:
 
 
 def bench(tree: Path, *arguments: str | Path, reference: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a tree's own `bench`; this environment gives only the libraries and the list of plug-ins."""
+    """Run a tree's own `bench`; this environment provides only the libraries and the list of plug-ins."""
     stored = reference or ROOT / "results" / "reference"
     environment = {**os.environ, "PYTHONPATH": str(tree), "BENCH_REFERENCE": str(stored)}
     return subprocess.run(

@@ -1,7 +1,7 @@
-"""FFCV: its files are written ahead of training and read by its compiled pipelines.
+"""FFCV: its files are written before training and read by its pipelines.
 
-beton                   where files lie and whether they are whole
-beton_writer, packing   writing one, in a process of its own; how images are packed
-beton_file, sample_check    reading its tables; checking its samples
+beton                       the cache of files: location, checks, rewriting
+beton_writer, packing       writes one file in a separate process; how images are stored
+beton_file, sample_check    reads a file's tables; checks image files before packing
 decode, pipeline, loader    from the file to batches
 """

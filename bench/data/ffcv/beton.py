@@ -257,7 +257,7 @@ def _write(path: Path, write: Callable[[Path], Manifest]) -> None:
     """Write a file and then its manifest, each under a temporary name first: a file with a manifest is complete."""
     prefix = f".{path.stem}.writing-"
     for abandoned in path.parent.glob(f"{prefix}*"):
-        # Left by a killed process: the lock is ours, so nobody is writing it.
+        # Left by a killed process: the lock is ours, no process is writing it.
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
         beton = Path(folder) / "out.beton"

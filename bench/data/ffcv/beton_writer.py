@@ -31,7 +31,7 @@ PAGE_BYTES = 1 << 21  # FFCV's smallest; a file is padded to whole pages
 
 _START_S = 120.0
 _SILENCE_S = 120.0
-"""Longest time without progress, in seconds per sample: a chunk of a hundred images takes a hundredth of it."""
+"""Seconds without progress after which the writer is killed; a chunk of a hundred images takes a hundredth of them."""
 _END_S = 5.0
 
 WITHOUT_TBB = {"NUMBA_THREADING_LAYER": "workqueue"}

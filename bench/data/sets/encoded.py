@@ -145,7 +145,7 @@ def _undecodable(path: Path, error: Exception) -> LoaderError:
 
 
 def _free_bytes() -> int:
-    """Memory that Linux can provide without swapping; on other systems, infinite."""
+    """Bytes that Linux can provide without swapping; on other systems ``sys.maxsize``, which refuses nothing."""
     try:
         text = Path("/proc/meminfo").read_text()
     except OSError:

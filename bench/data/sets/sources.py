@@ -144,7 +144,7 @@ def _fetch_locked(task: Obtainable, root: Path) -> None:
         return
     prefix = f".{task.name}.fetch-"
     for abandoned in root.glob(f"{prefix}*"):
-        # Left by a killed process: the lock is ours, so nobody is using it.
+        # Left by a killed process: the lock is ours, no process is using it.
         shutil.rmtree(abandoned, ignore_errors=True)
     tried = []
     for fetcher in _fetchers(task):

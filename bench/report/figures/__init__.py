@@ -1,11 +1,11 @@
-"""Figures from records; nothing is measured here, so each can be drawn again at any time.
+"""Figures from records. Nothing is measured here, so they can be redrawn at any time.
 
-drawing    what they share
+drawing    style, titles and saving, shared by all
 accuracy   by seed, by depth, against time
 cost       speed and memory
 lengths    accuracy against the length of training
-layers     what layers do from epoch to epoch, and the values that they end with
-work       accuracy and time against what predictions execute, by image and class; gates by layer
+layers     values of layers from epoch to epoch, and after the last epoch
+work       accuracy and time against the work of predictions, by image and class; gates by layer
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FIGURES: dict[str, Draw] = {
     "execution-by-layer": work.by_layer,
     "gates": work.gates,
 }
-"""Draws each from records with their names, and a color for each name; None where the records hold nothing for it."""
+"""Figure functions: (records with their names, a color per name) -> figure, or None if the records lack the data."""
 GROUP = "bench.figures"
 """The entry-point group of figures of other packages, of the same form."""
 
@@ -68,7 +68,7 @@ def every() -> dict[str, Draw]:
 
 
 def drawn(records: Sequence[Record], wanted: Container[str] | None = None) -> Iterator[tuple[str, Figure]]:
-    """The figures that the records hold data for, one set per task; each is named after its task and itself.
+    """The figures that the records have data for, one set per task; named by task and figure.
 
     Args:
         records: those that are not ok are left out.
@@ -101,7 +101,7 @@ def _figure(name: str, draw: Draw, named: Runs, colors: dict[str, Any]) -> Figur
 
 
 def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
-    """Draw every figure that the records hold data for as a PNG file in ``out``, which is made if there is any."""
+    """Draw every figure that the records have data for as a PNG file in ``out``, which is created if there is any."""
     paths = []
     for name, figure in drawn(records):
         out.mkdir(parents=True, exist_ok=True)
@@ -110,5 +110,5 @@ def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
 
 
 def _place(record: Record) -> tuple[Any, ...]:
-    """Sorts records by method, then by their conditions and seed."""
+    """Sort key of records: method, conditions, seed."""
     return *order(record.cell.method, conditions_of(record.cell)), record.cell.seed, record.id

@@ -1,4 +1,4 @@
-"""What all figures share: how they look, how they are titled and kept."""
+"""Style, titles and saving of all figures."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from bench.records.names import machine_of
 
 DPI = 150
 Runs = Sequence[tuple[str, Record]]
-"""Records with the names that they have in a legend."""
+"""Records with their names in a legend."""
 
 
 def warn_of_machines(figure: Figure, runs: Runs) -> None:
-    """Say below a figure of times that they are of several machines, where they are."""
+    """Add a note below a figure of times if they are from several machines."""
     machines = sorted({machine_of(record) for _, record in runs})
     if len(machines) > 1:
         text = "times of several machines, which do not compare: " + "; ".join(machines)
-        around = figure.get_tightbbox()  # in inches; what stands outside the figure, a legend for one, is in it
+        around = figure.get_tightbbox()  # in inches; includes legends outside the figure
         width, height = figure.get_size_inches()
         x, y = (around.x0 + around.x1) / 2 / width, around.y0 / height - 0.02
         figure.text(x, y, text, ha="center", va="top", fontsize=7, color="tab:red")
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all, and let go of it."""
+    """Write a figure as PNG, atomically, and close it."""
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
     temporary.replace(path)
@@ -37,7 +37,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def title(runs: Runs, text: str) -> str:
-    """A figure's title: what it shows, of which task, epochs and seeds."""
+    """A figure's title: its subject, task, epochs and seeds."""
     cells = [record.cell for _, record in runs]
     epochs = sorted({cell.epochs for cell in cells})
     seeds = len({cell.seed for cell in cells})

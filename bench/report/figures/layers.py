@@ -1,4 +1,4 @@
-"""Figures of layers: what each does from epoch to epoch, and the values that it ends with."""
+"""Figures of layers: their values from epoch to epoch, and after the last epoch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bench.records import EpochRecord
 from bench.report.figures.drawing import Runs, title, warn_of_machines
 
 TITLE_WIDTH = 26
-"""Characters of a panel's title in a line."""
+"""Characters per line of a panel's title."""
 
 
 def by_epoch(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """What each layer does from epoch to epoch: accuracy, goodness, time and live memory; mean over seeds."""
+    """Accuracy, goodness, time and live memory of each layer from epoch to epoch; mean over seeds."""
     shown = [(name, record) for name, record in runs if any(_quantities(epoch) for epoch in record.epochs)]
     frame = pd.DataFrame(
         [
@@ -76,7 +76,7 @@ def _quantities(epoch: EpochRecord) -> dict[str, Sequence[float]]:
 
 
 def values(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """What layers have to show after the last epoch, by depth: density, mean and deviation, all seeds together."""
+    """Layer values after the last epoch, by depth: density, mean and deviation, all seeds together."""
     frame = pd.DataFrame(
         [
             {"method": name, "quantity": quantity, "layer": layer, "value": value}

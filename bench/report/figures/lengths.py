@@ -1,4 +1,4 @@
-"""Accuracy against the length of training, of runs that differ in nothing else, and what it extrapolates to."""
+"""Accuracy against the length of training, for runs that are equal otherwise, with its extrapolation."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from bench.records.names import conditions_of, labels
 from bench.report.figures.drawing import Runs, warn_of_machines
 
 FEWEST = 3
-"""Lengths that a line is laid through."""
+"""Number of lengths needed to fit a curve."""
 FURTHER = 10.0
-"""How many times the longest training a line goes on."""
+"""A curve extends to this many times the longest training."""
 PARTS = 1000
 
 
 def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """Test error after the last epoch against the minutes of training, of whole schedules of several lengths.
+    """Test error after the last epoch against minutes of training, for whole schedules of several lengths.
 
-    Both axes are logarithmic. The dashed line is error that falls as a power of time, to a floor, if that fits
-    better; it goes on to ten times the longest training. There is none where error does not fall.
+    Both axes are logarithmic. The dashed line is a power law with a floor, if that fits better; it extends to ten times
+    the longest training. There is none if the error does not fall.
     """
     lines = {key: points for key, points in points_by_line(runs).items() if len(points) >= FEWEST}
     if not lines:
@@ -58,7 +58,7 @@ def against_length(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def points_by_line(runs: Runs) -> dict[tuple[str, str, str], list[tuple[float, float]]]:
-    """Minutes and test error in per cent, means over seeds, for each method, strategy and all else but the epochs."""
+    """Minutes and test error in per cent, means over seeds, for each method, strategy and conditions but the epochs."""
     values: defaultdict[tuple[str, str, str], defaultdict[int, list[tuple[float, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -78,18 +78,18 @@ def points_by_line(runs: Runs) -> dict[tuple[str, str, str], list[tuple[float, f
 
 
 def falls(minutes: Sequence[float], errors: Sequence[float]) -> bool:
-    """Whether points have a power law that falls: all errors above 0, times that differ, less error with more time."""
+    """Whether a falling power law fits: errors above 0, different times, less error with more time."""
     if min(errors) <= 0 or len(set(minutes)) < FEWEST:
         return False
     return bool(np.polyfit(np.log(minutes), np.log(errors), 1)[0] < 0)
 
 
 def power_law(minutes: Sequence[float], errors: Sequence[float], at: ArrayLike) -> NDArray[np.float64]:
-    """Errors at other times by floor + a minutes^-b, of least squares; the floor is one of a thousand parts.
+    """Errors at other times by floor + a minutes^-b, least squares; the floor is searched on a grid of a thousand.
 
     Args:
         minutes: above 0, at least three different ones.
-        errors: above 0, one for each.
+        errors: above 0, one per time.
         at: times above 0.
     """
     logs, values = np.log(minutes), np.asarray(errors)

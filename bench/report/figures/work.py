@@ -1,4 +1,4 @@
-"""Figures of what predictions execute, where that depends on the image."""
+"""Figures of the work of predictions, if it depends on the image."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from bench.report.figures.drawing import Runs, title, warn_of_machines
 from bench.statistics import half_width
 
 ABOVE = 1.06
-"""Where an axis that begins at 0 ends, beside the largest value: the point stays whole."""
+"""End of an axis from 0, relative to the largest value, so that its point is not cut."""
 MARKERS = "osD^vP*X<>"
-"""Tell points of one kind of gates apart, whose color is the same."""
+"""Markers that distinguish points of one kind of gates, which share a color."""
 
 
 def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """Test accuracy against the mean work of a prediction: means over seeds, accuracy with its 95 % interval.
 
-    The small points are the seeds: how far they lie apart is how far their work does. Kinds of gates have a color each.
+    The small points are the seeds. Each kind of gates has a color.
     """
     points = _by_name(runs)
     if len(points) < 2:
@@ -84,7 +84,7 @@ def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """How often each layer runs, by class of the image: means over seeds, a panel per method or setting."""
+    """How often each layer runs, by class of the image: means over seeds, one panel per method or setting."""
     shown = {
         name: records
         for name, records in _by_name(runs).items()
@@ -118,9 +118,9 @@ def by_layer(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def by_image(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """How the work of a prediction is spread over test images: quantiles, means of classes, of right and of wrong.
+    """Distribution of the work of a prediction over test images: quantiles, and means by class and by correctness.
 
-    All of them are means over seeds.
+    All values are means over seeds.
     """
     shown = {
         name: records
@@ -161,7 +161,7 @@ def by_image(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def gates(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
-    """Shares of the gates that are always open, never, or depend on the image: on validation data, all seeds.
+    """Shares of the gates that are always open, never open, or depend on the image: on validation data, all seeds.
 
     A block that always runs counts as a gate that is always open.
     """
@@ -183,7 +183,7 @@ def gates(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
 
 
 def shares_of(shares: Sequence[float]) -> dict[str, float]:
-    """Of gates that are open for these shares of the images: which part of them always, sometimes, never."""
+    """From the share of images for which each gate is open: shares of gates that are always, sometimes, never open."""
     count = len(shares)
     always, never = sum(share == 1 for share in shares), sum(share == 0 for share in shares)
     return {"always open": always / count, "conditional": (count - always - never) / count, "never open": never / count}
@@ -198,13 +198,13 @@ def _by_name(runs: Runs) -> dict[str, list[Record]]:
 
 
 def _by_class(work: WorkRecord) -> np.ndarray:
-    """How often each layer runs, (layers, classes), not a number for a class without images."""
+    """How often each layer runs, (layers, classes); NaN for a class without images."""
     nothing = [np.nan] * len(work.layers)
     return np.array([shares or nothing for shares in work.layers_by_class]).T
 
 
 def _classes(record: Record, number: int) -> list[str | int]:
-    """The names of a task's classes, or their numbers where it has no names, or is not registered here."""
+    """The names of a task's classes, or their numbers if it has no names or is not installed."""
     task = get_task(record.cell.task) if record.cell.task in task_names() else None
     names: Sequence[str] = getattr(task, "class_names", ())
     return list(names if len(names) == number else range(number))

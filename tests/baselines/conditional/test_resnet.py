@@ -123,7 +123,7 @@ def test_published_work_of_the_networks_without_gates(depth, gmacs):
 
 
 def weights_from_torchvision(ours, theirs):
-    """Copy every weight and statistic, by what it belongs to."""
+    """Copy every weight and statistic to its counterpart."""
 
     def copy(to, source):
         to.load_state_dict(source.state_dict())
@@ -177,7 +177,7 @@ def plain_block(block, x, gate):
 
 
 def plain_gate(gate, x, kind):
-    """What a gate decides without noise, written out."""
+    """A gate's decision without noise, written out."""
     if kind == "saliency":
         s = F.relu(F.linear(x.abs().mean((2, 3)), gate.head.weight, gate.head.bias))
         least = s.sort(1, descending=True).values[:, gate.keep - 1 : gate.keep]

@@ -1,4 +1,4 @@
-"""The real command line: what a user types, reads and gets as exit status; in processes of its own where it matters."""
+"""The real command line: input, output and exit status; in separate processes where it matters."""
 
 import json
 import os
@@ -33,7 +33,7 @@ KEEP_REFERENCE = ("reference", "update", "mine.toml", "--keep", "--reason", "the
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A command line in whose folder the suite has run, and what that printed."""
+    """A command line in a folder where the suite has run, and that run's output."""
     bench = command_line(tmp_path_factory.mktemp("ran"))
     bench.first = bench("run", "mine.toml", "--threads", "1", "--format", "json")
     assert bench.first.returncode == 0, bench.first.stderr
@@ -42,7 +42,7 @@ def ran(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def referenced(ran):
-    """The same with two seeds more, and references made of all three."""
+    """The same with two more seeds, and references made from all three."""
     assert bench_check(ran).returncode == 4  # nothing to compare with
     for seed in ("1", "2"):
         assert run_mine(ran, "--seeds", "1", "--first-seed", seed, cells_too=True).returncode == 0
@@ -58,7 +58,7 @@ def bench_check(bench, *arguments):
 
 @contextmanager
 def changed_reference(bench):
-    """What the reference holds, to be changed; it is as before afterwards."""
+    """The stored reference, for tests that change it; restored afterwards."""
     stored = bench.folder / "reference" / "measured" / "mine.json"
     kept = stored.read_text()
     content = json.loads(kept)
@@ -124,7 +124,7 @@ def test_first_steps_that_differ_are_red(referenced):
         assert moved.returncode == 1
         assert [row["verdict"] for row in json.loads(moved.stdout)] == ["losses differ", "ok"]
         refused = referenced.inside(*KEEP_REFERENCE)
-        assert_one_sentence(refused, "asge cannot be shown to compute what its reference does", "loss layer1 at step 4")
+        assert_one_sentence(refused, "asge does not reproduce its reference", "loss layer1 at step 4")
 
 
 def test_an_accuracy_that_is_too_low_is_red(referenced):

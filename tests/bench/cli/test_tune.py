@@ -80,4 +80,4 @@ def test_a_study_of_another_method_is_refused(here, monkeypatch, capsys):
     assert cli.main(["tune", "asge", "digits", "--study", "mine", "--no-plots"]) == 4  # nothing was measured
     capsys.readouterr()
     assert cli.main(["tune", "ff", "digits", "--study", "mine", "--no-plots"]) == 2
-    assert "study 'mine' is one with method 'asge', not 'ff'" in capsys.readouterr().err
+    assert "study 'mine' has method 'asge', not 'ff'" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from bench.data.sets.folders import Folder
 
 
 def scalar_box(numbers: list[float], height: int, width: int) -> tuple[int, int, int, int]:
-    """What torchvision's RandomResizedCrop does, with ten drawn areas, ten ratios and a place."""
+    """Boxes of torchvision's RandomResizedCrop, from ten drawn areas, ten ratios and a place."""
     for area, ratio in zip(numbers[:10], numbers[10:20], strict=True):
         target = height * width * (0.08 + 0.92 * area)
         aspect = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * ratio)

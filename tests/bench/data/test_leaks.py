@@ -1,4 +1,4 @@
-"""What is left of a loader after an epoch, an error or Ctrl-C: nothing. Counted, for every kind."""
+"""A loader leaves nothing behind after an epoch, an error or Ctrl-C; counted for every kind."""
 
 import gc
 import multiprocessing
@@ -30,7 +30,7 @@ KINDS = [
 
 
 class Held(NamedTuple):
-    """What a process holds, by number and, of threads and shared memory, by name."""
+    """Resources of a process: numbers, and the names of threads and shared memory."""
 
     threads: list[str]
     processes: int
@@ -51,7 +51,7 @@ def held() -> Held:
 
 
 def shared_memory() -> list[str]:
-    """Names of the machine's shared memory, less what some other process, a test beside this one, has mapped."""
+    """Names of the machine's shared memory, without those mapped by other processes, such as a concurrent test."""
     names = {file.name for file in Path("/dev/shm").iterdir() if "torch" in file.name or "psm" in file.name}  # noqa: S108
     ours = {os.getpid(), *(child.pid for child in multiprocessing.active_children())}
     for maps in Path("/proc").glob("[0-9]*/maps"):
@@ -62,7 +62,7 @@ def shared_memory() -> list[str]:
 
 
 def left_over(before: Held) -> list[str]:
-    """What is held now and was not before."""
+    """Resources that are held now and were not before."""
     now = held()
     threads = Counter(now.threads) - Counter(before.threads)
     shared = Counter(now.shared) - Counter(before.shared)
@@ -78,7 +78,7 @@ def left_over(before: Held) -> list[str]:
 
 
 def assert_nothing_left(before: Held) -> None:
-    """Within seconds: a thread that feeds a queue to workers is told to end, not waited for."""
+    """Wait a few seconds: the thread that feeds a queue to workers is told to end, but not waited for."""
     deadline = time.monotonic() + 5
     while (left := left_over(before)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -132,7 +132,7 @@ def loader(request: pytest.FixtureRequest, colours: Task, colour_split: Split, b
 
 
 class _Own(Exception):  # noqa: N818
-    """An error of the caller's."""
+    """An error raised by the caller."""
 
 
 @pytest.mark.parametrize("how", [_Own, KeyboardInterrupt])
@@ -179,7 +179,8 @@ import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background has it ignored
 import torch
-from bench.data import loaders, splits, tasks
+from bench.data import loaders
+from bench.data.sets import splits, tasks
 task = tasks.get_task("digits")
 part = splits.split(task, task.read(None)).train
 loader = loaders.make_loader(sys.argv[1], task, part, batch_size=2, seed=0, shuffle=True, augmentation=["flip"],

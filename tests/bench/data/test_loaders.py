@@ -145,7 +145,7 @@ def test_the_number_of_workers_comes_from_the_environment(
     colours: Task, colour_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_WORKERS", "0")
-    with pytest.raises(UserError, match="BENCH_WORKERS is '0', but must be a number from 1"):
+    with pytest.raises(UserError, match="BENCH_WORKERS must be a number from 1, got '0'"):
         _memory(colours, colour_split)
     monkeypatch.setenv("BENCH_WORKERS", "3")
     assert loaders.workers_wanted() == 3

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is 
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
-    """Nobody looks."""
+    """Ignore progress."""
 
 
 def test_a_task_in_memory_has_a_file_for_each_split() -> None:

@@ -1,4 +1,4 @@
-"""What only a GPU can show; left out where there is none."""
+"""Measurements that exist only on a GPU; skipped without one."""
 
 import json
 

@@ -56,7 +56,7 @@ def test_how_often_is_for_the_user_to_say(monkeypatch):
     assert noise.quietest(lambda: next(segments))[0] == 0
     assert next(segments) == 1
     monkeypatch.setenv("BENCH_TRIES", "none")
-    with pytest.raises(UserError, match="BENCH_TRIES is 'none', but must be a number from 1"):
+    with pytest.raises(UserError, match="BENCH_TRIES must be a number from 1, got 'none'"):
         noise.quietest(lambda: None)
 
 

@@ -43,7 +43,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         (lambda text: json.dumps({**json.loads(text), "schema_version": 99}), "its schema is 99, this version reads 1"),
         (lambda text: json.dumps({**json.loads(text), "surprise": 1}), "surprise"),
         (lambda text: json.dumps({**json.loads(text), "training": None}), "status is ok, but"),
-        (lambda text: json.dumps({**json.loads(text), "id": "other"}), "id other is not that of its cell"),
+        (lambda text: json.dumps({**json.loads(text), "id": "other"}), "id must be that of its cell"),
         (lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "code"}), "code"),
     ],
 )

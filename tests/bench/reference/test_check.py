@@ -158,7 +158,7 @@ def test_inputs_differ_wherever_they_were_made():
     stored = golden(inputs={"train": "other", "test": "b"}, cpu="another")
     row = of("golden", record(), measured([90.0, 90.1], goldens=[stored]))
     assert row.verdict == "inputs differ"
-    assert "the train data" in row.note
+    assert "learner's train data" in row.note
 
 
 def test_results_are_equal_to_the_bit_on_an_equal_machine_only():
@@ -221,6 +221,6 @@ def test_speeds_that_do_not_compare_are_not_compared():
     assert speed(0.5, with_costs(cpu="another")).verdict == "not compared"
     assert speed(0.5, with_costs(), noisy=True).verdict == "not compared"
     assert of("speed", record(), with_costs(speeds=())).verdict == "no reference"
-    assert of("speed", record(), with_costs()).note == "a record has no race"
+    assert of("speed", record(), with_costs()).note == "a record has no speed relative to the yardstick"
     other = record(relative=relative(2.0), yardstick=Yardstick(method="ff", settings={}))
     assert of("speed", other, with_costs()).verdict == "not compared"

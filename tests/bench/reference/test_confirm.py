@@ -31,7 +31,7 @@ def test_fresh_seeds_are_neither_the_suites_nor_the_references():
     assert {spec.experiment for spec in cells} == {low[0].cell.experiment}
 
 
-@pytest.mark.parametrize(("value", "verdict", "words"), [(88.1, "regression", "confirm"), (90.1, "ok", "taken back")])
+@pytest.mark.parametrize(("value", "verdict", "words"), [(88.1, "regression", "confirm"), (90.1, "ok", "withdrawn")])
 def test_fresh_seeds_decide(value, verdict, words):
     row = decided([record(seed=seed, accuracies={"last": value}) for seed in (20, 21, 22)])
     assert row.verdict == verdict

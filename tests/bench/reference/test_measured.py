@@ -16,7 +16,7 @@ EXPECTED = [(cell(seed=0), ("last", "best"))]
 
 
 def records(*values):
-    """Seed 0 is the suite's own; the reference's values begin with seed 1."""
+    """Seed 0 is the suite's own; the reference's values start at seed 1."""
     return [
         record(seed=seed, accuracies={"last": last, "best": best}, relative=relative(2.0))
         for seed, (last, best) in enumerate(values)
@@ -70,12 +70,12 @@ def test_a_reference_is_of_one_kind_of_machine():
 def test_races_that_were_all_disturbed_make_no_reference():
     both = {"last": 90.0, "best": 91.0}
     found = [record(seed=s, accuracies=both, relative=relative(2.0, noisy=True)) for s in range(3)]
-    with pytest.raises(UserError, match="fewer than 2 races that nothing disturbed"):
+    with pytest.raises(UserError, match="fewer than 2 undisturbed races"):
         update("mine", EXPECTED, found, "first", any_code=True)
 
 
 def test_other_code_makes_a_reference_only_where_that_is_wanted():
-    with pytest.raises(UserError, match="other code than is here now"):
+    with pytest.raises(UserError, match="a different version of the code"):
         update("mine", EXPECTED, records((90.0, 93.0), (90.0, 93.0), (91.0, 92.0)), "why not")
 
 
@@ -127,6 +127,6 @@ def test_a_new_method_gets_values_and_the_others_keep_theirs():
     assert [row.row for row in change.rows] == ["fashion-mnist ff/last"]
     assert [row.method for row in both.rows] == ["asge", "ff"]
     assert (both.rows[0], both.goldens[0], both.costs[0]) == (first.rows[0], first.goldens[0], first.costs[0])
-    with pytest.raises(UserError, match="of another machine"):
+    with pytest.raises(UserError, match="from another machine"):
         update("mine", of_ff, runs("ff", cpu="x"), "ff again", any_code=True, untouched=("asge",))
     assert measured.load("mine") == both

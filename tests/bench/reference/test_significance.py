@@ -1,4 +1,4 @@
-"""The statistics, against formulas of others and against simulated suites."""
+"""The statistics, compared with other sources' formulas and with simulated suites."""
 
 import math
 import statistics

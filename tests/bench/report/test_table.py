@@ -128,7 +128,7 @@ def test_brackets_in_messages_are_no_markup():
 
 
 def test_running_and_unreadable_cells_say_so():
-    unreadable = Unreadable(Path("record.json"), "record.json is not a record that can be read", cell("ff"))
+    unreadable = Unreadable(Path("record.json"), "record.json is not a readable record", cell("ff"))
     table = rows.make(Found([], [], [cell("backprop")], [unreadable]))
     assert [(r.method, r.status) for r in table] == [
         ("backprop", "running"), ("ff", "unreadable"), ("ff", "unreadable"),

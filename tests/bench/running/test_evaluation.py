@@ -1,4 +1,4 @@
-"""What is counted over a loader, on batches of any size."""
+"""Accuracy over a loader, with batches of any size."""
 
 from types import SimpleNamespace
 

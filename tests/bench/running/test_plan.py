@@ -70,10 +70,10 @@ def test_a_dry_run_needs_no_data_and_counts_what_stays(bench):
     arguments = ("run", "mine.toml", "--tasks", "mnist", "--threads", "1", "--dry-run", "--data-dir", "nowhere")
     done = bench.inside(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "mine: 0 of 2 cells would stay as they are recorded in results/runs" in done.stdout
+    assert "mine: 0 of 2 cells are finished in results/runs" in done.stdout
     assert "asge on mnist, seed 0" in done.stdout
 
 
 def test_a_dry_run_refuses_what_a_run_refuses_before_it_looks_for_data(bench):
     done = bench.inside("run", "mine.toml", "--threads", "9999", "--dry-run")
-    assert_one_sentence(done, "--threads 9999 is more than this machine can use")
+    assert_one_sentence(done, "--threads 9999 is not valid on this machine")

@@ -1,4 +1,4 @@
-"""Revisions of a small repository with a stand-in for `bench`, then two of this checkout, really run."""
+"""Revisions of a small repository with a fake `bench`, then two real revisions of this checkout."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from factories import record
 
 from bench import records
 from bench.cli import compare as comparing
+from bench.cli.options import OutputFormat
 from bench.errors import ExitStatus, UserError
 from bench.running import revisions, worktrees
 
@@ -60,7 +61,7 @@ def list_worktrees(folder):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """Two commits, `old` and `new`; what they are called with is in `calls`."""
+    """Two commits, `old` and `new`; their arguments are written to `calls`."""
     folder = tmp_path / "repository"
     (folder / "bench" / "suites").mkdir(parents=True)
     (folder / "bench" / "__init__.py").touch()
@@ -132,7 +133,7 @@ def test_a_failing_revision_does_not_stop_the_other(repository, tmp_path, monkey
 
 def test_input_that_a_revision_refuses_is_the_users_error(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("ENDS", json.dumps({"new": [2, "error: unknown method 'x'"]}))
-    with pytest.raises(UserError, match=re.escape("revision B (new) refuses the run: unknown method 'x'")):
+    with pytest.raises(UserError, match=re.escape("revision B (new) rejects the run: unknown method 'x'")):
         run(repository, tmp_path)
     assert len(calls(tmp_path)) == 2
 
@@ -211,7 +212,7 @@ def test_two_revisions_of_this_checkout(tmp_path, monkeypatch, capsys):
         threads=None,
         data_dir=None,
         out=None,
-        form="markdown",
+        form=OutputFormat.MARKDOWN,
     )
     assert status == ExitStatus.OK
     assert "0.0625 in B" in capsys.readouterr().out

@@ -79,9 +79,9 @@ def test_a_cell_goes_on_with_the_weights_that_another_has_learned(tmp_path, monk
 
 
 def test_what_cannot_begin_is_refused_before_anything_runs(tmp_path):
-    with pytest.raises(UserError, match=r"bas cannot begin with digits-bas-.*: it is another network: stem.weight"):
+    with pytest.raises(UserError, match=r"bas cannot start from digits-bas-.*: it is another network: stem.weight"):
         rehearsal.rehearse(cells(tmp_path, DATA + UNGATED + GATED.replace("0.5", "1.0")), None)
-    with pytest.raises(UserError, match="method 'ff' cannot begin with what another has learned"):
+    with pytest.raises(UserError, match="method 'ff' cannot start from a checkpoint"):
         rehearsal.rehearse(cells(tmp_path, DATA + UNGATED + "[methods.ff]"), None)
     with pytest.raises(UserError, match="setting of bas"):
         cells(tmp_path, SUITE.replace("gating", "gatign"))

@@ -11,7 +11,7 @@ from bench.running.training import Diverged, train
 
 
 class Batches:
-    """Two small batches an epoch."""
+    """Two small batches per epoch."""
 
     kind = "memory"
     samples = 6
@@ -27,7 +27,7 @@ class Batches:
 
 
 class Counter:
-    """A learner whose state is the list of what was asked of it; predicts class 1 from the epoch in ``right`` on."""
+    """A learner whose state is the list of its calls; predicts class 1 from the epoch in ``right`` on."""
 
     strategies = ("early", "late")
 
@@ -202,8 +202,8 @@ def test_the_history_until_a_divergence_is_kept(tmp_path):
 COMPILER = """
 import pathlib, sys, types
 import torch
-from bench import parts, training
-from bench.data import tasks
+from bench.running import parts, training
+from bench.data.sets import tasks
 
 generator = torch.Generator()
 learner = parts.build("asge", {}, tasks.get_task("digits"), parts.Budget(1, 1), torch.device("cpu"), generator)

@@ -1,4 +1,4 @@
-"""Segmentation on a small data set in the folders of Cityscapes: real PNG files, two classes and what is ignored."""
+"""Segmentation on a small data set in the layout of Cityscapes: real PNG files, two classes and ignored pixels."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ OPTIONS = {
 
 
 def write(root, split, count, seed):
-    """Grey road below a blue sky, with a horizon of its own, and a strip at the bottom that is ignored."""
+    """Grey road below a blue sky, each image with its own horizon, and an ignored strip at the bottom."""
     draw = np.random.default_rng(seed)
     for kind in ("leftImg8bit", "gtFine"):
         (root / kind / split / "town").mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def test_images_have_an_order_of_their_own_and_val_is_drawn_by_the_seed(data, tm
     ("spoil", "message"),
     [
         (lambda root: (root / "gtFine").rename(root / "other"), "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest"),
-        (lambda root: [path.unlink() for path in root.glob("leftImg8bit/val/*/*")], "holds no image"),
+        (lambda root: [path.unlink() for path in root.glob("leftImg8bit/val/*/*")], "has no image"),
         (lambda root: next(root.glob("gtFine/train/*/*")).unlink(), "labelIds.png is missing"),
         (lambda root: next(root.glob("leftImg8bit/val/*/*")).write_bytes(b"no picture"), "cannot be read"),
     ],

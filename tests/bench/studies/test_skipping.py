@@ -81,7 +81,7 @@ def test_every_network_beside_the_whole_one(kept, tmp_path):
     assert lines[0]["MACs x whole"] == lines[0]["time x whole"] == 1
     assert all(0 < line["MACs x whole"] < 1.05 for line in lines[1:])
     assert all(line["time x whole"] > 0 and line["ms per image"] > 0 for line in lines)
-    assert any(note.startswith("bas gating=none, seed 0, beside itself: ") for note in found.notes)
+    assert any(note.startswith("bas gating=none, seed 0, relative to itself: ") for note in found.notes)
 
 
 def test_records_of_gated_networks_hold_how_often_every_block_ran_after_each_epoch(kept):
@@ -133,7 +133,7 @@ def test_a_start_alone_is_nothing_to_compare(kept, tmp_path):
         shutil.copytree(kept / spec.id, tmp_path / "runs" / spec.id)
         if spec.start is not None:
             (tmp_path / "runs" / spec.id / records.LEARNED_FILE).unlink()
-    with pytest.raises(UserError, match="has kept what it learned"):
+    with pytest.raises(UserError, match="has kept its weights"):
         skipping.find(tmp_path / "runs")
 
 
@@ -142,7 +142,7 @@ def test_of_several_suites_one_is_chosen(kept, tmp_path):
     other = skipping.find(kept)[-1].record
     path = tmp_path / "runs" / other.id / records.RECORD_FILE
     records.write(path, other.model_copy(update={"suite": "others"}))
-    with pytest.raises(UserError, match=r"holds several suites \(gates, others\): choose by --set suite=NAME"):
+    with pytest.raises(UserError, match=r"has several suites \(gates, others\): choose by --set suite=NAME"):
         skipping.find(tmp_path / "runs")
     assert len(skipping.find(tmp_path / "runs", suite="gates")) == 2
 
@@ -152,7 +152,7 @@ def test_networks_of_other_code_are_noted(kept):
     assert skipping._other_code(found) == []
     code = found[0].record.code.model_copy(update={"fingerprint": "other"})
     old = skipping.Kept("old", found[0].record.model_copy(update={"code": code}), found[0].folder)
-    assert skipping._other_code([old, *found]) == ["1 of 4 networks were trained by other code than is timed here"]
+    assert skipping._other_code([old, *found]) == ["1 of 4 networks were trained by a different version of the code"]
 
 
 def test_a_cell_that_diverged_is_not_run_again_for_what_it_cannot_keep(kept, tmp_path):
@@ -168,7 +168,9 @@ def test_a_cell_that_diverged_is_not_run_again_for_what_it_cannot_keep(kept, tmp
 def test_what_is_missing_is_one_sentence(kept, tmp_path):
     with pytest.raises(UserError, match=r"folder of runs .* does not exist"):
         study(tmp_path / "nowhere", tmp_path)
-    with pytest.raises(UserError, match=r"no cell in .* has kept what it learned; `bench run SUITE --keep` makes such"):
+    with pytest.raises(
+        UserError, match=r"no cell in .* has kept its weights; `bench run SUITE --keep` makes such cells"
+    ):
         study(tmp_path, tmp_path)
     with pytest.raises(UserError, match="--samples 5000 is more than the 500 test images there are"):
         study(kept, tmp_path, samples=5000)
@@ -182,7 +184,7 @@ def test_a_damaged_file_is_named(kept, tmp_path):
     content = file.read_bytes()
     try:
         file.write_bytes(content[:-100])
-        with pytest.raises(UserError, match=r"learned.pt is damaged; delete it, and `bench run --keep` makes it again"):
+        with pytest.raises(UserError, match=r"learned.pt is damaged; delete it and run `bench run --keep` again"):
             study(kept, tmp_path)
     finally:
         file.write_bytes(content)
@@ -190,12 +192,12 @@ def test_a_damaged_file_is_named(kept, tmp_path):
 
 def test_networks_that_all_skip_have_nothing_to_stand_beside(kept, tmp_path, monkeypatch):
     monkeypatch.setattr(skipping, "_is_whole", lambda _: False)
-    with pytest.raises(UserError, match=r"no network in .* runs whole for every image"):
+    with pytest.raises(UserError, match=r"no network in .* always runs all layers"):
         study(kept, tmp_path)
 
 
 def test_a_file_of_other_code_is_named(kept):
     one = skipping.find(kept)[0]
     other = record("bas", settings={"architecture": "cifar-14", "gating": "none"}, task="digits")
-    with pytest.raises(UserError, match="does not hold what this version of bas learns"):
+    with pytest.raises(UserError, match="does not fit this version of bas"):
         skipping.restored(skipping.Kept("other", other, one.folder), torch.device("cpu"))

@@ -298,11 +298,11 @@ def test_what_was_spent_on_tuning_is_in_the_cells_and_no_part_of_what_they_are(t
         ([{"method": "asge", "trials": 20, "seconds": 100}], "asge is tuned and ff is not; --unequal-budgets"),
         (
             [{"method": "asge", "trials": 20, "seconds": 100}, {"method": "ff", "trials": 23, "seconds": 100}],
-            "115 epochs of tuning were spent on ff, 100 on asge, more than 10% apart",
+            "115 epochs of tuning for ff, 100 for asge, more than 10% apart",
         ),
         (
             [{"method": "asge", "trials": 20, "seconds": 115}, {"method": "ff", "trials": 20, "seconds": 100}],
-            "115 seconds of tuning were spent on asge, 100 on ff",
+            "115 seconds of tuning for asge, 100 for ff",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Cells that are not trained: what one would give is made up from its settings.
+"""Cells without training: their results are made up from their settings.
 
 As a script, `bench tune` with such cells: `python made_up.py asge digits --trials 10`. It says when one begins, and
 with HANGS_AFTER=4 in the environment the fifth never ends.

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: on a free port of this machine, in a folder that goes with it."""
+"""A temporary PostgreSQL server for tests: on a free port of this machine, in a temporary folder."""
 
 import contextlib
 import os
@@ -13,20 +13,20 @@ from pathlib import Path
 
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 PATIENCE = 30.0
-"""Seconds after which a server that does not answer is given up."""
+"""Seconds to wait for a server that does not answer."""
 MOST = 300.0
-"""Seconds for one command, such as an installation."""
+"""Timeout of one command, such as an installation, in seconds."""
 
 
 class CannotStartError(Exception):
-    """Why there is no server; one line."""
+    """The reason why there is no server; one line."""
 
 
 @contextlib.contextmanager
 def server():
-    """The URL of a database that is empty.
+    """The URL of an empty database.
 
-    Where the programs are missing they are installed, if that may be (root and apt).
+    Where the programs are missing they are installed if BENCH_INSTALL=1 allows it (as root, with apt).
     """
     programs = _programs() or _installed()
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root; its package makes a user
@@ -89,8 +89,9 @@ def _give_to(user, *paths):
 
 
 def _installed():
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise CannotStartError("PostgreSQL is not installed: `apt-get install postgresql` as root")
+    if os.environ.get("BENCH_INSTALL") != "1" or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        advice = "`apt-get install postgresql` as root, or BENCH_INSTALL=1 for the tests to do so"
+        raise CannotStartError(f"PostgreSQL is not installed: {advice}")
     _run("apt-get", "update", "-qq")
     _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql")
     if (found := _programs()) is None:

@@ -53,7 +53,7 @@ def test_a_range_of_a_setting_that_is_a_whole_number_holds_whole_numbers():
         ("asge.alpha=-1..1", "asge.alpha = -1.0 is not valid"),
         ("asge.pooling=rms|median", "asge.pooling = 'median' is not valid"),
         ("asge.alpha", "is not of the form METHOD.KEY=LOW..HIGH"),
-        ("ff.threshold=1..2", "is of method 'ff', but 'asge' is tuned"),
+        ("ff.threshold=1..2", "names method 'ff', but 'asge' is tuned"),
     ],
 )
 def test_wrong_spaces_are_one_sentence(text, message):

@@ -1,4 +1,4 @@
-"""Studies in a journal file and in PostgreSQL: several processes on one, and processes that are killed."""
+"""Studies in a journal file and in PostgreSQL: several processes on one study, and killed processes."""
 
 import contextlib
 import itertools
@@ -32,7 +32,7 @@ def database():
 
 @pytest.fixture
 def start(kept, tmp_path):
-    """Starts `bench tune` on the storage; whatever of it is left at the end is killed."""
+    """Return a function that starts `bench tune` on the storage; remaining processes are killed at the end."""
     with contextlib.ExitStack() as started:
 
         def run(trials, **variables):
@@ -48,7 +48,7 @@ def start(kept, tmp_path):
 
 @pytest.fixture(params=["journal", "postgresql"])
 def kept(request, tmp_path):
-    """What --storage is given; empty."""
+    """The value of --storage; an empty storage."""
     if request.param == "journal":
         return str(tmp_path / "studies.journal")
     url = request.getfixturevalue("database")

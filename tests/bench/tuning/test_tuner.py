@@ -1,4 +1,4 @@
-"""Studies whose trials are not trained: what a cell would give is made up from its settings."""
+"""Studies without training: results of cells are made up from their settings."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ PLAN = tuner.Plan(
 
 @pytest.fixture(autouse=True)
 def cells(monkeypatch):
-    """The cells that were asked for, in order."""
+    """The requested cells, in order."""
     seen = []
 
     def run_cells(cells, options, *, watcher, **_):
@@ -97,7 +97,7 @@ def test_a_trial_that_diverges_is_a_failed_one_with_its_reason(tmp_path, monkeyp
     assert {tuner.how_it_ended(trial) for trial in study.trials} == {"failed"}
     assert {trial.user_attrs["reason"] for trial in study.trials} == {"loss 'last' is nan"}
     assert len(study.trials) == 6
-    with pytest.raises(UserError, match="has no trial that ended well"):
+    with pytest.raises(UserError, match="has no successful trial"):
         tuner.best(study)
 
 
@@ -176,9 +176,9 @@ def test_several_workers_lose_no_trial_and_make_none_twice(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "ff", "base": {}, "space": {}}, "study 'study' is one with method 'asge', not 'ff'"),
-        ({"epochs": 3}, "study 'study' is one with epochs 2, not 3"),
-        ({"seed": 3}, "with seed 0, not 3"),
+        ({"method": "ff", "base": {}, "space": {}}, "study 'study' has method 'asge', not 'ff'"),
+        ({"epochs": 3}, "study 'study' has epochs 2, not 3"),
+        ({"seed": 3}, "has seed 0, not 3"),
     ],
 )
 def test_a_study_of_something_else_is_refused(tmp_path, changes, message):
@@ -215,8 +215,8 @@ def test_storages_that_do_not_answer():
         (lambda: studies.sampler("tpa", {}, 0), "did you mean 'tpe'"),
         (lambda: studies.pruner("medium", 3), "did you mean 'median'"),
         (lambda: studies.objectives("accuracy,tme"), "did you mean 'time'"),
-        (lambda: studies.objectives("time"), "accuracy comes first"),
-        (lambda: studies.objectives("accuracy,accuracy"), "each but once"),
+        (lambda: studies.objectives("time"), "accuracy must come first"),
+        (lambda: studies.objectives("accuracy,accuracy"), "each only once"),
     ],
 )
 def test_unknown_names_are_one_sentence(call, message):

@@ -241,7 +241,7 @@ def test_nothing_is_written_of_a_set_with_a_label_out_of_range(pictures: Task, t
 
 @pytest.fixture
 def full_disk() -> Iterator[None]:
-    """No file grows beyond 20 kB, for this process and those that it starts."""
+    """Limit files to 20 kB, for this process and its children."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     yield

@@ -21,7 +21,7 @@ def _int(value: int) -> bytes:
 
 
 def _python2_pickle(images: NDArray[np.uint8], labels: list[int], coarse: list[int] | None = None) -> bytes:
-    """What Python 2 wrote for ``{"labels": labels, "data": images}``, and coarse labels if given, opcode by opcode."""
+    """Python 2's pickle of ``{"labels": labels, "data": images}``, and coarse labels if given, opcode by opcode."""
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + _int(0) + b"\x85" + _text(b"b") + b"\x87R"
         b"(" + _int(1) + _int(images.shape[0]) + _int(images.shape[1]) + b"\x86"

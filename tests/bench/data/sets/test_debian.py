@@ -55,7 +55,7 @@ def test_unpack_refuses_another_file(tmp_path: Path) -> None:
 
 
 def _fake_run(monkeypatch: pytest.MonkeyPatch, package: Path, *, downloads_that_fail: int) -> list[str]:
-    """Replace apt-get; dpkg-deb stays real. Returns the commands as they come."""
+    """Replace apt-get; dpkg-deb stays real. Returns the commands as they are called."""
     commands: list[str] = []
     real = subprocess.run
 

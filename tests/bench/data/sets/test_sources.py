@@ -23,7 +23,7 @@ FILES = tuple(
 
 @dataclass
 class FakeFetcher:
-    """Writes what it has; then fails, if it is told to."""
+    """Writes its files; then fails, if told to."""
 
     name: str
     contents: Mapping[str, bytes]
@@ -48,7 +48,7 @@ def _put(root: Path, contents: Mapping[str, bytes] = CONTENTS) -> Path:
 
 
 def _visible(root: Path) -> dict[str, bytes]:
-    """All files but the lock."""
+    """All files except the lock."""
     found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     found.pop(".toy.lock", None)
     return found
