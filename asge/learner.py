@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -239,6 +239,11 @@ class ASGE:
     Settings: ClassVar[type[ASGESettings]] = ASGESettings
     strategies: ClassVar[tuple[str, ...]] = strategies.STRATEGIES
     build: ClassVar[type[ASGELearner]] = ASGELearner
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"plan": "8,M,16"},
+        {"plan": "8,M,16", "gating": "gct"},
+        {"plan": "8s,16", "affine": True, "classifier_epochs": 1, "optimiser": "sgd", "learning_rate": 0.1},
+    )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG004

@@ -7,7 +7,7 @@ with batch normalisation, and the models of timm and torchvision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -239,6 +239,12 @@ class Backprop:
     Settings: ClassVar[type[BackpropSettings]] = BackpropSettings
     strategies: ClassVar[tuple[str, ...]] = BackpropLearner.strategies
     build: ClassVar[type[BackpropLearner]] = BackpropLearner
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"plan": "8,M,16"},
+        {"plan": "8,M,16", "gating": "gct-l1", "gating_where": "block", "affine": True},
+        {"plan": "8,M,16", "gating": "se"},
+        {"topology": "vgg", "plan": "8,M,16", "hidden": [12], "dropout": 0.2, "accumulate": 2},
+    )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -260,6 +260,11 @@ class CwC:
     Settings: ClassVar[type[CwCSettings]] = CwCSettings
     strategies: ClassVar[tuple[str, ...]] = CwCLearner.strategies
     build: ClassVar[type[CwCLearner]] = CwCLearner
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"channels": [10, 20], "train_until": [0.5, 1.0]},
+        {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn"},
+        {"channels": [10, 20], "train_until": [1.0, 1.0], "head_learning_rate": 1e-3, "schedule": "cosine"},
+    )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ first N values of the image, or a stack of convolutions, with the label in N mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -124,6 +124,8 @@ class ForwardForwardLearner:
         self.body.to(device)
         self.read_out.to(device)
         self.on_layer: Callable[[], None] | None = None
+        hard = "hard negatives are labels that the whole network predicts: no gradient, but a way back"
+        self.way_back = hard if settings.negatives == "hard" else None
         self._mean_activity = [torch.full((units,), 0.5, device=device) for units in self.body.unit_counts]
         steps = budget.epochs * budget.steps_per_epoch
         body, head = self.body.parameters(), self.read_out.parameters()
@@ -274,6 +276,10 @@ class ForwardForward:
     Settings: ClassVar[type[ForwardForwardSettings]] = ForwardForwardSettings
     strategies: ClassVar[tuple[str, ...]] = ForwardForwardLearner.strategies
     build: ClassVar[type[ForwardForwardLearner]] = ForwardForwardLearner
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"hidden": [32, 32]},
+        {"plan": "8,M,16", "negatives": "hard", "goodness": "mean", "learning_rate": 1e-2},
+    )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -331,6 +331,11 @@ class LocalErrors:
     Settings: ClassVar[type[LocalErrorSettings]] = LocalErrorSettings
     strategies: ClassVar[tuple[str, ...]] = LocalErrorLearner.strategies
     build = staticmethod(build)
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"plan": "8,M,16"},
+        {"signal": "pred", "topology": "asge", "plan": "8,M,16", "affine": True},
+        {"signal": "sim", "plan": "8,M,16", "hidden": [12], "dropout": 0.2},
+    )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ class ExitStatus(IntEnum):
     REGRESSION = 1
     BAD_INPUT = 2
     CELL_FAILED = 3
+    CHECK_FAILED = 3  # of `bench test`
     NOTHING_MEASURED = 4
 
 

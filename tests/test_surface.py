@@ -1,9 +1,10 @@
 """The public surface, frozen: a change here is a change for users, and belongs in the changelog."""
 
+import dataclasses
 import inspect
 
 import bench
-from bench import plugins
+from bench import plugins, testing
 from bench.options import RunOptions
 
 
@@ -49,3 +50,14 @@ def test_what_plug_ins_import():
         "TrainingBudget", "TrainingRecord", "UserError", "WeightDecay",
     ]  # fmt: skip
     assert all(hasattr(plugins, name) for name in plugins.__all__)
+
+
+def test_what_plug_ins_test_themselves_with():
+    assert sorted(testing.__all__) == [
+        "Check", "CheckFailed", "FIGURE_CHECKS", "METHOD_CHECKS", "NotOffered", "RegisteredFigure", "RegisteredTask",
+        "Result", "SmallMethod", "Status", "TASK_CHECKS", "check_figure", "check_method", "check_task", "made_up_runs",
+        "variants",
+    ]  # fmt: skip
+    assert list(inspect.signature(testing.check_method).parameters) == ["name", "settings", "device"]
+    assert list(inspect.signature(testing.check_task).parameters) == ["name", "data_dir"]
+    assert [field.name for field in dataclasses.fields(testing.Result)] == ["check", "status", "reason", "variant"]

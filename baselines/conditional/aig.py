@@ -9,7 +9,7 @@ compared with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -124,6 +124,12 @@ class ConvNetAIG:
     Settings: ClassVar[type[AIGSettings]] = AIGSettings
     strategies: ClassVar[tuple[str, ...]] = ConditionalLearner.strategies
     build = staticmethod(build)
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"architecture": "cifar-8", "target": 0.2, "rate_weight": 10.0, "learning_rate": 0.05, "schedule": "constant"},
+        {"architecture": "cifar-8", "width": 0.5, "gating": "none", "learning_rate": 0.02},
+        {"architecture": "cifar-8", "width": 0.5, "learning_rate": 0.02, "gate_learning_rate": 0.1},
+        {"architecture": "cifar-8", "width": 0.5, "learning_rate": 0.02, "evaluation": "sample"},
+    )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

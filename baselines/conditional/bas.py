@@ -14,7 +14,7 @@ Without gates (gating "none") the same class trains the ungated ResNet that both
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -115,6 +115,10 @@ class BAS:
     Settings: ClassVar[type[BASSettings]] = BASSettings
     strategies: ClassVar[tuple[str, ...]] = ConditionalLearner.strategies
     build = staticmethod(build)
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"architecture": "cifar-8", "shaping_until": 1.0, "l0_from": 0.0, "l0_until": 0.0, "learning_rate": 0.02},
+        {"architecture": "cifar-8", "gating": "saliency", "learning_rate": 0.02},
+    )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

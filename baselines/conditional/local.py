@@ -15,7 +15,7 @@ Shapes: B images, C channels, H x W pixels, L blocks, N classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -269,6 +269,16 @@ class GatedASGE:
     Settings: ClassVar[type[GatedASGESettings]] = GatedASGESettings
     strategies: ClassVar[tuple[str, ...]] = strategies.STRATEGIES
     build: ClassVar[type[GatedASGELearner]] = GatedASGELearner
+    small: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {
+            "plan": "8,M,16",
+            "shaping_until": 1.0,
+            "l0_from": 0.0,
+            "l0_until": 0.0,
+            "l0_weight": 1.0,
+            "learning_rate": 0.01,
+        },
+    )
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import bench
-from bench.cli import check, compare, doctor, listing, plot, run, study, table
+from bench.cli import check, compare, doctor, listing, plot, run, study, table, test
 from bench.cli.data import data_app
 from bench.cli.reference import reference_app
 from bench.cli.tune import tune_app
@@ -33,6 +33,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare.compare,
     "plot": plot.plot,
     "study": study.study,
+    "test": test.run_checks,
     "doctor": doctor.doctor,
 }
 for _name, _command in COMMANDS.items():

@@ -62,6 +62,8 @@ class Observable(Learner, Protocol):
 
     Attributes:
         on_layer: None, or a function that ``train_step`` calls at the end of each layer's part, first layer to last.
+        way_back: optional; a sentence, where what a layer learns depends on later layers in another way than through
+            a gradient, such as through labels that the whole network predicts. Then no test asks for independence.
     """
 
     on_layer: Callable[[], None] | None
@@ -130,6 +132,8 @@ class Method(Protocol):
     * ``between(settings) -> str``: description of the layers between its convolutions (pooling, normalisation,
     activation). * ``optimiser(settings) -> str``: description of its optimiser, rates and schedule.
     * ``family(settings) -> str``: the kind of network that the settings choose; figures give each kind a color.
+    * ``small``: a sequence of settings as mappings. Each makes its networks small enough to test in seconds, on images
+      (1, 8, 8) of ten classes, or takes another way through its code; without it, tests use the defaults.
     """
 
     @property
@@ -165,7 +169,7 @@ def get(name: str) -> Method:
     method: Method = registry.load(GROUP, "method", name)
     for part in ("Settings", "strategies", "build"):
         if not hasattr(method, part):
-            raise UserError(f"method {name!r} has no {part!r}; see bench.methods.Method")
+            raise UserError(f"method {name!r} has no {part!r}; see bench.plugins.Method")
     return method
 
 

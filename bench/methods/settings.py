@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from asge.common.types import Neutral
 from bench import methods
@@ -96,10 +96,17 @@ def keys(method: str) -> list[str]:
 
 
 def names_of(cls: type) -> list[str]:
-    """The names of the settings of a class, in their order."""
+    """The names of the settings of a class, in their order.
+
+    Raises:
+        UserError: if it is neither a dataclass nor a pydantic model.
+    """
     if dataclasses.is_dataclass(cls):
         return [field.name for field in dataclasses.fields(cls)]
-    return list(cls.model_fields)  # type: ignore[attr-defined]
+    if isinstance(cls, type) and issubclass(cls, BaseModel):
+        return list(cls.model_fields)
+    shown = f"{cls.__module__}.{cls.__qualname__}" if isinstance(cls, type) else repr(cls)
+    raise UserError(f"settings have to be a dataclass or a pydantic model, and {shown} is neither")
 
 
 def check_key(method: str, key: str) -> None:
@@ -129,8 +136,9 @@ def validated(cls: type, owner: str, values: Mapping[str, Any]) -> Any:
     Raises:
         UserError: for an unknown key or a value of the wrong type or out of range.
     """
+    valid = names_of(cls)
     for key, value in values.items():
-        if key not in (valid := names_of(cls)):
+        if key not in valid:
             raise unknown(f"setting of {owner}", key, valid)
         if not _finite(value):
             raise UserError(f"{owner}.{key} = {value!r} is not valid: numbers must be finite")

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from bench.data.sets.arrays import Arrays
-from bench.data.sets.tasks import Task
+from bench.plugins import Arrays, Task
 
 TEST_SIZE = 500
 

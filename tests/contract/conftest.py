@@ -1,12 +1,39 @@
-"""The variants that each check of the contract runs over."""
+"""The methods, with each of their small settings, and the tasks that the checks of the contract run over."""
 
 import pytest
-from variants import VARIANTS, describe
+import torch
 
-from bench.measure.determinism import deterministic
+from bench import methods
+from bench.data.sets import tasks
+from bench.testing import NotOffered, RegisteredTask, variants
+
+DEVICES = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+METHODS = [subject for device in DEVICES for name in methods.names() for subject in variants(name, device)]
 
 
-@pytest.fixture(params=VARIANTS, ids=describe)
-def variant(request):
-    with deterministic(request.param[2]):
-        yield request.param
+def describe(subject):
+    values = map(str, subject.settings.values())
+    return "-".join([subject.name, *values, *(["cuda"] if subject.device.type == "cuda" else [])])
+
+
+@pytest.fixture(params=METHODS, ids=describe)
+def method(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=tasks.task_names())
+def task(request):
+    return RegisteredTask.named(request.param)
+
+
+@pytest.fixture
+def hold():
+    """Runs a check; one of an optional part that is not there is skipped."""
+
+    def run(check, subject):
+        try:
+            check(subject)
+        except NotOffered as missing:
+            pytest.skip(str(missing))
+
+    return run

@@ -18,7 +18,7 @@ from bench.methods import registry
 
 __all__ = ["CIFAR10", "CIFAR100", "DIGITS", "FASHION_MNIST", "MNIST", "Arrays", "Task", "get_task", "task_names"]
 
-_GROUP = "bench.tasks"
+GROUP = "bench.tasks"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Task:
 
 def task_names() -> list[str]:
     """The names of all registered tasks, sorted."""
-    return registry.names(_GROUP)
+    return registry.names(GROUP)
 
 
 def get_task(name: str) -> Task:
@@ -77,7 +77,7 @@ def get_task(name: str) -> Task:
     Raises:
         UserError: if there is none; names the closest one.
     """
-    task: Task = registry.load(_GROUP, "task", name)
+    task: Task = registry.load(GROUP, "task", name)
     return task
 
 

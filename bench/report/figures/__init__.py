@@ -25,7 +25,7 @@ from bench.records.names import conditions_of, labels_of_cells, order
 from bench.report.figures import accuracy, cost, layers, lengths, work
 from bench.report.figures.drawing import Runs, save
 
-__all__ = ["FIGURES", "GROUP", "Runs", "draw_all", "drawn", "every", "save"]
+__all__ = ["FIGURES", "GROUP", "Draw", "Runs", "draw_all", "drawn", "every", "get", "names", "save"]
 
 Draw = Callable[[Runs, dict[str, Any]], Figure | None]
 FIGURES: dict[str, Draw] = {
@@ -47,13 +47,24 @@ GROUP = "bench.figures"
 """The entry-point group of figures of other packages, of the same form."""
 
 
+def names() -> list[str]:
+    """Names of all figures: those above, and those of other packages."""
+    return [*FIGURES, *registry.names(GROUP)]
+
+
+def get(name: str) -> Draw:
+    """The figure of a name; a UserError if it cannot be imported."""
+    draw: Draw = FIGURES[name] if name in FIGURES else registry.load(GROUP, "figure", name)
+    return draw
+
+
 def every() -> dict[str, Draw]:
     """All figures by name: those above, and those of other packages.
 
     Raises:
         UserError: if one of another package cannot be imported.
     """
-    return FIGURES | {name: registry.load(GROUP, "figure", name) for name in registry.names(GROUP)}
+    return {name: get(name) for name in names()}
 
 
 def drawn(records: Sequence[Record], wanted: Container[str] | None = None) -> Iterator[tuple[str, Figure]]:
