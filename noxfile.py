@@ -260,13 +260,13 @@ def versions(session: nox.Session, version: str) -> None:
 
 @nox.session(default=False)
 def minimums(session: nox.Session) -> None:
-    """Run the quick tests on the oldest versions of its dependencies that the project allows."""
+    """Run the quick tests on the oldest versions of its dependencies that the project allows; they may warn."""
     tools = [each for each in EXTRAS["dev"] if each.startswith(("hypothesis", "psycopg", "pytest"))]
     names = {_name(each).partition("[")[0] for each in tools}
     pins = [line for line in PINS.splitlines() if line.partition("==")[0] in names]
     oldest = "\n".join([*(each.replace(">=", "==") for each in DEPENDENCIES), *pins])
     python = _python([*DEPENDENCIES, *tools, *TO_BUILD], oldest, name="minimums", ffcv=False)
-    _test_in_pairs(session, python, *(session.posargs or ["--quick"]))
+    _test_in_pairs(session, python, "-W", "ignore", *(session.posargs or ["--quick"]))
 
 
 if __name__ == "__main__":
