@@ -69,7 +69,7 @@ def _lock(place: Path) -> Iterator[None]:
 
 def _packages(wanted: Sequence[str], pins: str = PINS, python: str = HERE, *, ffcv: bool = False) -> Path:
     """An environment with these packages, in the cache; the first call on a machine makes it."""
-    key = hashlib.sha256("\n".join([*wanted, pins]).encode()).hexdigest()[:12]
+    key = hashlib.sha256("\n".join([*map(_name, wanted), pins]).encode()).hexdigest()[:12]
     place = CACHE / "environments" / f"py{python}-{platform.machine()}-{key}"
     pinned = place.with_name(f"{place.name}.txt")
     pip = (place / "bin" / "python", "-m", "pip", "install", "--quiet", "--upgrade", "--constraint", pinned)
@@ -88,6 +88,11 @@ def _packages(wanted: Sequence[str], pins: str = PINS, python: str = HERE, *, ff
         if ffcv and not any(place.glob("lib/python*/site-packages/ffcv/_libffcv*")):
             _build_ffcv(place / "ffcv-failed", *pip, *EXTRAS["ffcv"])
     return place
+
+
+def _name(requirement: str) -> str:
+    """Without a version: another lower bound changes nothing where versions are pinned."""
+    return requirement.partition(">=")[0]
 
 
 def _interpreter(version: str) -> str:
@@ -257,7 +262,7 @@ def versions(session: nox.Session, version: str) -> None:
 def minimums(session: nox.Session) -> None:
     """Run the quick tests on the oldest versions of its dependencies that the project allows."""
     tools = [each for each in EXTRAS["dev"] if each.startswith(("hypothesis", "psycopg", "pytest"))]
-    names = {each.partition(">=")[0].partition("[")[0] for each in tools}
+    names = {_name(each).partition("[")[0] for each in tools}
     pins = [line for line in PINS.splitlines() if line.partition("==")[0] in names]
     oldest = "\n".join([*(each.replace(">=", "==") for each in DEPENDENCIES), *pins])
     python = _python([*DEPENDENCIES, *tools, *TO_BUILD], oldest, name="minimums", ffcv=False)

@@ -1,5 +1,6 @@
 """Two tiers of tests: with --quick those marked `slow` are left out. What has become slow is named at the end."""
 
+import gc
 from collections import Counter
 
 import pytest
@@ -18,6 +19,12 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("slow")]
     items[:] = [item for item in items if item not in set(slow)]
     config.hook.pytest_deselected(items=slow)
+
+
+def pytest_collection_finish():
+    """What is there before the first test stays to the end: no search for garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -64,6 +64,7 @@ def test_the_page_describes_every_attribute():
     assert set(re.findall(r"`(\w+)`", first)) - {"Task"} == {field.name for field in dataclasses.fields(Task)}
 
 
+@pytest.mark.slow
 def test_it_passes_the_contract(run):
     done = run("pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_tasks.py", "-k", "rotated-digits")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,6 +72,7 @@ def test_it_passes_the_contract(run):
     assert "skipped" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_suite_trains_on_it(run, tmp_path):
     (tmp_path / "mine.toml").write_text(SUITE)
     done = run("bench", "run", str(tmp_path / "mine.toml"), "--no-plots", "--out", str(tmp_path))

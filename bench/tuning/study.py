@@ -35,7 +35,7 @@ OBJECTIVES = {"accuracy": "maximize", "time": "minimize", "memory": "minimize"}
 """Possible objectives: validation accuracy in per cent, seconds of training, peak live MiB of a step."""
 DEFAULT_FILE = Path("results/tuning/studies.journal")
 FORMER_FILE = Path("results/studies/studies.journal")
-"""Where studies were kept at first; used for as long as there is no newer one."""
+"""Former location of studies; used while the current one does not exist."""
 DIED = "its worker died"
 
 

@@ -1,3 +1,4 @@
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -43,9 +44,17 @@ def one_process(rank, stages, folder):
     dist.destroy_process_group()
 
 
+@pytest.fixture(scope="module")
+def fork_server():
+    """Processes are forked from one that has only imported what they need, which takes seconds."""
+    multiprocessing.set_forkserver_preload(["asge.parallel", "torch.distributed", "torch._dynamo", "pytest"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fork_server")
 @pytest.mark.parametrize("stages", [1, 2, 3])
 def test_stages_in_processes_of_their_own_learn_to_the_bit_what_one_process_learns(stages, tmp_path):
-    mp.start_processes(one_process, (stages, tmp_path), nprocs=stages, start_method="spawn")
+    mp.start_processes(one_process, (stages, tmp_path), nprocs=stages, start_method="forkserver")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -87,6 +96,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_the_example_runs():
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     example = Path(__file__).parents[2] / "docs" / "examples" / "layer_parallel.py"

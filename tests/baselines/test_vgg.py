@@ -30,6 +30,7 @@ def test_vgg8b_and_vgg11b_have_the_published_layers():
     assert sum(p.numel() for p in vgg8b.parameters()) == convolutions + 2048 * 1024 + biases_and_norms + 10250
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "changes"),
     [("local-error", {"signal": "pred"}), ("local-error", {"signal": "predsim"}), ("backprop", {"topology": "vgg"})],

@@ -14,6 +14,7 @@ def video():
     return torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_it_is_r3d_18_but_for_the_pools():
     ours, theirs = make(), torchvision.models.video.r3d_18(num_classes=5)
     assert [tuple(p.shape) for p in ours.parameters()] == [tuple(p.shape) for p in theirs.parameters()]
@@ -33,6 +34,7 @@ def test_maps_shrink_as_they_do_with_strides(pooling):
         assert network(x).shape == (2, 5)
 
 
+@pytest.mark.slow
 def test_steps_lower_the_loss_and_a_seed_is_a_network():
     network, again = make(blocks=(1, 1, 1, 1)), make(blocks=(1, 1, 1, 1))
     assert torch.equal(network.fc.weight, again.fc.weight)

@@ -57,15 +57,18 @@ def command_line(folder):
             check=False,
         )
 
-    def inside(*arguments, cells_too=False):
-        """The same in this process, which has already imported everything; cells are processes, unless `cells_too`."""
+    def inside(*arguments, cells_too=False, but=()):
+        """The same in this process, which has already imported everything; cells are processes, unless `cells_too`.
+
+        With `cells_too`, only cells of the methods in `but` are processes.
+        """
         said, warned, here, threads = io.StringIO(), io.StringIO(), Path.cwd(), torch.get_num_threads()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
             for name in ("BENCH_CACHE", "BENCH_REFERENCE", "COLUMNS"):
                 patch.setenv(name, environment[name])
             patch.delenv("BENCH_DATA", raising=False)
             if cells_too:
-                run_cells_here(patch)
+                run_cells_here(patch, but)
             os.chdir(folder)
             try:
                 status = cli.main(list(arguments))
@@ -84,10 +87,16 @@ def run_mine(bench, *arguments, cells_too=False):
     return bench.inside(*RUN, *arguments, cells_too=cells_too)
 
 
-def run_cells_here(patch):
-    """Run cells in this process with a shortened speed measurement: for tests of neither."""
+def run_cells_here(patch, but=()):
+    """Run cells in this process with a shortened speed measurement: for tests of neither.
+
+    Cells of the methods in `but` are processes all the same.
+    """
+    in_its_own = local._run
 
     def run(spec, options, watcher):
+        if spec.method in but:
+            return in_its_own(spec, options, watcher)
         folder = options.runs / spec.id
         folder.mkdir(exist_ok=True)
         if not (folder / records.CELL_FILE).is_file():

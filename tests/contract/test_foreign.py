@@ -1,7 +1,7 @@
 """A method and a task of somebody else's package, found through its entry points, are as good as this project's own."""
 
-import json
 import os
+import re
 import subprocess
 import sys
 
@@ -47,6 +47,7 @@ def test_the_example_is_short():
     assert len((ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8").splitlines()) < 80
 
 
+@pytest.mark.slow
 def test_the_contract_tests_find_and_pass_both(site):
     done = run(
         site, "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_methods.py",
@@ -56,12 +57,12 @@ def test_the_contract_tests_find_and_pass_both(site):
     assert int(done.stdout.rsplit(" passed", 1)[0].split()[-1]) >= 14
 
 
+@pytest.mark.slow
 def test_a_suite_runs_them_to_a_table_with_its_fairness(site, tmp_path):
     (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
     out = tmp_path / "out"
     done = run(site, "bench", "run", "mine.toml", "--no-plots", "--out", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stripes: what was equal" in done.stdout
-    table = json.loads(run(site, "bench", "table", str(out), "--format", "json").stdout)
-    accuracies = {(row["method"], row["strategy"]): row["accuracy"] for row in table}
-    assert accuracies["random-features", "logits"] > 95
+    [accuracy] = re.findall(r"^\| random-features *\| logits *\| *([0-9.]+)", done.stdout, re.MULTILINE)
+    assert float(accuracy) > 95

@@ -35,7 +35,7 @@ KEEP_REFERENCE = ("reference", "update", "mine.toml", "--keep", "--reason", "the
 def ran(tmp_path_factory):
     """A command line in a folder where the suite has run, and that run's output."""
     bench = command_line(tmp_path_factory.mktemp("ran"))
-    bench.first = bench("run", "mine.toml", "--threads", "1", "--format", "json")
+    bench.first = bench.inside("run", "mine.toml", "--threads", "1", "--format", "json", cells_too=True)
     assert bench.first.returncode == 0, bench.first.stderr
     return bench
 
@@ -140,6 +140,7 @@ def test_an_accuracy_that_is_too_low_is_red(referenced):
     assert all("fresh seeds 3 confirm it" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
     asge = ("--methods", "asge", "--epochs", "40", "--out")
     undisturbed = run_mine(bench, *asge, "undisturbed", cells_too=True)
@@ -153,13 +154,14 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
 
     interrupted = bench.inside("table", "killed", "--format", "json")
     assert {row["status"] for row in json.loads(interrupted.stdout)} == {"interrupted"}
-    continued = run_mine(bench, *asge, "killed")
+    continued = run_mine(bench, *asge, "killed", cells_too=True)
     assert continued.returncode == 0, continued.stderr
     assert "epoch 40/40" in continued.stderr
     assert "epoch 1/40" not in continued.stderr
     assert accuracies(continued) == accuracies(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_cell_ends_when_its_harness_is_killed(bench):
     harness, cell = start_mine(bench, "--methods", "asge", "--epochs", "100000")
     harness.kill()
@@ -256,6 +258,6 @@ def test_what_there_is(bench):
     assert {("method", "asge"), ("task", "digits"), ("suite", "quick"), ("loader", "ffcv")} <= kinds
     assert bench.inside("data", "verify", "digits").returncode == 0
     assert "bundled" in bench.inside("data", "list").stdout
-    doctor = bench("doctor", "--format", "csv")
+    doctor = bench.inside("doctor", "--format", "csv")
     assert doctor.returncode == 0
     assert "torch" in doctor.stdout

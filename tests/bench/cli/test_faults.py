@@ -9,6 +9,8 @@ import sys
 import pytest
 from command_line import accuracies, assert_one_sentence, run_mine, start_mine
 
+from bench.methods import registry
+
 pytestmark = pytest.mark.timeout(300)
 PLUGIN = """
 import time
@@ -57,21 +59,27 @@ plan = "8,M,16"
 
 
 @pytest.fixture
-def faulty(bench):
-    """Runs a suite of backprop and a plug-in's faulty methods."""
+def faulty(bench, monkeypatch):
+    """Runs a suite of backprop and a plug-in's faulty methods; cells in this process, except those of `but`."""
     plugin = bench.folder / "plugin"
     (plugin / "faulty-1.dist-info").mkdir(parents=True)
     (plugin / "faulty-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1\n")
     (plugin / "faulty-1.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
     (plugin / "faulty.py").write_text(PLUGIN)
 
-    def run(methods, *options):
+    monkeypatch.syspath_prepend(plugin)
+    monkeypatch.setenv("PYTHONPATH", str(plugin))  # for cells in processes of their own
+    registry._entries.cache_clear()
+
+    def run(methods, *options, but=()):
         (bench.folder / "faulty.toml").write_text(SUITE_OF + "".join(map(METHOD_OF.format, [*methods, "backprop"])))
         arguments = ["run", "faulty.toml", "--threads", "1", "--no-plots", "--format", "json", *options]
-        done = bench(*arguments, PYTHONPATH=str(plugin))
+        done = bench.inside(*arguments, cells_too=True, but=but)
         return done, {row["method"]: row for row in json.loads(done.stdout)}
 
-    return run
+    yield run
+    registry._entries.cache_clear()
+    sys.modules.pop("faulty", None)
 
 
 def test_cells_that_cannot_go_on_are_rows_and_the_others_run(faulty):
@@ -84,8 +92,9 @@ def test_cells_that_cannot_go_on_are_rows_and_the_others_run(faulty):
     assert rows["backprop"]["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_cell_that_hangs_is_stopped_and_the_others_run(faulty, bench):
-    done, rows = faulty(["hung"], "--stall", "12")
+    done, rows = faulty(["hung"], "--stall", "12", but=("hung",))
     assert done.returncode == 3, done.stderr
     assert rows["backprop"]["status"] == "ok"
     table = bench.inside("table", "--format", "json")
@@ -94,6 +103,7 @@ def test_a_cell_that_hangs_is_stopped_and_the_others_run(faulty, bench):
     assert "killed after 12 s without output" in by_method["hung"]["error"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_room(bench):
     limited = 'ulimit -f 4; exec "$0" -m bench run mine.toml --methods asge --threads 1 --no-plots --format json'
     done = subprocess.run(
@@ -107,15 +117,16 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "cell.json", "log.txt", "options.json"]
     table = json.loads(bench.inside("table", "--format", "json").stdout)
     assert {row["status"] for row in table} == {"interrupted"}
-    assert run_mine(bench, "--methods", "asge").returncode == 0
+    assert run_mine(bench, "--methods", "asge", cells_too=True).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_harnesses_on_one_folder_do_not_disturb_each_other(bench):
-    first, cell = start_mine(bench, "--methods", "asge", "--epochs", "40")
+    first, cell = start_mine(bench, "--methods", "asge", "--epochs", "20")
     os.kill(cell, signal.SIGSTOP)  # so that it does not end before the others have looked
     [row, *_] = json.loads(bench.inside("table", "--format", "json").stdout)
     assert row["status"] == "running"
-    second = run_mine(bench, "--epochs", "40", "--methods", "asge")
+    second = run_mine(bench, "--epochs", "20", "--methods", "asge", cells_too=True)
     assert second.returncode == 2
     assert "is being run by another process" in second.stderr
     os.kill(cell, signal.SIGCONT)
@@ -124,6 +135,7 @@ def test_two_harnesses_on_one_folder_do_not_disturb_each_other(bench):
     assert {row["status"] for row in json.loads(out)} == {"ok"}
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_row_that_says_so(bench):
     harness, cell = start_mine(bench, "--methods", "asge", "--epochs", "100000")
     os.kill(cell, signal.SIGKILL)
@@ -157,6 +169,7 @@ def test_a_record_of_an_older_schema_or_cut_short_is_kept_aside_and_measured_aga
         assert (paths[method].parent / "record-unreadable-1.json").read_text() == text
 
 
+@pytest.mark.slow
 def test_a_clock_that_runs_backwards_changes_no_duration(bench):
     (bench.folder / "clock").mkdir()
     (bench.folder / "clock" / "sitecustomize.py").write_text(

@@ -25,7 +25,13 @@ from bench.data.sets.tasks import Task
 KINDS = [
     "memory",
     "torch",
-    pytest.param("ffcv", marks=pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")),
+    pytest.param(
+        "ffcv",
+        marks=[
+            pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed"),
+            pytest.mark.slow,  # its compiler takes seconds
+        ],
+    ),
 ]
 
 
@@ -191,6 +197,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_ends_a_process_and_all_that_it_has_started(kind: str, betons: Path) -> None:
     before = held()

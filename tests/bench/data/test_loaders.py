@@ -67,8 +67,8 @@ def test_batches_belong_to_the_caller(colours: Task, colour_split: Split) -> Non
 PARITY = [
     pytest.param("torch", 1),
     pytest.param("torch", 3),
-    pytest.param("ffcv", 1, marks=needs_ffcv),
-    pytest.param("ffcv", 3, marks=needs_ffcv),
+    pytest.param("ffcv", 1, marks=[needs_ffcv, pytest.mark.slow]),
+    pytest.param("ffcv", 3, marks=[needs_ffcv, pytest.mark.slow]),
 ]
 AUGMENTATIONS: list[tuple[tuple[str, ...], bool]] = [
     ((), False),
@@ -129,7 +129,7 @@ def test_all_kinds_give_the_same_tensors(
     pair[1].close()
 
 
-@pytest.mark.parametrize("kind", ["memory", "torch", pytest.param("ffcv", marks=needs_ffcv)])
+@pytest.mark.parametrize("kind", ["memory", "torch", pytest.param("ffcv", marks=[needs_ffcv, pytest.mark.slow])])
 def test_evaluation_sees_every_sample_once(kind: str, colours: Task, colour_split: Split, betons: Path) -> None:
     loader = make_loader(
         kind, colours, colour_split, batch_size=8, seed=0, shuffle=False, augmentation=(), device=CPU, cache_dir=betons

@@ -19,6 +19,7 @@ def _silent(_what: str, _done: int, _total: int) -> None:
     """Ignore progress."""
 
 
+@pytest.mark.slow
 def test_a_task_in_memory_has_a_file_for_each_split() -> None:
     assert pack.verify(DIGITS, None) == []
     paths = pack.pack(DIGITS, None, None, _silent)
@@ -33,6 +34,7 @@ def test_small_arrays_have_no_packing() -> None:
         pack.pack(DIGITS, None, Packing(), _silent)
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_has_two_files(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path)
     task: Task = replace(DIGITS, name="pictures", classes=3, read=lambda _: folders.read(tmp_path, folder))

@@ -84,6 +84,7 @@ print(peak.peak(), peak.reserved())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocator", [{}, KEEP_FREED_MEMORY], ids=["usual", "that keeps what is freed"])
 def test_peak_resident_size_sees_what_was_used_and_freed_and_not_what_came_before(allocator):
     """In a process of its own, which has nothing else to give back meanwhile."""

@@ -89,6 +89,7 @@ def test_a_figure_of_times_says_that_they_are_of_several_machines(instructions):
     assert ("do not compare: c with AVX2, 2 threads; c with AVX512, 2 threads" in below) == (instructions == "AVX512")
 
 
+@pytest.mark.slow
 def test_every_figure_of_every_task_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "DPI", 30)
     records = [

@@ -177,6 +177,7 @@ def test_records_of_other_code_are_not_taken_for_a_revisions_own(repository, tmp
         run(repository, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_revisions_of_this_checkout(tmp_path, monkeypatch, capsys):
     if not (ROOT / ".git").exists():

@@ -63,6 +63,7 @@ def test_a_start_is_part_of_what_a_cell_is(tmp_path):
 def test_a_cell_goes_on_with_the_weights_that_another_has_learned(tmp_path, monkeypatch):
     out = tmp_path / "runs"
     out.mkdir()
+    run_cells_here(monkeypatch)
     expanded = cells(tmp_path)
     first, second = run(expanded, out)
     assert (first.record.status, second.record.status) == ("ok", "ok")
@@ -72,7 +73,6 @@ def test_a_cell_goes_on_with_the_weights_that_another_has_learned(tmp_path, monk
 
     assert all(outcome.reused for outcome in run(expanded, out))
     (out / expanded[0].id / records.LEARNED_FILE).unlink()
-    run_cells_here(monkeypatch)
     again = run(expanded, out)
     assert [outcome.reused for outcome in again] == [False, True]
     assert again[0].record.strategies[0].accuracy == first.record.strategies[0].accuracy

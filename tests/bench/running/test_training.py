@@ -220,6 +220,7 @@ training.train(learner, loader, loader, epochs=1, generator=generator, device=to
 """
 
 
+@pytest.mark.slow
 def test_the_compiler_is_imported_before_memory_is_measured_and_not_to_look_at_a_learner(tmp_path):
     done = subprocess.run([sys.executable, "-c", COMPILER], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]

@@ -58,6 +58,7 @@ def test_waiting_is_the_loaders_share_of_a_step(monkeypatch):
     assert study.waiting(spec, None, seconds=100.0) == pytest.approx(100 * 6 / 21)
 
 
+@pytest.mark.slow
 def test_the_study_has_a_line_for_every_loader(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "ROUNDS", 2)
     monkeypatch.setattr(study, "TURN_SECONDS", 0.01)

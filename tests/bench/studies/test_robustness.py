@@ -17,6 +17,7 @@ def test_a_step_against_a_linear_network_by_hand():
     assert torch.equal(robustness.attacked(lambda x: x.flatten(1), images, torch.tensor([0]), 0.0), images)
 
 
+@pytest.mark.slow
 def test_networks_are_misled_more_by_more(monkeypatch, tmp_path):
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(60, 190, (300, 3, 16, 16), dtype=torch.uint8, generator=draw)

@@ -51,6 +51,7 @@ def run(data, tmp_path, **options):
     return studies.run("segmentation", request, tmp_path / "out", {**OPTIONS, **options})
 
 
+@pytest.mark.slow
 def test_gated_and_ungated_networks_learn_it(data, tmp_path):
     record, figures = run(data, tmp_path)
     rows = {row[0]: row[1:] for row in record.rows}

@@ -3,12 +3,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from command_line import run_cells_here
 from factories import record
 
 from bench import records, studies, suites
 from bench.errors import UserError
 from bench.options import RunOptions
-from bench.running import cell, local
+from bench.running import local
 from bench.studies import skipping
 
 TOML = """
@@ -63,15 +64,14 @@ def study(out, folder, samples=100, **options):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("skipping")
-    for spec in cells(folder):
-        of_cell = folder / "runs" / spec.id
-        of_cell.mkdir(parents=True)
-        records.write(of_cell / records.CELL_FILE, spec)
-        made = cell.run(of_cell, records.CellOptions(suite="gates", keep=True), lambda _: None)
-        assert made.status == "ok"
+    with pytest.MonkeyPatch.context() as patch:
+        run_cells_here(patch)
+        outcomes = run(cells(folder), folder / "runs", keep=True)
+    assert {outcome.record.status for outcome in outcomes} == {"ok"}
     return folder / "runs"
 
 
+@pytest.mark.slow
 def test_every_network_beside_the_whole_one(kept, tmp_path):
     found, figures = study(kept, tmp_path, batch_size=50, threads=1)
     assert [path.name for path in figures] == ["skipping.png"]
@@ -106,6 +106,7 @@ def test_networks_predict_as_their_cells_have_left_them(kept):
             assert 100 * right / data.test.samples == pytest.approx(one.record.strategies[0].accuracy)
 
 
+@pytest.mark.slow
 def test_finished_cells_that_kept_nothing_run_again(kept, tmp_path):
     expanded = cells(tmp_path)[1:2]
     again = run(expanded, kept, keep=True)
@@ -178,6 +179,7 @@ def test_what_is_missing_is_one_sentence(kept, tmp_path):
         study(kept, tmp_path, device="tpu")
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_named(kept, tmp_path):
     one = skipping.find(kept)[0]
     file = one.folder / records.LEARNED_FILE

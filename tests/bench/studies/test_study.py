@@ -38,6 +38,7 @@ def test_only_softpool_depends_on_the_range():
     )
 
 
+@pytest.mark.slow
 def test_a_study_leaves_its_numbers_and_figures(pictures, tmp_path):
     record, figures = studies.run("pooling-preservation", studies.Request("pictures", 6, 0, None), tmp_path / "new")
     assert json.loads((tmp_path / "new" / "study.json").read_text())["rows"] == record.rows

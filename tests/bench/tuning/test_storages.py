@@ -12,12 +12,14 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
+from bench.running import local, rehearsal
 from bench.tuning import study as studies
 
 pytestmark = pytest.mark.timeout(900)  # it may have to install PostgreSQL
 
-TUNE = [sys.executable, str(Path(made_up.__file__)), "asge", "digits", "--set", "asge.plan=tiny", "--epochs", "2"]
+TUNE = ["asge", "digits", "--set", "asge.plan=tiny", "--epochs", "2"]
 TUNE += ["--study", "study", "--promising", "0", "--pruner", "none", "--no-plots", "--out", "runs"]
+BEGINS = "cell begins\n"
 PATHS = ":".join(sys.path)
 
 
@@ -32,11 +34,11 @@ def database():
 
 @pytest.fixture
 def start(kept, tmp_path):
-    """Return a function that starts `bench tune` on the storage; remaining processes are killed at the end."""
+    """Return a function that starts `bench tune` on the storage as a process, killed at the end if it remains."""
     with contextlib.ExitStack() as started:
 
         def run(trials, **variables):
-            command = [*TUNE, "--trials", str(trials), "--storage", kept]
+            command = [sys.executable, str(Path(made_up.__file__)), *TUNE, "--trials", str(trials), "--storage", kept]
             environment = {"PYTHONPATH": PATHS, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **variables}
             process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
             started.enter_context(process)
@@ -44,6 +46,23 @@ def start(kept, tmp_path):
             return process
 
         yield run
+
+
+@pytest.fixture
+def here(kept, tmp_path, monkeypatch, capsys):
+    """Return a function that runs `bench tune` on the storage in this process and returns its messages."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for place, name in ((local, "run_cells"), (rehearsal, "rehearse")):  # made_up.py replaces them
+        monkeypatch.setattr(place, name, getattr(place, name))
+
+    def run(trials):
+        status = made_up.main([*TUNE, "--trials", str(trials), "--storage", kept])
+        said = capsys.readouterr().err
+        assert status == 0, said
+        return said
+
+    return run
 
 
 @pytest.fixture(params=["journal", "postgresql"])
@@ -60,8 +79,8 @@ def kept(request, tmp_path):
 
 
 def finish(process):
-    said = process.communicate()[1]
-    assert process.returncode == 0, said
+    said = process.stderr.read()
+    assert process.wait() == 0, said
     return said
 
 
@@ -69,27 +88,30 @@ def trials(kept):
     return studies.loaded("study", studies.storage(kept)[0]).trials
 
 
-def test_a_study_whose_process_is_killed_goes_on_with_the_same_command(kept, start):
+@pytest.mark.slow
+def test_a_study_whose_process_is_killed_goes_on_with_the_same_command(kept, start, here):
     killed = start(10, HANGS_AFTER="4")
-    for _ in itertools.islice((line for line in killed.stderr if line == "cell begins\n"), 5):
+    for _ in itertools.islice((line for line in killed.stderr if line == BEGINS), 5):
         pass
     killed.kill()
     killed.wait()
     assert [trial.state.name for trial in trials(kept)] == ["COMPLETE"] * 4 + ["RUNNING"]
 
-    finish(start(10))
+    here(10)
     states = [trial.state.name for trial in trials(kept)]
     assert states == ["COMPLETE"] * 4 + ["FAIL"] + ["COMPLETE"] * 6
     dead, again = trials(kept)[4:6]
     assert dead.user_attrs["reason"] == studies.DIED
     assert again.user_attrs["settings"] == dead.params
 
-    assert "trial" not in finish(start(10))  # there is nothing left to do
+    assert "trial" not in here(10)  # there is nothing left to do
 
 
-def test_two_processes_lose_no_trial_and_make_none_twice(kept, start):
-    both = [start(8) for _ in range(2)]
-    said = [finish(process) for process in both]
+@pytest.mark.slow
+def test_two_processes_lose_no_trial_and_make_none_twice(kept, start, here):
+    other = start(8)
+    assert BEGINS in other.stderr  # reads until it does begin
+    said = [here(8), finish(other)]
     found = trials(kept)
     assert [trial.state.name for trial in found] == ["COMPLETE"] * 8
     assert [trial.number for trial in found] == list(range(8))
@@ -97,6 +119,7 @@ def test_two_processes_lose_no_trial_and_make_none_twice(kept, start):
     assert sorted(told) == [f"trial {number}" for number in range(8)]
 
 
+@pytest.mark.slow
 def test_a_storage_with_a_wrong_password_is_one_sentence(database):
     with pytest.raises(studies.UserError, match=r"storage 'postgresql://bench:\*\*\*@127\S+' does not answer: .*passw"):
         studies.storage(database.replace("bench:", "bench:x"))

@@ -133,6 +133,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_workers_trial_is_failed_and_taken_up_again(tmp_path):
     start(tmp_path, replace(PLAN, trials=3))
     done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "studies.journal")], check=False)

@@ -21,6 +21,7 @@ from bench.errors import LoaderError, UserError
 needs_ffcv = pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_a_damaged_file_is_rebuilt_byte_for_byte(
     colours: Task, colour_split: Split, betons: Path, monkeypatch: pytest.MonkeyPatch
@@ -44,6 +45,7 @@ def test_a_damaged_file_is_rebuilt_byte_for_byte(
     assert sorted(file.suffix for file in path.parent.glob("*colours*")) == [".beton", ".json", ".lock"]
 
 
+@pytest.mark.slow
 @needs_ffcv
 @pytest.mark.timeout(60)
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not let one choose cores")
@@ -117,6 +119,7 @@ def test_bad_samples_never_reach_the_writer(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_a_worker_that_dies_ends_the_writer(tmp_path: Path) -> None:
     # Larger than a page, which FFCV's worker notices and its writer does not.
@@ -145,6 +148,7 @@ write_pixels(np.zeros((20_000, 1, 64, 64), np.uint8), np.zeros(20_000, np.int64)
 """
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_no_writer_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out.beton"

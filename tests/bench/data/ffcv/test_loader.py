@@ -16,7 +16,10 @@ from bench.data.sets.splits import Split
 from bench.data.sets.tasks import Task
 from bench.errors import LoaderError
 
-pytestmark = pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed")
+pytestmark = [
+    pytest.mark.skipif(not _ffcv_works(), reason="needs FFCV, which is not installed"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture
@@ -111,6 +114,7 @@ def test_closed_loader(loader: Any) -> None:
         list(loader.epoch(0))
 
 
+@pytest.mark.slow
 def test_a_file_that_was_cut_is_named(colours: Task, colour_split: Split, tmp_path: Path) -> None:
     path = beton.ensure_beton(colours, colour_split, tmp_path)
     prepare = Preparation.of(colours, [], torch.device("cpu"))

@@ -115,6 +115,7 @@ def test_pages_hold_the_largest_image(largest: int, page: int) -> None:
     assert page_bytes(largest) == page
 
 
+@pytest.mark.slow
 @needs_ffcv
 @pytest.mark.parametrize("augmentation", [(), ("resized-crop", "flip")])
 def test_raw_files_give_what_the_torch_loader_gives(
@@ -149,6 +150,7 @@ def test_raw_files_give_what_the_torch_loader_gives(
             assert torch.equal(labels, other_labels)
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_jpeg_files_give_nearly_that(pictures: Task, betons: Path) -> None:
     part = split(pictures, pictures.read(None)).train
@@ -173,6 +175,7 @@ def test_jpeg_files_give_nearly_that(pictures: Task, betons: Path) -> None:
     assert (found[0] - found[1]).abs().mean() < 2 / 51
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_a_packed_file_is_the_same_every_time_and_is_verified(pictures: Task, tmp_path: Path) -> None:
     listing, packing = _listing(pictures), Packing.parse("jpeg,share=0.5,side=40")
@@ -207,6 +210,7 @@ def test_a_packed_file_is_the_same_every_time_and_is_verified(pictures: Task, tm
     assert state().status == "missing"
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_a_stale_file_is_named_and_written_anew(
     pictures: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -248,6 +252,7 @@ def full_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @needs_ffcv
 @pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(pictures: Task, tmp_path: Path) -> None:
@@ -271,6 +276,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(pictures: Task, tmp_path: P
         beton.ensure_packed(pictures, _listing(pictures), "train", Packing(), tmp_path)
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_large_pictures_are_decoded_at_a_reduced_size(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "data", train=2, test=1, size=(256, 384))
@@ -298,6 +304,7 @@ def test_large_pictures_are_decoded_at_a_reduced_size(tmp_path: Path) -> None:
     assert (batches[0] - batches[1]).abs().mean() < 4 / 51
 
 
+@pytest.mark.slow
 @needs_ffcv
 def test_a_picture_that_is_merely_odd_is_decoded_all_the_same(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "data", train=2, test=1, size=(16, 16))
