@@ -23,11 +23,10 @@ from asge.common.optimisers import (
     OptimiserSetting,
     ScheduleSetting,
     WeightDecay,
-    optimiser_in_words,
 )
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
-from baselines.conditional.learner import ConditionalLearner
+from baselines.conditional.learner import ConditionalLearner, kind_of_gates, optimiser_of
 from baselines.conditional.resnet import GatedResNet, Outcome, architecture, between_convolutions
 
 Rate = Annotated[float, Gt(0), Le(1)]
@@ -145,12 +144,5 @@ class ConvNetAIG:
         """Describe, in words, the layers between the convolutions."""
         return between_convolutions(settings.get("gating"))
 
-    @staticmethod
-    def optimiser(settings: Mapping[str, Any]) -> str:
-        """Describe the optimiser, in words."""
-        return optimiser_in_words(settings, *(["gate"] if settings.get("gating") != "none" else []))
-
-    @staticmethod
-    def family(settings: Mapping[str, Any]) -> str:
-        """The kind of gates."""
-        return str(settings.get("gating", ""))
+    optimiser = staticmethod(optimiser_of)
+    family = staticmethod(kind_of_gates)

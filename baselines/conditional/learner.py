@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
+from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser, optimiser_in_words
 from asge.common.types import OPEN, TrainingBudget
 from asge.layers.gating import groups_without_decay
 from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
@@ -26,6 +26,16 @@ class GatedSettings(OptimiserSettings, Protocol):
     @property
     def gate_learning_rate(self) -> float | None:
         """Peak learning rate of the gates; None for the network's."""
+
+
+def optimiser_of(settings: Mapping[str, Any]) -> str:
+    """Describe the optimiser, in words, with the gates' own rate where there are gates."""
+    return optimiser_in_words(settings, *(["gate"] if settings.get("gating") != "none" else []))
+
+
+def kind_of_gates(settings: Mapping[str, Any]) -> str:
+    """The kind of gates that the settings choose."""
+    return str(settings.get("gating", ""))
 
 
 class ConditionalLearner:

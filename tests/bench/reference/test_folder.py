@@ -50,7 +50,9 @@ def test_an_installed_package_writes_to_the_current_folder_and_reads_that_first(
     mine = own("ci")
     assert measured.path_of("ci") == mine
     assert folder.find("measured/ci.json") == mine
-    with pytest.raises(UserError, match=r"results/reference/measured/ci\.json is not a valid file of measured references"):
+    with pytest.raises(
+        UserError, match=r"results/reference/measured/ci\.json is not a valid file of measured references"
+    ):
         measured.load("ci")
 
 

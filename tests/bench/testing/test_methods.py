@@ -431,7 +431,7 @@ class Demanding:
         (
             {"strategies": None},
             "it-has-what-a-method-needs",
-            "the method has no 'strategies', of which bench.plugins.Method says: How its",
+            "the method has no 'strategies', of which bench.plugins.Method says: Names of its",
         ),
         (
             {"Settings": None, "settings": Settings},
