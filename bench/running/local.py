@@ -31,7 +31,7 @@ KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOL
 after every step and fetch it again page by page: equal networks then differ in speed by up to 1.7 times."""
 
 
-Plan = Literal["recorded", "running", "goes on", "to run"]
+Plan = Literal["recorded", "running", "resumes", "to run"]
 
 
 class Watcher(Protocol):
@@ -101,7 +101,7 @@ def run_cells(
 def plan(cells: Sequence[CellSpec], options: RunOptions) -> list[tuple[CellSpec, Plan]]:
     """What ``run_cells`` would do with each cell now; nothing is run or written.
 
-    "recorded": nothing, it is finished. "running": another process is running it. "goes on": resume an interrupted
+    "recorded": nothing, it is finished. "running": another process is running it. "resumes": resume an interrupted
     cell, if the code is still the same. "to run": start it.
     """
     begun_with = _start_ids(cells)
@@ -118,7 +118,7 @@ def _plan(cell: CellSpec, options: RunOptions, *, keep: bool) -> Plan:
     folder = options.runs / cell.id
     if records.is_running(folder):
         return "running"
-    return "goes on" if not options.force and (folder / records.STATE_FILE).is_file() else "to run"
+    return "resumes" if not options.force and (folder / records.STATE_FILE).is_file() else "to run"
 
 
 def _start_ids(cells: Sequence[CellSpec]) -> set[str]:

@@ -1,9 +1,9 @@
-"""The checks that every method, task and figure has to pass, whoever wrote it; `bench test` runs them.
+"""Checks that every method, task and figure must pass, also those of other packages; `bench test` runs them.
 
     check_method    every check of a method, with its ``small`` settings or those given
     check_task      every check of a task
     check_figure    every check of a figure, on made-up records
-    Result          what came of a check: passed, failed or skipped, and why
+    Result          the result of a check: passed, failed or skipped, and why
 
 In tests of your own, with pytest or without:
 
@@ -12,8 +12,8 @@ In tests of your own, with pytest or without:
     def test_it_keeps_the_contract():
         assert [result for result in check_method("mine") if result.status == "failed"] == []
 
-``METHOD_CHECKS``, ``TASK_CHECKS`` and ``FIGURE_CHECKS`` list the checks; each has a name, says in a sentence what has
-to hold, and can be called with a ``SmallMethod``, a ``RegisteredTask`` or a ``RegisteredFigure``.
+``METHOD_CHECKS``, ``TASK_CHECKS`` and ``FIGURE_CHECKS`` list the checks; each has a name and a
+sentence that must hold, and can be called with a ``SmallMethod``, a ``RegisteredTask`` or a ``RegisteredFigure``.
 """
 
 from bench.testing.checking import (

@@ -1,4 +1,4 @@
-"""What every figure has to keep, and made-up records to draw."""
+"""Checks of every figure, and made-up records to draw."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RegisteredFigure:
 
     @contextlib.contextmanager
     def surroundings(self) -> Iterator[None]:
-        """Nothing is shown, and no figure stays open."""
+        """No figure is shown or stays open."""
         before = plt.get_fignums()
         with plt.rc_context({"backend": "Agg"}):
             try:

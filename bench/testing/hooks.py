@@ -1,4 +1,4 @@
-"""What methods, learners and tasks need and may offer, by name; names that are close to one of these, but are none."""
+"""Names of the required and optional parts of methods, learners and tasks, and the search for misspelt ones."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from bench.methods import (
 from bench.testing.outcome import CheckFailed
 
 CLOSE = 0.8
-"""Similarity, as of ``difflib``, from which a name is taken for a misspelt one."""
+"""Similarity, by ``difflib``, from which a name counts as misspelt."""
 
 
 def _parts(protocol: type) -> dict[str, str]:
-    """The public members of a protocol, with the first line that it says of each."""
+    """The public members of a protocol, with the first line of each docstring."""
     names = [name for name in (*vars(protocol), *inspect.get_annotations(protocol)) if not name.startswith("_")]
     return {name: (inspect.getdoc(getattr(protocol, name, None)) or "").partition("\n")[0] for name in names}
 
@@ -44,7 +44,7 @@ TASK_MAY_OFFER = tuple(field.name for field in dataclasses.fields(Task) if field
 
 
 def require_parts(thing: Any, kind: str, needs: Mapping[str, str]) -> None:
-    """Raise ``CheckFailed`` for the parts that a thing has to have and has not.
+    """Raise ``CheckFailed`` if required parts are missing.
 
     Args:
         thing: a method, learner or task.
@@ -63,14 +63,14 @@ def require_parts(thing: Any, kind: str, needs: Mapping[str, str]) -> None:
 
 
 def require_no_near_miss(thing: Any, hooks: Iterable[str]) -> None:
-    """Raise ``CheckFailed`` for public names that are close to a hook which the thing does not have."""
+    """Raise ``CheckFailed`` for public names that resemble a hook which the object lacks."""
     near = _near(thing, hooks)
     if near:
         raise CheckFailed("; ".join(f"{name!r} is no hook; {hook!r} is" for name, hook in sorted(near.items())))
 
 
 def _near(thing: Any, hooks: Iterable[str]) -> dict[str, str]:
-    """Public names of a thing that are close to a hook which it does not have, with that hook."""
+    """Public names of an object that resemble a hook which it lacks, with that hook."""
     wanted = [hook for hook in hooks if not hasattr(thing, hook)]
     ignored = {*dir(nn.Module), *METHOD_NEEDS, *METHOD_MAY_OFFER, *LEARNER_NEEDS, *LEARNER_MAY_OFFER}
     found = {}

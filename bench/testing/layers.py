@@ -1,4 +1,4 @@
-"""What a learner has to keep that offers more than it must: layers that can be looked at, work by image, a start."""
+"""Checks of a learner's optional parts: observable layers, work per image, starting from a checkpoint."""
 
 from __future__ import annotations
 

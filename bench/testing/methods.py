@@ -1,4 +1,4 @@
-"""What every method has to keep."""
+"""Checks of every method."""
 
 from __future__ import annotations
 

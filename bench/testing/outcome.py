@@ -1,4 +1,4 @@
-"""A check, and what comes of it: passed, failed, or skipped because what it is about is not offered."""
+"""A check and its result: passed, failed, or skipped because a method lacks the optional part in question."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class CheckFailed(AssertionError):  # noqa: N818 -- a verdict: the program is we
 
 
 class NotOffered(Exception):  # noqa: N818 -- nothing is wrong
-    """A check has nothing to look at, because an optional part is not there; the message says which."""
+    """A check does not apply, because an optional part is missing; the message says which."""
 
 
 class Subject(Protocol):
-    """What a check looks at."""
+    """The subject of a check."""
 
     @property
     def variant(self) -> str:
@@ -41,7 +41,7 @@ S = TypeVar("S", bound=Subject)
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a check.
+    """The result of a check.
 
     Attributes:
         check: the check's name.
@@ -89,7 +89,7 @@ class Check(Generic[S]):
             self.function(subject)
 
     def result(self, subject: S) -> Result:
-        """What comes of checking a subject, whatever it raises."""
+        """The result of checking a subject, whatever it raises."""
         try:
             self(subject)
         except NotOffered as missing:
@@ -102,7 +102,7 @@ class Check(Generic[S]):
 
 
 def results(checks: Iterable[Check[S]], subject: S) -> list[Result]:
-    """What comes of every check; once a first one has failed, the others are skipped."""
+    """The results of all checks; after a failed ``first`` one, the others are skipped."""
     found: list[Result] = []
     broken = ""
     for check in checks:

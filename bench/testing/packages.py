@@ -1,4 +1,4 @@
-"""What is registered under a name: a method, a task, a figure, or all that an installed package registers."""
+"""Registered methods, tasks and figures: one by name, or all of an installed package."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def find(names: Sequence[str]) -> list[tuple[Kind, str]]:
 def check(
     kind: Kind, name: str, *, settings: Mapping[str, Any] | None, device: str, data_dir: Path | None
 ) -> list[Result]:
-    """What comes of every check of a method, task or figure."""
+    """The results of all checks of a method, task or figure."""
     if kind == "method":
         return check_method(name, settings, device)
     return check_task(name, data_dir) if kind == "task" else check_figure(name)

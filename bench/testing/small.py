@@ -1,4 +1,4 @@
-"""A method made small: how checks build its learners, and on what they train them."""
+"""Small versions of methods: how checks build their learners, and the data that they train on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SmallMethod:
     Attributes:
         name: as registered.
         settings: those that differ from the defaults.
-        device: where it trains.
+        device: the device it trains on.
     """
 
     name: str

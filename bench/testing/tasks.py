@@ -1,4 +1,4 @@
-"""What every task has to keep."""
+"""Checks of every task."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RegisteredTask:
 
     @cached_property
     def arrays(self) -> Arrays:
-        """Its data.
+        """The task's data, read once.
 
         Raises:
             NotOffered: if its files are not here.

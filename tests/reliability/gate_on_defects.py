@@ -1,6 +1,6 @@
 """Plant each defect, run the gate on it, and write down which tier caught it.
 
-    python tests/reliability/gate_on_defects.py run            plant and train; goes on where it was stopped
+    python tests/reliability/gate_on_defects.py run            plant and train; resumes where it was interrupted
     python tests/reliability/gate_on_defects.py judge          compare with the references, write the results
 
 Five ways to be caught are told apart, from the most to the least dependent on the machine:

@@ -31,7 +31,7 @@ def plan(out, **options):
 
 
 def test_what_would_be_done_with_every_cell(out):
-    assert plan(out) == ["to run", "recorded", "recorded", "to run", "goes on", "goes on", "to run", "to run"]
+    assert plan(out) == ["to run", "recorded", "recorded", "to run", "resumes", "resumes", "to run", "to run"]
     assert plan(out, force=True) == ["to run"] * 8
 
 
@@ -44,7 +44,7 @@ def test_a_record_without_what_was_learned_is_not_enough_where_that_is_to_be_kep
 def test_a_second_training_for_the_sake_of_what_is_learned_goes_on_too(out):
     (out / cell(seed=1).id / records.STATE_FILE).touch()
     assert plan(out)[1] == "recorded"
-    assert plan(out, keep=True)[1] == "goes on"
+    assert plan(out, keep=True)[1] == "resumes"
 
 
 def test_a_cell_that_another_process_runs_is_said_to_be_running(out):

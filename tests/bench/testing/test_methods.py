@@ -396,7 +396,7 @@ class Misnamed(Toy):
         (
             Unfinished,
             "it-has-what-a-learner-needs",
-            "the learner has no 'finish', of which bench.plugins.Learner says: ",
+            "the learner has no 'finish', of which bench.plugins.Learner says: Called after every epoch",
         ),
         (Misnamed, "it-has-what-a-learner-needs", "'layer_logit' is no hook; 'layer_logits' is"),
     ],
@@ -431,7 +431,7 @@ class Demanding:
         (
             {"strategies": None},
             "it-has-what-a-method-needs",
-            "the method has no 'strategies', of which bench.plugins.Method says: Names of",
+            "the method has no 'strategies', of which bench.plugins.Method says: Names of its",
         ),
         (
             {"Settings": None, "settings": Settings},
