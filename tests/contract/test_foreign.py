@@ -64,5 +64,5 @@ def test_a_suite_runs_them_to_a_table_with_its_fairness(site, tmp_path):
     done = run(site, "bench", "run", "mine.toml", "--no-plots", "--out", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stripes: what was equal" in done.stdout
-    [accuracy] = re.findall(r"^\| random-features *\| logits *\| *([0-9.]+)", done.stdout, re.MULTILINE)
+    [accuracy] = re.findall(r"^[|│] random-features *[|│] logits *[|│] *([0-9.]+)", done.stdout, re.MULTILINE)
     assert float(accuracy) > 95
