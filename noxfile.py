@@ -1,4 +1,4 @@
-"""Sessions: benchmark, tests, gate, lint, types, docs, micro, reliability, versions, minimums.
+"""Sessions: benchmark, tests, coverage, gate, lint, types, docs, micro, reliability, versions, minimums.
 
     python3 noxfile.py -s benchmark                    the same as `nox -s benchmark`, on a machine without nox too
     python3 noxfile.py -s benchmark -- --suite smoke   what follows `--` goes to `bench run`
@@ -38,11 +38,12 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_ROOT = os.environ.get("BENCH_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
 CACHE = Path(CACHE_ROOT).expanduser() / "local-learning-bench"  # as bench.inputs has it, not installed yet
 SYSTEM_LIBRARIES = ("g++", "libopencv-dev", "libturbojpeg0-dev", "pkg-config")
+COVERAGE = ("coverage==7.10.7",)
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """What is timed runs as every cell does, see bench/running/local.py."""
-TWO_FILES_AT_A_TIME = ("--numprocesses", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
-TWO_AT_ONCE = {"OMP_NUM_THREADS": "1", "BENCH_TRIES": "1"}
-"""For each of two processes: more threads than cores wait for one another, and no timing is ever undisturbed."""
+TWO_AT_A_TIME = ("--numprocesses", str(min(2, os.cpu_count() or 1)), "--dist", "worksteal")
+TWO_AT_ONCE = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "BENCH_TRIES": "1"}
+"""For each of two processes: more threads than cores wait for one another, asleep, and no timing is undisturbed."""
 
 
 def _say(text: str) -> None:
@@ -182,7 +183,7 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, two files at a time; --quick runs the fast ones; other arguments go to pytest, one at a time."""
+    """Run the tests, two at a time; --quick runs the fast ones; other arguments go to pytest, one at a time."""
     if session.posargs in ([], ["--quick"]):
         _test_in_pairs(session, _python(), *session.posargs)
     else:
@@ -190,7 +191,21 @@ def tests(session: nox.Session) -> None:
 
 
 def _test_in_pairs(session: nox.Session, python: str, *arguments: str) -> None:
-    session.run(python, "-m", "pytest", *TWO_FILES_AT_A_TIME, *arguments, env=TWO_AT_ONCE, external=True)
+    session.run(python, "-m", "pytest", *TWO_AT_A_TIME, *arguments, env=TWO_AT_ONCE, external=True)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measure what the tests cover, in the processes they start too; less than the floor in pyproject.toml fails."""
+    python = Path(_python(name="coverage"))
+    packages = [next(place.glob("lib/python*/site-packages")) for place in (python.parents[1], _packages(COVERAGE))]
+    (packages[0] / "measured-by.pth").write_text(f"{packages[1]}\n")
+    env = TWO_AT_ONCE | {"COVERAGE_FILE": str(ROOT / ".nox" / "coverage.data")}
+    run = (str(python), "-m", "coverage")
+    session.run(*run, "erase", env=env, external=True)
+    session.run(*run, "run", "-m", "pytest", *TWO_AT_A_TIME, *session.posargs, env=env, external=True)
+    session.run(*run, "combine", "--quiet", env=env, external=True)
+    session.run(*run, "report", env=env, external=True)
 
 
 @nox.session(default=False)

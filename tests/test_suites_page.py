@@ -46,7 +46,7 @@ def test_every_shipped_suite_is_listed_and_no_other():
 def test_the_example_is_a_suite_of_nine_cells():
     [example] = re.findall(r"^```toml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
     suite = Suite.model_validate({**tomllib.loads(example), "name": "example"})
-    assert len(suites.cells(suite, device="cpu", threads=1)) == 9
+    assert len(suites.cells(suite, suites.Overrides(threads=1))) == 9
 
 
 @pytest.mark.parametrize("heading", ["Sweeps", "Exceptions for some cells", "Starting from a checkpoint"])
@@ -56,7 +56,7 @@ def test_snippets_are_valid(heading):
     rest = {"name": "snippet", "tasks": ["digits"], "epochs": 1, "methods": methods, "sweep": {}}
     rest["sweep"] = {"local-error": {"signal": ["pred", "predsim"]}} if "Exceptions" in heading else {}
     suite = Suite.model_validate({**rest, **tomllib.loads(snippet)})
-    found = suites.cells(suite, device="cpu", threads=1)
+    found = suites.cells(suite, suites.Overrides(threads=1))
     assert len([cell for cell in found if cell.method == "backprop"]) == {
         "Sweeps": 7,
         "Starting from a checkpoint": 2,

@@ -40,8 +40,11 @@ def test_values_and_gradients_are_autograds(convolution, x, layout):
     torch.testing.assert_close(torch.autograd.grad(ours, inputs, weights), expected, rtol=1e-11, atol=1e-11)
 
 
-def test_second_derivatives(convolution):
-    """By finite differences of every element, so of few: outputs of 3 x 2 or 2 x 2 positions."""
+@pytest.mark.parametrize("options", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_second_derivatives(options):
+    """By finite differences of every element, so of few: small images, and two filters where there are no groups."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(4, 8 if "groups" in options else 2, **options).double()
     x = torch.randn(2, 4, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     scales = torch.rand(2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(

@@ -37,6 +37,7 @@ def test_a_task_and_a_figure_pass(bench):
     assert lines(done) == passed + [("figure", "accuracy-by-seed", check.name, "passed", "") for check in FIGURE_CHECKS]
 
 
+@pytest.mark.slow
 def test_a_small_method_passes_and_what_is_not_offered_is_named(bench):
     done = bench("test", "backprop", "--set", "plan=4,8", "--format", "csv", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr

@@ -104,8 +104,9 @@ def test_a_task_whose_files_are_missing_is_skipped(register, monkeypatch):
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_this_projects_figures_pass(name):
+    open_before = plt.get_fignums()
     assert failures(check_figure(name)) == {}
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_before
 
 
 def draws_nothing(runs, colors):

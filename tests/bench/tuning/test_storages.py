@@ -34,7 +34,7 @@ def database():
 
 @pytest.fixture
 def start(kept, tmp_path):
-    """Return a function that starts `bench tune` on the storage as a process, killed at the end if it remains."""
+    """Return a function that starts `bench tune` on the storage; remaining processes are killed at the end."""
     with contextlib.ExitStack() as started:
 
         def run(trials, **variables):
