@@ -34,9 +34,10 @@ _SILENCE_S = 120.0
 """Seconds without progress after which the writer is killed; a chunk of a hundred images takes a hundredth of them."""
 _END_S = 5.0
 
-WITHOUT_TBB = {"NUMBA_THREADING_LAYER": "workqueue"}
+WITHOUT_NUMBA = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_DISABLE_JIT": "1"}
 """FFCV starts numba's threads when it is imported. Those of its default layer, TBB, hang at exit of a writer on a
-single core (numba issue 10556). Training keeps TBB: the work queue's threads slow it by a tenth."""
+single core (numba issue 10556). Training keeps TBB: the work queue's threads slow it by a tenth. FFCV also compiles a
+dictionary of numba's at import, for seconds; a writer calls nothing that is compiled."""
 
 SampleProgress = Callable[[int], None]
 """Called with the number of samples written so far."""
@@ -129,7 +130,7 @@ def _run(out: Path, samples: int, progress: SampleProgress) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.data.ffcv.beton_writer", out.parent, out],
             # Imports must resolve there as they do here, also if the package is not installed.
-            env={**os.environ, **WITHOUT_TBB, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, **WITHOUT_NUMBA, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,  # kept open: the writer exits when this process does
             stdout=subprocess.PIPE,
             stderr=errors,
