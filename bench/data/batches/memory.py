@@ -36,7 +36,7 @@ class MemoryLoader:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the split and its preparation, see ``bench.data.digest``."""
+        """Digest of the split and its preparation, see ``bench.data.batches.digest``."""
         return digest.of_batches(self._split, self.epoch(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:

@@ -34,11 +34,10 @@ _SILENCE_S = 120.0
 """Seconds without progress after which the writer is killed; a chunk of a hundred images takes a hundredth of them."""
 _END_S = 5.0
 
-WITHOUT_NUMBA = {"NUMBA_DISABLE_JIT": "1", "NUMBA_THREADING_LAYER": "workqueue"}
-"""A writer runs nothing that numba compiles, and what FFCV has it compile as it is imported takes five seconds.
-
-FFCV also starts numba's threads then. Those of its default layer, TBB, hang at the end of a writer that has a single core
-(numba issue 10556). Training keeps them: those of the work queue slow it by a tenth."""
+WITHOUT_NUMBA = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_DISABLE_JIT": "1"}
+"""FFCV starts numba's threads when it is imported. Those of its default layer, TBB, hang at exit of a writer on a
+single core (numba issue 10556). Training keeps TBB: the work queue's threads slow it by a tenth. FFCV also compiles a
+dictionary of numba's at import, for seconds; a writer calls nothing that is compiled."""
 
 SampleProgress = Callable[[int], None]
 """Called with the number of samples written so far."""

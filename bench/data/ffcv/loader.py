@@ -81,7 +81,7 @@ class FFCVLoader:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the split and its preparation, see ``bench.data.digest``."""
+        """Digest of the split and its preparation, see ``bench.data.batches.digest``."""
         return digest.of_batches(self._split, self.epoch(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:

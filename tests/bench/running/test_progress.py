@@ -57,3 +57,11 @@ def test_counted_work_is_a_line_a_tenth(capsys):
         report("nothing", 0, 0)
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["writing: 25 of 100", "writing: 30 of 100", "writing: 100 of 100"]
+
+
+def test_a_notebook_without_widgets_gets_plain_lines(monkeypatch):
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    notebook = Console(force_jupyter=True)
+    assert isinstance(progress.watcher(notebook, "smoke", {}), progress.PlainWatcher)
+    monkeypatch.setattr(progress, "find_spec", lambda name: object())
+    assert isinstance(progress.watcher(notebook, "smoke", {}), progress.LiveWatcher)

@@ -138,7 +138,7 @@ WRITES = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from bench.data.beton_writer import write_pixels
+from bench.data.ffcv.beton_writer import write_pixels
 
 def kill(done):
     if done:
