@@ -8,15 +8,20 @@ import pytest
 SECONDS = 5.0
 """A test that takes longer, with what its fixtures take, should be shortened or marked `slow`."""
 
+LONGEST = ("test_wheel.py", "test_plugin_types.py")
+
 
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="leave out the tests marked slow")
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--quick"):
-        return
     slow = [item for item in items if item.get_closest_marker("slow")]
+    if not config.getoption("--quick"):
+        # The longest first: at the end of the run no process waits for one that has just begun such a test.
+        longest = [item for item in slow if item.path.name in LONGEST]
+        items[:] = [*longest, *(item for item in items if item not in set(longest))]
+        return
     items[:] = [item for item in items if item not in set(slow)]
     config.hook.pytest_deselected(items=slow)
 

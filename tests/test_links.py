@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GENERATED = {ROOT / "results" / "runs", ROOT / "results" / "studies", ROOT / "gate-out", ROOT / "data"}
+GENERATED = {
+    ROOT / "results" / "runs",
+    ROOT / "results" / "studies",
+    ROOT / "results" / "tuning",
+    ROOT / "gate-out",
+    ROOT / "data",
+}
 PATH = re.compile(r"(?<![\w./-])(?:asge|baselines|bench|docs|results|tests|\.ci)/[\w./-]*\w")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
