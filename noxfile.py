@@ -197,14 +197,14 @@ def _test_in_pairs(session: nox.Session, python: str, *arguments: str) -> None:
 
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
-    """Measure what the tests cover, in the processes they start too; less than the floor in pyproject.toml fails."""
+    """Measure what the quick tests cover, in processes they start too; less than the floor in pyproject.toml fails."""
     python = Path(_python(name="coverage"))
     packages = [next(place.glob("lib/python*/site-packages")) for place in (python.parents[1], _packages(COVERAGE))]
     (packages[0] / "measured-by.pth").write_text(f"{packages[1]}\n")
     env = TWO_AT_ONCE | {"COVERAGE_FILE": str(ROOT / ".nox" / "coverage.data")}
-    run = (str(python), "-m", "coverage")
+    run, tests = (str(python), "-m", "coverage"), session.posargs or ["--quick"]
     session.run(*run, "erase", env=env, external=True)
-    session.run(*run, "run", "-m", "pytest", *TWO_AT_A_TIME, *session.posargs, env=env, external=True)
+    session.run(*run, "run", "-m", "pytest", *TWO_AT_A_TIME, *tests, env=env, external=True)
     session.run(*run, "combine", "--quiet", env=env, external=True)
     session.run(*run, "report", env=env, external=True)
 

@@ -154,7 +154,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_numbers(bench):
 
     interrupted = bench.inside("table", "killed", "--format", "json")
     assert {row["status"] for row in json.loads(interrupted.stdout)} == {"interrupted"}
-    continued = run_mine(bench, *asge, "killed", cells_too=True)
+    continued = run_mine(bench, *asge, "killed")
     assert continued.returncode == 0, continued.stderr
     assert "epoch 40/40" in continued.stderr
     assert "epoch 1/40" not in continued.stderr
