@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.methods import settings
 from bench.records.cells import CellSpec
 from bench.records.record import Record
 
@@ -23,14 +22,19 @@ def machine_of(record: Record) -> str:
 def conditions_of(cell: CellSpec) -> dict[str, Any]:
     """Everything that a run depends on except method, task and seed, by name."""
     others = cell.model_dump(
-        mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start", "tuning"}
+        mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start", "tuning", "described"}
     )
     return (
-        settings.filled(cell.method, cell.settings)
+        (cell.settings if cell.described is None else cell.described.settings)
         | others
         | {"yardstick": None if cell.yardstick is None else cell.yardstick.method, "start": _start(cell)}
         | ({} if cell.tuning is None else {"tuning_trials": cell.tuning.trials})
     )
+
+
+def family_of(cell: CellSpec) -> str:
+    """The method, with the kind of network that its settings choose; figures give each a color."""
+    return cell.method if cell.described is None else cell.described.family
 
 
 def _start(cell: CellSpec) -> str | None:
