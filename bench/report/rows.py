@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.records import CellSpec, Found, Record, StrategyRecord, TrainingRecord
-from bench.records.names import conditions_of, labels, machine_of, order
+from bench.records.names import conditions_of, conditions_of_cells, labels, machine_of, order
 from bench.reference import published
 from bench.reference.verdicts import RED, Check
 
@@ -73,6 +73,9 @@ def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
     without += [(part.cell, "unreadable", part.reason) for part in found.unreadable if part.cell is not None]
     for cell, status, problem in without:
         table += [_empty(cell, strategy, status, problem) for strategy in _strategies(cell)]
+    cells = [*(record.cell for record in found.records), *(cell for cell, _, _ in without)]
+    conditions = {cell.id: each for cell, each in zip(cells, conditions_of_cells(cells), strict=True)}
+    table = [replace(row, conditions=conditions[row.cell]) for row in table]
     return sorted(table, key=lambda row: (row.task, row.method, row.seed, order(row.method, row.conditions), row.cell))
 
 

@@ -8,8 +8,9 @@ from bench import methods, records, registry, suites
 from bench.errors import UserError
 from bench.methods import settings
 from bench.records import CellOptions, Found
-from bench.records.names import conditions_of, family_of
+from bench.records.names import conditions_of, family_of, labels_of_cells
 from bench.report import fairness, rows
+from bench.report.figures import lengths
 from bench.running import cell as cells
 from bench.running import local
 from bench.suites import describe
@@ -115,6 +116,18 @@ def test_a_row_of_an_older_record_has_its_numbers_and_no_words():
     both = [bare(made), bare(record("backprop", accuracies={"logits": 91.0}))]
     lines = {line.what: line for line in fairness.lines(rows.make(Found(both)))}
     assert lines["optimiser"].values == ("not recorded", "not recorded")
+
+
+def test_seeds_of_an_older_version_share_a_line_with_those_of_this_one():
+    one, other = record(seed=0, accuracies={"last": 90.0}), record(seed=1, accuracies={"last": 92.0})
+    gated = record(settings={"gating": "gct"}, accuracies={"last": 70.0})
+    table = rows.make(Found([bare(one), other, gated]))
+    assert rows.labels_of_rows(table) == ["asge gating=gct", "asge gating=none", "asge gating=none"]
+    assert table[1].conditions == table[2].conditions
+    names = labels_of_cells([bare(one).cell, other.cell, gated.cell])
+    assert names == ["asge gating=none", "asge gating=none", "asge gating=gct"]
+    runs = list(zip(names, [bare(one), other, gated], strict=True))
+    assert sorted(len(points) for points in lengths.points_by_line(runs).values()) == [1, 1]
 
 
 def test_the_records_of_a_folder_are_completed_once(tmp_path):
