@@ -11,6 +11,7 @@ import pytest
 
 from bench import records
 from bench.cli.app import main
+from bench.records import sources
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted({str(file.parents[1].relative_to(ROOT)) for file in (ROOT / "results").rglob(records.RECORD_FILE)})
@@ -84,6 +85,7 @@ def without_methods():
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_committed_folder_has_the_same_table_where_no_method_can_be_imported(folder, without_methods, monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sources, "computation", lambda cell: None)  # where no method is, no code can be compared
     for form in FORMS:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):

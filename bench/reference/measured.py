@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bench.errors import UserError
 from bench.records import Code, Environment, Model, Record, Yardstick
@@ -112,9 +113,15 @@ class Change(Model):
 
 
 class Measured(Model):
-    """The measured references of one suite."""
+    """The measured references of one suite.
+
+    Attributes:
+        contents: by experiment, what it is a hash of, see ``bench.records.CellSpec.content``, so that a difference from
+            the suite can be named; an experiment is missing here only in older files.
+    """
 
     suite: str
+    contents: dict[str, dict[str, Any]] = Field(default_factory=dict)
     environment: Environment
     code: Code
     history: list[Change]

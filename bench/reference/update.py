@@ -87,6 +87,7 @@ def update(
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = Measured(
         suite=suite,
+        contents={**(old.contents if old else {}), **{c.experiment: c.content for c, _ in expected}},
         environment=done[-1].environment,
         code=done[-1].code,
         history=[*(old.history if old else []), change],
@@ -133,12 +134,16 @@ def _check_enough(
 
 def check_makers(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
     """Check that all records are from one machine and one version of the code, the current one unless ``any_code``."""
-    makers = {record.code.fingerprint for record in done}
+    makers = {record.cell.experiment: set[str]() for record in done}
+    for record in done:
+        makers[record.cell.experiment].add(environment.maker(record))
+    most = max(map(len, makers.values()))
     machines = {Machine.of(record.environment).model_dump_json() for record in done}
-    if len(makers) > 1 or len(machines) > 1:
-        what = f"{len(makers)} versions of the code" if len(makers) > 1 else f"{len(machines)} kinds of machine"
+    if most > 1 or len(machines) > 1:
+        what = f"{most} versions of the code" if most > 1 else f"{len(machines)} kinds of machine"
         raise UserError(f"the records of {suite} were made by {what}; rerun them with --force")
-    if not any_code and makers != {environment.code().fingerprint}:
+    made_here = environment.made_here(any_code=any_code)
+    if not all(made_here(record) for record in done):
         raise UserError(
             f"the records of {suite} were made by a different version of the code; "
             f"rerun them with `bench run {suite} --force`, or accept them with --any-code"

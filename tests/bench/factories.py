@@ -118,7 +118,7 @@ def record(
         status=status,
         error=None if ok else "it broke",
         created=created,
-        code=Code(version="0", commit="abc", dirty=False, fingerprint="f"),
+        code=Code(version="0", commit="abc", dirty=False, fingerprint="f", computation="c"),
         environment=Environment(
             python="3",
             torch="2",
