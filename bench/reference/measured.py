@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bench.errors import UserError
 from bench.records import Code, Environment, Model, Record, Yardstick
@@ -72,6 +72,21 @@ class Golden(Model):
     accuracies: dict[str, float]
 
 
+class Repeat(Model):
+    """Accuracies of a stored seed, run again by the code of the reference under another rounding.
+
+    Attributes:
+        accuracies: of the last epoch on test data, per cent, by strategy.
+    """
+
+    task: str
+    method: str
+    experiment: str
+    seed: int
+    machine: Machine
+    accuracies: dict[str, float]
+
+
 class Cost(Model):
     """Cost of training with one method, and of each strategy's prediction.
 
@@ -121,6 +136,7 @@ class Measured(Model):
     rows: list[StoredRow]
     goldens: list[Golden]
     costs: list[Cost]
+    repeats: list[Repeat] = Field(default_factory=list)
 
 
 def path_of(suite: str) -> Path:
