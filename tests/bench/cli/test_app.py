@@ -116,6 +116,20 @@ def test_a_healthy_check_is_green(referenced):
     assert referenced.inside(*KEEP_REFERENCE).returncode == 0
 
 
+def test_a_reference_is_repeated_by_another_rounding_only(referenced):
+    refused = referenced.inside("reference", "repeat", "mine.toml", "--reason", "the same machine")
+    assert_one_sentence(refused, "no record of mine repeats a stored seed under another rounding")
+    with changed_reference(referenced) as (content, write):
+        content["environment"]["cpu"] = "another"
+        for row in content["rows"]:
+            for value in row["values"]:
+                value["accuracy"] -= 0.2
+        write()
+        added = referenced.inside("reference", "repeat", "mine.toml", "--reason", "this processor")
+    assert added.returncode == 0, added.stderr
+    assert "asge: 2 repeated seeds" in added.stdout
+
+
 def test_first_steps_that_differ_are_red(referenced):
     with changed_reference(referenced) as (content, write):
         content["goldens"][0]["losses"]["layer1"][3] += 1e-9
