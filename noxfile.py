@@ -258,8 +258,10 @@ def micro(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def reliability(session: nox.Session) -> None:
-    """Plant defects, run the gate on each, count what it catches, and draw healthy suites: two or three hours."""
-    for script, actions in (("gate_on_defects.py", ("run", "judge")), ("false_alarms.py", ("run", "count"))):
+    """Simulate seeds (with `-- seeds`, nothing else: a minute), plant defects, draw healthy suites: three hours."""
+    session.run(_python(), "tests/reliability/seeds.py", external=True)
+    scripts = (("gate_on_defects.py", ("run", "judge")), ("false_alarms.py", ("run", "count")))
+    for script, actions in () if session.posargs == ["seeds"] else scripts:
         for action in actions:
             session.run(_python(), f"tests/reliability/{script}", action, external=True)
     session.run(_python(), "tests/reliability/page.py", external=True)

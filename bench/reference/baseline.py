@@ -94,8 +94,12 @@ class Baseline:
 
     def detects(self, seeds: int, rows: int) -> float:
         """The drop, in points, that is found and confirmed with probability 80 %; infinite if there is none."""
-        design = Design(len(self.others), seeds, rows, self.repeatability, own=bool(self.own))
-        return self.deviation * detectable(design)
+        return self.deviation * detectable(self.design(seeds, rows))
+
+    def design(self, seeds: int, rows: int) -> Design:
+        """The row as its simulation sees it, in deviations; see ``detects`` for the arguments."""
+        least = self.least / self.deviation if self.deviation else 0.0
+        return Design(len(self.others), seeds, rows, self.repeatability, own=bool(self.own), least=least)
 
     def low(self, new: dict[int, float], rows: int) -> bool:
         """Whether the mean of the own seeds is low enough for an alarm, and lower than their stored values."""

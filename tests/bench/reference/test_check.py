@@ -68,6 +68,12 @@ def test_seeds_that_repeat_narrow_the_limit():
     assert narrow.detects < wide.detects
 
 
+def test_seeds_that_are_all_perfect_have_no_deviation():
+    row = accuracy(100.0, [100.0] * 5)
+    assert (row.verdict, row.limit, row.detects) == ("ok", 100.0, 0.0)
+    assert accuracy(99.9, [100.0] * 5).verdict == "regression"
+
+
 def test_a_row_that_detects_nothing_useful_says_so():
     row = accuracy(90.0, [80.0, 90.0, 100.0])
     assert row.verdict == "ok"

@@ -91,3 +91,14 @@ def test_a_healthy_suite_fails_as_rarely_as_promised(m, n, rows, shape, spread):
     share = fails.reshape(suites, rows).any(axis=1).mean()
     promised = significance.FALSE_ALARMS
     assert share <= promised + 3 * math.sqrt(promised * (1 - promised) / suites)
+
+
+@pytest.mark.parametrize("repeated", [0.5, 0.9, 0.99])
+def test_a_repeatability_that_is_wrong_costs_alarms_and_no_failures(repeated):
+    """The stored repeats say that seeds repeat, and nothing of them does."""
+    suites, rows, promised = 4000, 9, significance.FALSE_ALARMS
+    stored, new = np.random.default_rng(5).normal(80, 1, (2, suites * rows, 15))
+    alarms, fails = Design(12, 3, rows, repeated).judge(stored, new)
+    share = fails.reshape(suites, rows).any(axis=1).mean()
+    assert alarms.reshape(suites, rows).any(axis=1).mean() > significance.ALARMS
+    assert share <= promised + 3 * math.sqrt(promised * (1 - promised) / suites)
