@@ -27,7 +27,7 @@ def repeat(
 ) -> Change:
     """Store the accuracies of finished records of stored seeds by other machines or numbers of threads.
 
-    A record whose accuracies all equal the stored ones was rounded alike, and tells nothing.
+    A machine on which nothing of a method differs from what is stored rounds alike, and tells nothing of it.
 
     Args:
         suite: its name.
@@ -54,11 +54,9 @@ def repeat(
         if record.status == "ok" and record.cell.experiment in experiments and Machine.of(record.environment) != here
     ]
     stored = _accuracies(old)
-    new = {
-        (record.cell.experiment, record.cell.seed, Machine.of(record.environment).model_dump_json()): record
-        for record in elsewhere
-        if _differs(record, stored.get((record.cell.experiment, record.cell.seed), {}))
-    }
+    again = [record for record in elsewhere if (record.cell.experiment, record.cell.seed) in stored]
+    otherwise = {_arithmetic(record) for record in again if _differs(record, stored, old)}
+    new = {(*_arithmetic(record), record.cell.seed): record for record in again if _arithmetic(record) in otherwise}
     if not new:
         raise UserError(
             f"no record of {suite} repeats a stored seed under another rounding; "
@@ -66,7 +64,7 @@ def repeat(
         )
     check_code(suite, list(new.values()), any_code=any_code)
     _check_first_steps(old, list(new.values()))
-    parts = {(part.experiment, part.seed, part.machine.model_dump_json()): part for part in old.repeats}
+    parts = {(part.experiment, part.machine.model_dump_json(), part.seed): part for part in old.repeats}
     change = change_now(reason, rows=[])
     parts |= {key: _part(record) for key, record in new.items()}
     update = {"history": [*old.history, change], "repeats": list(parts.values())}
@@ -83,8 +81,19 @@ def _accuracies(stored: Measured) -> dict[tuple[str, int], dict[str, float]]:
     return found | {(part.experiment, part.seed): part.accuracies for part in stored.goldens}
 
 
-def _differs(record: Record, stored: dict[str, float]) -> bool:
-    return any(part.accuracy != stored[part.strategy] for part in record.strategies if part.strategy in stored)
+def _arithmetic(record: Record) -> tuple[str, str]:
+    """What decides how the numbers of a record are rounded, beside its seed."""
+    return record.cell.experiment, Machine.of(record.environment).model_dump_json()
+
+
+def _differs(record: Record, stored: dict[tuple[str, int], dict[str, float]], old: Measured) -> bool:
+    """Whether an accuracy of a record, or a loss of its first steps, is not the stored one."""
+    key = (record.cell.experiment, record.cell.seed)
+    losses = [part.losses for part in old.goldens if (part.experiment, part.seed) == key]
+    accuracies = {part.strategy: part.accuracy for part in record.strategies}
+    return any(accuracies.get(name, value) != value for name, value in stored[key].items()) or any(
+        golden.loss_difference(record.opening_losses, each, exact=True) for each in losses
+    )
 
 
 def _check_first_steps(old: Measured, new: Sequence[Record]) -> None:

@@ -38,6 +38,14 @@ def test_another_rounding_of_stored_seeds_is_kept_and_no_value_changes(stored):
     assert row.repeats == [(90.0, 90.1), (92.0, 91.9)]
 
 
+def test_seeds_that_end_alike_count_where_the_machine_rounds_otherwise(stored):
+    """Equal accuracies of seed 1 tell something, since the losses of seed 0 show that it was computed otherwise."""
+    moved = run(0, cpu="another").model_copy(update={"opening_losses": {"loss": [2.0, 1.5000001, 1.2]}})
+    repeat("mine", EXPECTED, [moved, run(1, cpu="another")], "another processor", any_code=True)
+    row = Baseline.of(measured.load("mine"), EXPECTED[0][0].experiment, "last", [0])
+    assert row.repeats == [(90.0, 90.0), (91.0, 91.0)]
+
+
 def test_one_repeat_per_seed_and_machine_the_newest(stored):
     first = [run(seed, 0.1, cpu="another") for seed in range(2)]
     repeat("mine", EXPECTED, first, "one", any_code=True)

@@ -97,13 +97,14 @@ def test_what_seeds_repeat_is_a_lower_bound():
     pairs = [(80.0, 80.2), (81.0, 80.8), (79.0, 79.2)]
     assert significance.repeatability(pairs, 1.0) == pytest.approx(1 - 0.06 / 0.584374, rel=1e-5)
     assert significance.repeatability(pairs, 0.1) == 0.0
+    assert significance.repeatability([(80.0, 80.0)] * 3, 1.0) == significance.MOST_REPEATED
     assert significance.repeatability([], 1.0) is None
     assert significance.repeatability(pairs, 0.0) is None
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=9), st.floats(0.01, 10))
 def test_what_seeds_repeat_is_a_share(pairs, spread):
-    assert 0 <= significance.repeatability(pairs, spread) <= 1
+    assert 0 <= significance.repeatability(pairs, spread) <= significance.MOST_REPEATED
 
 
 # Pairs ---------------------------------------------------------------------------------------------------------------
