@@ -63,3 +63,11 @@ def test_the_promise_is_kept_in_the_committed_counts():
         for name, counts in part["healthy"].items():
             beyond = name == "skewed to the right, new ones spread twice as widely"
             assert beyond or counts["after"]["failures"] / found["draws"] <= 0.01, name
+
+
+@pytest.mark.parametrize("suite", seeds.SUITES)
+def test_the_committed_drops_are_those_of_the_references(suite):
+    """Renewed by `python3 noxfile.py -s reliability -- seeds` where the references have changed."""
+    committed = json.loads(seeds.RESULTS.read_text())["suites"][suite]["drops"]
+    said = {row.name: row.baseline.detects(row.design.n, row.design.rows) for row in seeds.rows_of(suite)}
+    assert {name: drop["after"] for name, drop in committed.items()} == pytest.approx(said)
