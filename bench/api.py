@@ -29,17 +29,16 @@ from bench.records import Found, Record
 from bench.reference.verdicts import Check
 from bench.report import rows
 from bench.report.rows import Row
-from bench.running import gate, progress
-from bench.running import suite as suites
-from bench.running.gate import Verdicts
 from bench.statistics import half_width
 
-if TYPE_CHECKING:  # drawing takes a second to import
+if TYPE_CHECKING:  # PyTorch and Matplotlib take seconds to import; records are read without
     from matplotlib.figure import Figure
+
+    from bench.running.gate import Verdicts
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_NOT_IN_FRAMES = ("weights", "inputs", "conditions")
+_NOT_IN_FRAMES = ("weights", "inputs", "conditions", "between", "optimiser")
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,9 @@ def run(options: RunOptions) -> Runs:
     Raises:
         UserError: for invalid input, before any cell runs if it can be known then.
     """
-    done = suites.run(options, progress.console())
+    from bench.running import progress, suite
+
+    done = suite.run(options, progress.console())
     problems = [progress.describe_outcome(done.titles[outcome.cell.id], outcome) for outcome in done.bad]
     return Runs(options.runs, done.found, done.checks, problems)
 
@@ -200,6 +201,8 @@ def check(
     Raises:
         UserError: for invalid input.
     """
+    from bench.running import gate, progress
+
     return gate.check_suite(
         suite,
         runs=Path(runs),

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 
@@ -15,7 +15,8 @@ def half_width(values: Sequence[float]) -> float | None:
     """Half the width of the 95 % Student-t interval of a mean; None for fewer than two values."""
     if len(values) < 2:
         return None
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    # The quantile of Student's t; scipy.stats gives the same one, but takes half a second to import.
+    quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 

@@ -9,7 +9,7 @@ import pytest
 from factories import record
 from matplotlib.figure import Figure
 
-from bench.methods import registry
+from bench import registry
 from bench.report import figures
 from bench.testing import check_figure
 

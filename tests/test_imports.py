@@ -1,6 +1,8 @@
 """Dependencies point one way: the harness imports both libraries, the baselines import ASGE; packages are layered."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from bench import methods
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"errors", "seeds", "statistics", "tables", "__init__"},
+    {"registry"},
     {"inputs", "methods", "options"},
     {"data", "records"},
     {"measure", "suites"},
@@ -77,6 +80,44 @@ def test_no_room_imports_from_one_beside_or_above_it():
             too_high = [other for other in others if level[other] >= level[name] and name != "__init__"]
             upward += [f"{file.relative_to(ROOT)} imports {other}" for other in too_high]
     assert upward == []
+
+
+@pytest.mark.parametrize("reader", ["records", "compare", "report"])
+def test_what_reads_records_asks_no_method(reader):
+    """Records describe their methods: their readers import neither the contract nor what methods are made of."""
+    live = {"asge", "baselines", "torch", "bench.methods", "bench.suites", "bench.running", "bench.measure"}
+    found = {
+        str(file.relative_to(ROOT)): asked
+        for file in rooms()[reader]
+        if (asked := {m for m in imported(file) if any(m == other or m.startswith(f"{other}.") for other in live)})
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["table", "results/quick"],
+        ["compare", "results/tuning-start", "results/tuning-tuned"],
+        ["plot", "results/quick", "--out", "{out}"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_command_that_only_reads_records_does_not_wait_for_pytorch(command, tmp_path):
+    program = "import sys; from bench.cli.app import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    arguments = [part.format(out=tmp_path) for part in command]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert loaded & {"torch", "asge", "baselines"} == set()
+
+
+def test_loading_records_from_python_does_not_wait_for_pytorch():
+    program = "import bench, sys; bench.load('results/quick').frame(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name.partition(".")[0] for name in done.stdout.split()} & {"torch", "asge", "baselines"} == set()
 
 
 def test_the_public_package_imports_nothing_heavy_before_it_is_used():

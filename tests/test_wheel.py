@@ -97,7 +97,10 @@ def test_suites_and_references_come_along(installed):
     looked_at = {row["what"]: row["state"] for row in json.loads(installed("bench", "doctor", "--format", "json"))}
     measured = sorted(path.stem for path in (ROOT / "results" / "reference" / "measured").glob("*.json"))
     assert looked_at["references"] == ", ".join(measured)
-    program = "from bench.reference import published; print(published.accuracy('asge', {}, 'mnist'))"
+    program = (
+        "from bench.reference import published; from bench.suites.describe import description;"
+        "print(published.accuracy(description('asge', {}, 'mnist')))"
+    )
     assert float(installed("python", "-c", program)) > 99
 
 

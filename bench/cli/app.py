@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run,
     "table": table.table,
     "fill": table.fill,
+    "describe": table.describe,
     "check": check.check,
     "golden": check.golden,
     "compare": compare.compare,

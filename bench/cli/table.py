@@ -1,4 +1,4 @@
-"""``bench table`` and ``bench fill``: tables of records, printed, and in pages."""
+"""``bench table``, ``bench fill`` and ``bench describe``: tables of records, and what they need of a method."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ def table(
     """Print the table of all records in a folder of runs."""
     from rich.console import Console
 
-    from bench import api, records
+    from bench import records
+    from bench.report import rows
     from bench.report import table as report
 
-    loaded = api.load(runs)
-    for note in records.notes(loaded.found):
+    found = records.read_all(runs)
+    for note in records.notes(found):
         print(f"note: {note}", file=sys.stderr)
-    if not loaded.rows:
+    made = rows.make(found)
+    if not made:
         return nothing_measured(runs)
-    (report.render_accuracies if accuracies else report.render_rows)(loaded.rows, form.value, Console())
+    (report.render_accuracies if accuracies else report.render_rows)(made, form.value, Console())
     return ExitStatus.OK
 
 
@@ -49,3 +51,15 @@ def fill(
 
     for page in pages:
         print(f"{page}: {filling.fill(page, Path())} tables")
+
+
+def describe(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="FOLDER...")],
+) -> None:
+    """Add to older records what their methods say of them, which tables and figures show; newer records have it."""
+    from bench.suites import describe as describing
+
+    for folder in folders:
+        done = describing.complete(folder)
+        missing = f", {done.without_method} of methods that are not installed" if done.without_method else ""
+        print(f"{folder}: {done.described} of {done.records} records described now{missing}")

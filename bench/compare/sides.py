@@ -97,7 +97,8 @@ def problems(a: Side, b: Side) -> list[str]:
 
 def differences(a: Side, b: Side) -> list[str]:
     """Notes on differences other than the code: settings, machine, and the learner's input data."""
-    one, other = _circumstances(a), _circumstances(b)
+    whole = all(record.cell.described for side in (a, b) for record in side.counted.values())
+    one, other = _circumstances(a, in_full=whole), _circumstances(b, in_full=whole)
     changed = [key for key in {**one, **other} if one.get(key) != other.get(key)]
     told = ", ".join(f"{key} is {one.get(key, 'absent')} in A, {other.get(key, 'absent')} in B" for key in changed)
     notes = [f"conditions differ: {told}"] if changed else []
@@ -125,12 +126,17 @@ def _losses(record: Record) -> tuple[Any, ...]:
     return record.opening_losses, [epoch.losses for epoch in record.epochs]
 
 
-def _circumstances(side: Side) -> dict[str, str]:
-    """Conditions and machine of the counted records; several values where they differ."""
+def _circumstances(side: Side, *, in_full: bool) -> dict[str, str]:
+    """Conditions and machine of the counted records; several values where they differ.
+
+    Without ``in_full``, the settings of the cells as they are: beside an older record, which lacks what was at its
+    default, the full settings of another would look different.
+    """
     values: dict[str, set[str]] = {}
     for record in side.counted.values():
         machine = record.environment.model_dump(include={"torch", "cpu", "isa", "gpu"})
-        for key, value in (conditions_of(record.cell) | machine).items():
+        cell = record.cell if in_full else record.cell.model_copy(update={"described": None})
+        for key, value in (conditions_of(cell) | machine).items():
             if key not in NO_INFLUENCE:
                 values.setdefault(key, set()).add(str(value))
     return {key: " or ".join(sorted(several)) for key, several in values.items()}

@@ -44,7 +44,7 @@ def code() -> Code:
     commit = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *_PACKAGES)
     dirty = None if commit is None or status is None else bool(status)
-    return Code(version=bench.__version__, commit=commit, dirty=dirty, fingerprint=_fingerprint())
+    return Code(version=bench.__version__, commit=commit, dirty=dirty, fingerprint=fingerprint())
 
 
 def made_here(*, any_code: bool = False) -> Callable[[Record], bool]:
@@ -66,7 +66,7 @@ def stale(finished: Sequence[Record]) -> list[str]:
     ]
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Hash of the names and contents of the three packages' source files."""
     digest = hashlib.sha256()
     for package in _PACKAGES:

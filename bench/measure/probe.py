@@ -20,7 +20,7 @@ from bench.records import Relative
 Heartbeat = Callable[[], object]
 """Called again and again while something is measured: a sign of life."""
 SEGMENTS = 5
-SEGMENT_SECONDS = 0.2
+SEGMENT_SECONDS = 0.05
 MOST_EPOCHS = 25
 """Most epochs that are probed for the phases of training."""
 

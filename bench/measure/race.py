@@ -13,7 +13,10 @@ from bench.measure import clock
 from bench.measure.noise import quietest
 
 ROUNDS = 9
-SEGMENT_SECONDS = 0.1
+MOST_ROUNDS = 21
+"""Fewest and most rounds. Where steps are short there are more of them: many short turns share other load better than
+a few long ones."""
+SEGMENT_SECONDS = 0.02
 """Seconds of a segment: as many steps as fit, at least one."""
 
 
@@ -38,7 +41,7 @@ class Race:
 def run(
     steps: Sequence[Callable[[], Any]],
     device: torch.device,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
     *,
     beat: Callable[[], object] = lambda: None,
 ) -> Race:
@@ -50,14 +53,16 @@ def run(
     Args:
         steps: one function per contestant; all have run before.
         device: synchronised before and after each segment.
-        rounds: at least two.
+        rounds: at least two; None for as many as fit the length of the steps.
         beat: called before each segment.
     """
-    repeats = [max(1, round(SEGMENT_SECONDS / _seconds(step, 1, device))) for step in steps]
+    once = [_seconds(step, 1, device) for step in steps]
+    repeats = [max(1, round(SEGMENT_SECONDS / seconds)) for seconds in once]
+    turns = rounds or max(ROUNDS, min(MOST_ROUNDS, round(MOST_ROUNDS * SEGMENT_SECONDS / max(once))))
 
     def race() -> list[list[float]]:
         rates: list[list[float]] = [[] for _ in steps]
-        for number in range(rounds):
+        for number in range(turns):
             order = range(len(steps)) if number % 2 == 0 else reversed(range(len(steps)))
             for index in order:
                 beat()

@@ -1,7 +1,6 @@
 """Methods: their contract, how they are found, and their settings.
 
 contract    the protocols of a method and its learner, including optional ones
-registry    finds methods and tasks through Python entry points
 settings    reads and checks settings, and brings them into canonical form
 """
 

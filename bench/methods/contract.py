@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from asge.common.types import Examination, TaskShape, TrainingBudget
+from bench import registry
 from bench.errors import UserError
-from bench.methods import registry
 
 GROUP = "bench.methods"
 
@@ -125,12 +125,14 @@ class Beginner(Protocol):
 class Method(Protocol):
     """A training method: the object that an entry point of group ``bench.methods`` names.
 
-    Optional, for tables (``settings`` is a mapping by name, without settings newer than the record):
+    Optional, for tables (``settings`` is a mapping by name, without settings newer than the record). The answers are
+    written into every record, see ``bench.suites.describe``; tables and figures read them there and ask no method:
 
     * ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv`` that a cell
       with these settings is compared with; the first one for its task counts.
     * ``between(settings) -> str``: description of the layers between its convolutions (pooling, normalisation,
-    activation). * ``optimiser(settings) -> str``: description of its optimiser, rates and schedule.
+      activation).
+    * ``optimiser(settings) -> str``: description of its optimiser, rates and schedule.
     * ``family(settings) -> str``: the kind of network that the settings choose; figures give each kind a color.
     * ``small``: a sequence of settings as mappings. Each makes its networks small enough to test in seconds, on images
       (1, 8, 8) of ten classes, or takes another way through its code; without it, tests use the defaults.

@@ -6,7 +6,7 @@ names    names of runs in tables: the method and its differing settings
 files    one JSON file per cell, written atomically, and the contents of a folder of runs
 """
 
-from bench.records.cells import CellOptions, CellSpec, Model, Start, Tuned, Yardstick
+from bench.records.cells import CellOptions, CellSpec, Description, Model, Start, Tuned, Yardstick
 from bench.records.files import (
     CELL_FILE,
     LEARNED_FILE,
@@ -16,6 +16,7 @@ from bench.records.files import (
     STATE_FILE,
     Found,
     Unreadable,
+    add_description,
     is_running,
     notes,
     prepare_folder,
@@ -29,6 +30,7 @@ from bench.records.files import (
 )
 from bench.records.record import (
     FINISHED,
+    OPEN,
     Code,
     Environment,
     EpochRecord,
@@ -46,12 +48,14 @@ __all__ = [
     "FINISHED",
     "LEARNED_FILE",
     "LOCK_FILE",
+    "OPEN",
     "OPTIONS_FILE",
     "RECORD_FILE",
     "STATE_FILE",
     "CellOptions",
     "CellSpec",
     "Code",
+    "Description",
     "Environment",
     "EpochRecord",
     "Found",
@@ -67,6 +71,7 @@ __all__ = [
     "Unreadable",
     "WorkRecord",
     "Yardstick",
+    "add_description",
     "is_running",
     "notes",
     "prepare_folder",

@@ -42,6 +42,30 @@ class Tuned(Model):
     seconds: float
 
 
+class Description(Model):
+    """What a method says of its settings on a task, for tables and figures: so that these need no method.
+
+    Attributes:
+        settings: in full, with the defaults that a cell's own settings leave out.
+        strategies: names of the method's prediction strategies.
+        between: the layers between the convolutions, in words; null if the method does not say.
+        optimiser: its optimiser, rates and schedule, in words; null likewise.
+        family: the method, with the kind of network that its settings choose.
+        published: the rows (method, variant) of published.csv that it is compared with, the closest first.
+        dataset: the task's title, in the column of that name of published.csv; null if the task is not installed.
+        class_names: a name for every class of the task; empty if it has none.
+    """
+
+    settings: dict[str, Any]
+    strategies: tuple[str, ...]
+    between: str | None
+    optimiser: str | None
+    family: str
+    published: tuple[tuple[str, str], ...]
+    dataset: str | None
+    class_names: tuple[str, ...]
+
+
 class CellSpec(Model):
     """One training run, completely: the same spec on the same machine gives the same numbers.
 
@@ -49,6 +73,8 @@ class CellSpec(Model):
         tuning: budget of tuning its settings, if they were tuned; it affects no number and no name.
         resolutions: (epoch, side) pairs, see ``bench.data.batches.framing.Framing``; null for the task's own size.
         packing: how the FFCV loader stores image files, see ``bench.data.ffcv.packing``; null for their original bytes.
+        described: what the method says of it, see ``bench.suites.describe``; it affects no number and no name. Null in
+            older records, and where the method was not asked.
     """
 
     method: str
@@ -67,6 +93,7 @@ class CellSpec(Model):
     resolutions: tuple[tuple[int, int], ...] | None = None
     packing: str | None = None
     tuning: Tuned | None = None
+    described: Description | None = None
 
     @property
     def experiment(self) -> str:
@@ -85,13 +112,14 @@ class CellSpec(Model):
         """The cell that trains this one's starting checkpoint: the same except for the fields of ``start``."""
         if self.start is None:
             return None
-        return self.model_copy(update={**dict(self.start), "start": None, "yardstick": None, "tuning": None})
+        other = {**dict(self.start), "start": None, "yardstick": None, "tuning": None, "described": None}
+        return self.model_copy(update=other)
 
     @property
     def _absent(self) -> set[str]:
         """Fields added later: while they are empty, cells keep the names they had before."""
         later = ("yardstick", "start", "resolutions", "packing")
-        return {name for name in later if getattr(self, name) is None} | {"tuning"}
+        return {name for name in later if getattr(self, name) is None} | {"tuning", "described"}
 
 
 class CellOptions(Model):

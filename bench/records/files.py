@@ -13,7 +13,7 @@ import filelock
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import UserError
-from bench.records.cells import CellOptions, CellSpec
+from bench.records.cells import CellOptions, CellSpec, Description
 from bench.records.record import SCHEMA, Record
 
 RECORD_FILE = "record.json"
@@ -137,8 +137,34 @@ def read_all(runs: Path) -> Found:
 
 
 def notes(found: Found) -> list[str]:
-    """Notes for the user on records that cannot be read."""
-    return [f"{part.reason}; `bench run` sets it aside and measures it again" for part in found.unreadable]
+    """Notes for the user on records that cannot be read, or do not describe their method."""
+    unreadable = [f"{part.reason}; `bench run` sets it aside and measures it again" for part in found.unreadable]
+    bare = sum(record.cell.described is None for record in found.records)
+    if not bare:
+        return unreadable
+    what = "1 record does not" if bare == 1 else f"{bare} records do not"
+    return [*unreadable, f"{what} describe the method, as older ones; `bench describe FOLDER` adds what is known today"]
+
+
+def add_description(path: Path, described: Description) -> None:
+    """Add a description to a record's file that lacks it; nothing else in the file changes, not even its spaces.
+
+    Raises:
+        UserError: if the file is not a record as ``write`` writes it.
+    """
+    record = read(path)
+    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        end = lines.index(" },", lines.index(' "cell": {'))
+    except ValueError:
+        raise UserError(f"{path} is not laid out as `bench run` writes a record: no description can be added") from None
+    fields = [line for line in lines[:end] if line != '  "described": null']
+    text = described.model_dump_json(indent=1).replace("\n", "\n  ")
+    changed = "\n".join([*fields[:-1], f"{fields[-1].removesuffix(',')},", f'  "described": {text}', *lines[end:]])
+    expected = record.model_copy(update={"cell": record.cell.model_copy(update={"described": described})})
+    if Record.model_validate_json(changed) != expected:
+        raise UserError(f"{path} would not be the same record with a description; it stays as it is")
+    write_text(path, changed)
 
 
 def set_aside(path: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.methods import settings
 from bench.records.cells import CellSpec
 from bench.records.record import Record
 
@@ -23,14 +22,33 @@ def machine_of(record: Record) -> str:
 def conditions_of(cell: CellSpec) -> dict[str, Any]:
     """Everything that a run depends on except method, task and seed, by name."""
     others = cell.model_dump(
-        mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start", "tuning"}
+        mode="json", exclude={"method", "task", "seed", "settings", "yardstick", "start", "tuning", "described"}
     )
     return (
-        settings.filled(cell.method, cell.settings)
+        (cell.settings if cell.described is None else cell.described.settings)
         | others
         | {"yardstick": None if cell.yardstick is None else cell.yardstick.method, "start": _start(cell)}
         | ({} if cell.tuning is None else {"tuning_trials": cell.tuning.trials})
     )
+
+
+def conditions_of_cells(cells: Sequence[CellSpec]) -> list[dict[str, Any]]:
+    """The conditions of cells that stand side by side.
+
+    A cell without a description lacks settings that did not exist yet, or were at their default. Where another of its
+    method has a description, it gets those defaults from there: such a setting at its default changes nothing.
+    """
+    defaults: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        if cell.described is not None:
+            left_out = {key: value for key, value in cell.described.settings.items() if key not in cell.settings}
+            defaults.setdefault(cell.method, {}).update(left_out)
+    return [(defaults.get(cell.method, {}) if cell.described is None else {}) | conditions_of(cell) for cell in cells]
+
+
+def family_of(cell: CellSpec) -> str:
+    """The method, with the kind of network that its settings choose; figures give each a color."""
+    return cell.method if cell.described is None else cell.described.family
 
 
 def _start(cell: CellSpec) -> str | None:
@@ -76,7 +94,8 @@ def labels(runs: Sequence[tuple[str, dict[str, Any]]], *, brief: bool = False) -
 
 def labels_of_cells(cells: Sequence[CellSpec], *, brief: bool = False) -> list[str]:
     """Labels of cells, see ``labels``."""
-    return labels([(cell.method, conditions_of(cell)) for cell in cells], brief=brief)
+    conditions = conditions_of_cells(cells)
+    return labels([(cell.method, each) for cell, each in zip(cells, conditions, strict=True)], brief=brief)
 
 
 def _start_conditions(runs: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,8 @@ SCHEMA = 1
 Status = Literal["ok", "diverged", "failed", "timeout", "interrupted"]
 FINISHED: tuple[Status, ...] = ("ok", "diverged")
 """Statuses of cells for which another try would change nothing."""
+OPEN = "open"
+"""Name of the shares of images that open a gate, in ``Record.layer_values``; the same as ``asge.common.types.OPEN``."""
 
 
 class Code(Model):

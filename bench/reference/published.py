@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from bench import methods
-from bench.data.sets import tasks
 from bench.errors import UserError
+from bench.records import Description
 from bench.reference import folder
 
 
@@ -27,15 +24,10 @@ def _table(path: Path) -> dict[tuple[str, str, str], float]:
         raise UserError(f"{path} is not a table of published numbers: {error}") from error
 
 
-def accuracy(method: str, settings: Mapping[str, Any], task: str) -> float | None:
-    """The published test accuracy (per cent) of a method on a task, or None if there is none to compare with."""
-    try:
-        rows = methods.published_rows(method, settings)
-        title = tasks.get_task(task).title
-    except UserError:
-        return None
+def accuracy(described: Description | None) -> float | None:
+    """The published test accuracy (per cent) that a described run is compared with, or None if there is none."""
     path = folder.find("published.csv")
-    if path is None:
+    if path is None or described is None or described.dataset is None:
         return None
-    found = (_table(path).get((*row, title)) for row in rows)
+    found = (_table(path).get((*row, described.dataset)) for row in described.published)
     return next((value for value in found if value is not None), None)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import methods
 from bench.report.rows import Row, labels_of_rows
 
 CONVOLUTION_DIMENSIONS = 4
@@ -41,14 +40,14 @@ def lines(table: Sequence[Row]) -> list[Line]:
         return []
     compared: list[tuple[str, Callable[[Row], Any], Callable[[Any], str]]] = [
         ("kernels of convolutions", _kernels, _kernels_text),
-        ("between them", lambda row: methods.between(row.method, row.conditions), str),
+        ("between them", lambda row: row.between, str),
         ("parameters", lambda row: row.parameters, _count),
         ("training MFLOP per image", lambda row: row.train_flops_per_image, lambda value: f"{value / 1e6:,.1f}"),
         ("epochs", lambda row: row.conditions["epochs"], str),
         ("training images", lambda row: row.conditions["train_samples"] or "all", str),
         ("batch size", lambda row: row.conditions["batch_size"], str),
         ("augmentation", lambda row: row.conditions["augmentation"], lambda value: ", ".join(value) or "none"),
-        ("optimiser", lambda row: methods.optimiser(row.method, row.conditions), str),
+        ("optimiser", lambda row: row.optimiser, str),
         ("timed on", lambda row: row.machine, str),
         ("tuning trials", lambda row: row.conditions.get("tuning_trials"), str),
     ]

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench import methods
-from bench.errors import UserError
 from bench.records import CellSpec, Found, Record, StrategyRecord, TrainingRecord
-from bench.records.names import conditions_of, labels, machine_of, order
+from bench.records.names import conditions_of, conditions_of_cells, labels, machine_of, order
 from bench.reference import published
 from bench.reference.verdicts import RED, Check
 
@@ -26,6 +24,7 @@ class Row:
         machine: GPU, or processor with its vector instructions, and threads, of the row's times; empty without any.
         executed_macs: multiply-accumulate operations of a prediction, mean over test images; None if it is constant.
         conditions: everything a run depends on except method, task and seed: the method's settings, epochs, loader, ...
+        between, optimiser: in words, see ``bench.records.Description``; None if not recorded.
     """
 
     method: str
@@ -57,6 +56,8 @@ class Row:
     weights: tuple[tuple[int, ...], ...] | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
+    between: str | None = None
+    optimiser: str | None = None
 
 
 def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
@@ -71,7 +72,10 @@ def make(found: Found, checks: Sequence[Check] = ()) -> list[Row]:
     without += [(cell, "running", "a process is running it now") for cell in found.running]
     without += [(part.cell, "unreadable", part.reason) for part in found.unreadable if part.cell is not None]
     for cell, status, problem in without:
-        table += [_empty(cell, strategy, status, problem) for strategy in _strategies(cell.method)]
+        table += [_empty(cell, strategy, status, problem) for strategy in _strategies(cell)]
+    cells = [*(record.cell for record in found.records), *(cell for cell, _, _ in without)]
+    conditions = {cell.id: each for cell, each in zip(cells, conditions_of_cells(cells), strict=True)}
+    table = [replace(row, conditions=conditions[row.cell]) for row in table]
     return sorted(table, key=lambda row: (row.task, row.method, row.seed, order(row.method, row.conditions), row.cell))
 
 
@@ -90,8 +94,8 @@ def _verdict(row: Row, checks: Sequence[Check]) -> str:
 
 def _record_rows(record: Record) -> list[Row]:
     if record.status != "ok" or record.training is None:
-        return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell.method)]
-    reference = published.accuracy(record.cell.method, record.cell.settings, record.cell.task)
+        return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell)]
+    reference = published.accuracy(record.cell.described)
     return [_measured(record, record.training, strategy, reference) for strategy in record.strategies]
 
 
@@ -131,14 +135,13 @@ def _empty(cell: CellSpec, strategy: str, status: str, error: str) -> Row:
         error=error,
         cell=cell.id,
         conditions=conditions_of(cell),
+        between=None if cell.described is None else cell.described.between,
+        optimiser=None if cell.described is None else cell.described.optimiser,
     )
 
 
-def _strategies(method: str) -> tuple[str, ...]:
-    try:
-        return methods.get(method).strategies
-    except UserError:
-        return ("",)
+def _strategies(cell: CellSpec) -> tuple[str, ...]:
+    return ("",) if cell.described is None else cell.described.strategies
 
 
 def labels_of_rows(table: Sequence[Row], *, brief: bool = False) -> list[str]:

@@ -27,6 +27,7 @@ from bench.measure.determinism import deterministic
 from bench.methods import Learner
 from bench.records import FINISHED, CellOptions, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
 from bench.running import evaluation, parts, training
+from bench.suites import describe
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Errors that would also prevent writing a record; the user can fix the cause, then the cell resumes."""
@@ -42,7 +43,7 @@ def run(folder: Path, options: CellOptions, progress: evaluation.Progress) -> Re
         UserError: if the data is not available, a file in the folder is damaged, another process runs this cell, or the
             starting checkpoint is missing.
     """
-    spec = records.read_cell(folder / records.CELL_FILE)
+    spec = describe.described(records.read_cell(folder / records.CELL_FILE))
     lock = filelock.FileLock(folder / records.LOCK_FILE)
     try:
         lock.acquire(timeout=2)

@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,8 @@ from bench.measure import environment
 from bench.measure.determinism import CUBLAS_WORKSPACE
 from bench.options import RunOptions
 from bench.records import CellOptions, CellSpec, Record
+from bench.running import server
+from bench.running.server import CellProcess
 
 LOG_FILE = "log.txt"
 GOES_ON = "the same command resumes from its last complete epoch"
@@ -154,36 +155,28 @@ def _run(cell: CellSpec, options: RunOptions, watcher: Watcher) -> Outcome:
     if not (folder / records.CELL_FILE).is_file():
         records.write(folder / records.CELL_FILE, cell)
     records.write(folder / records.OPTIONS_FILE, CellOptions.of(options))
-    # -P: the cell must import this package, not a folder of the same name in the working directory.
-    command = [sys.executable, "-P", "-m", "bench.running.cell", str(folder)]
     environ = {**os.environ, **KEEP_FREED_MEMORY, **CUBLAS_WORKSPACE, "OMP_NUM_THREADS": str(cell.threads)}
-    bad_input, silent = None, False
+    bad_input, silent, status = None, False, 0
     with (
         (folder / LOG_FILE).open("a", encoding="utf-8") as log,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace", env=environ
-        ) as process,
+        server.start_cell(folder, cell.loader, environ, log, environment.fingerprint()) as process,
     ):
         try:
             for event in _events(process, options.stall):
                 if event["event"] == "bad-input":
                     bad_input = event["message"]
                 watcher.cell_event(cell, event)
-            process.wait()
+            status = process.wait()
         except _SilentError:
             silent = True
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
     if bad_input is not None:
         return Outcome(cell, None, reused=False, problem=bad_input, bad_input=True)
     advice = f"{'the same command starts it again' if options.force else GOES_ON} (log: {folder / LOG_FILE})"
     if silent:
         problem = f"killed after {options.stall:,.0f} s without output; {advice}"
         return _record_for(cell, folder, options.suite, "timeout", problem)
-    if process.returncode != ExitStatus.OK:
-        return _record_for(cell, folder, options.suite, "interrupted", f"{_death(process.returncode)}; {advice}")
+    if status != ExitStatus.OK:
+        return _record_for(cell, folder, options.suite, "interrupted", f"{_death(status)}; {advice}")
     record = records.read(folder / records.RECORD_FILE)
     return Outcome(cell, record, reused=False, problem=record.error)
 
@@ -192,12 +185,12 @@ class _SilentError(Exception):
     """A cell's process has reported nothing for too long."""
 
 
-def _events(process: subprocess.Popen[str], stall: float) -> Iterator[dict[str, Any]]:
+def _events(process: CellProcess, stall: float) -> Iterator[dict[str, Any]]:
     """The events of a cell's process until it closes its output; other lines, printed by libraries, are dropped."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
-        for line in process.stdout or ():
+        for line in process.stdout:
             lines.put(line)
         lines.put(None)
 

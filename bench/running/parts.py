@@ -141,4 +141,5 @@ def yardstick(spec: CellSpec) -> CellSpec | None:
     """The cell of the yardstick, whose learner a cell's speed is compared with."""
     if spec.yardstick is None:
         return None
-    return spec.model_copy(update={"method": spec.yardstick.method, "settings": spec.yardstick.settings})
+    other = {"method": spec.yardstick.method, "settings": spec.yardstick.settings, "described": None}
+    return spec.model_copy(update=other)

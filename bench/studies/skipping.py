@@ -23,7 +23,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from bench import methods, records, seeds
+from bench import records, seeds
 from bench.data.loaders import Loader
 from bench.errors import UserError
 from bench.inputs import device_name
@@ -31,7 +31,7 @@ from bench.measure import environment, race
 from bench.methods import Learner
 from bench.options import DEFAULT_RUNS
 from bench.records import Record
-from bench.records.names import conditions_of, labels_of_cells, order
+from bench.records.names import conditions_of, family_of, labels_of_cells, order
 from bench.running import parts, training
 from bench.running.local import KEEP_FREED_MEMORY
 from bench.studies.study import Findings, Request, Study
@@ -120,7 +120,7 @@ def measure(request: Request) -> Findings:
         *(["the machine was busy: times are noisy"] if run.noisy else []),
     ]
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
-    frame["family"] = [methods.family(one.record.cell.method, one.record.cell.settings) for one in order]
+    frame["family"] = [family_of(one.record.cell) for one in order]
     title = f"{order[0].record.cell.task}, batches of {chosen.batch_size}"
     return Findings(order[0].record.cell.task, COLUMNS, lines, notes, {"skipping": partial(_chart, frame, title)})
 

@@ -16,6 +16,7 @@ from bench.inputs import device_name
 from bench.methods import contract, settings
 from bench.options import Overrides, names_in
 from bench.records import CellSpec, Start, Tuned, Yardstick
+from bench.suites import describe
 from bench.suites.file import Suite
 
 Table = Literal["epochs_of", "threads_of"]
@@ -90,7 +91,7 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
         for method in chosen
         for variant in variants[method]
     ]
-    return with_starts(made)
+    return [describe.described(cell) for cell in with_starts(made)]
 
 
 def _threads_or_all(threads: int | None) -> int:

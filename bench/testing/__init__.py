@@ -14,6 +14,10 @@ In tests of your own, with pytest or without:
 
 ``METHOD_CHECKS``, ``TASK_CHECKS`` and ``FIGURE_CHECKS`` list the checks; each has a name and a
 sentence that must hold, and can be called with a ``SmallMethod``, a ``RegisteredTask`` or a ``RegisteredFigure``.
+
+What a method says in words (``published``, ``between``, ``optimiser``, ``family``) is asked before a cell runs and
+written into its record: tables and figures are made from that, also where the method is not installed. A check writes
+and reads it.
 """
 
 from bench.testing.checking import (

@@ -7,8 +7,10 @@ import json
 
 import torch
 
-from bench import methods
-from bench.methods import registry, settings
+from bench import methods, registry
+from bench.methods import settings
+from bench.records import Description
+from bench.suites import describe
 from bench.testing import hooks
 from bench.testing.outcome import Check, NotOffered, require, require_equal
 from bench.testing.small import (
@@ -68,6 +70,14 @@ def what_it_says_for_tables_is_words(subject: SmallMethod) -> None:
         words = getattr(method, hook)(settings.canonical(subject.name, subject.settings))
         empty = hook == "family"  # of a method of one kind
         require(isinstance(words, str) and (words or empty), f"words from {hook}()", repr(words))
+
+
+def its_description_survives_a_file(subject: SmallMethod) -> None:
+    """What records hold of it, so that tables need no method, is the same once written to JSON and read again."""
+    asked = describe.ask(subject.name, settings.canonical(subject.name, subject.settings), None)
+    again = Description.model_validate_json(asked.model_dump_json())
+    differing = {name: value for name, value in asked if value != getattr(again, name)}
+    require(not differing, "a description that is the same once written to JSON and read again", differing)
 
 
 def strategies_are_declared_and_give_logits_without_gradient(subject: SmallMethod) -> None:
@@ -231,6 +241,7 @@ CHECKS: tuple[Check[SmallMethod], ...] = (
     Check(it_has_what_a_learner_needs, first=True),
     Check(published_rows_are_pairs),
     Check(what_it_says_for_tables_is_words),
+    Check(its_description_survives_a_file),
     Check(strategies_are_declared_and_give_logits_without_gradient),
     Check(steps_on_one_batch_lower_its_losses),
     Check(same_seed_same_bits_other_seed_other_bits),

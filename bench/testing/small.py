@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import methods
+from bench import methods, registry
 from bench.measure.determinism import deterministic
-from bench.methods import Learner, registry, settings
+from bench.methods import Learner, settings
 
 EPOCHS, STEPS, BATCH, LAST_BATCH = 2, 4, 16, 5
 SHAPE, CLASSES = (1, 8, 8), 10

@@ -26,6 +26,7 @@ from bench.options import RunOptions
 from bench.records import CellSpec, Record
 from bench.running import local, rehearsal
 from bench.running.local import Outcome
+from bench.suites import describe
 from bench.tuning import space as spaces
 from bench.tuning import study as studies
 from bench.tuning.space import Space
@@ -98,7 +99,7 @@ class Plan:
         Raises:
             UserError: for values that the settings reject.
         """
-        return CellSpec(
+        cell = CellSpec(
             method=self.method,
             settings=settings.canonical(self.method, {**self.base, **drawn}),
             task=self.task,
@@ -111,6 +112,7 @@ class Plan:
             device="cpu",
             threads=self.threads,
         )
+        return describe.described(cell)
 
 
 class _Reporter:

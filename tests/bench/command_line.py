@@ -124,7 +124,8 @@ def start_mine(bench, *arguments, epoch=1):
     for line in harness.stderr:
         if f"epoch {epoch}/" in line:
             break
-    [cell] = children(harness.pid)
+    [server] = children(harness.pid)
+    [cell] = children(server)
     return harness, cell
 
 

@@ -15,6 +15,7 @@ from bench.records import (
 )
 from bench.reference.measured import Cost, Golden, Machine, Measured, Repeat, StoredRow, Value
 from bench.reference.verdicts import Check
+from bench.suites import describe
 
 QUIET = Noise(cpu_pressure=0.0, steal=0.0, noisy=False)
 YARDSTICK = Yardstick(method="backprop", settings={})
@@ -35,7 +36,7 @@ def cell(method="asge", seed=0, **changes):
         "threads": 2,
         "yardstick": YARDSTICK,
     }
-    return CellSpec(**values | changes)
+    return describe.described(CellSpec(**values | changes))
 
 
 def relative(ratio, *, same=1.0, noisy=False):

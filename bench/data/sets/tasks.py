@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench import registry
 from bench.data.sets import cifar, digits, idx
 from bench.data.sets.arrays import Arrays
 from bench.data.sets.debian import DebianInstalled, DebianPackage
@@ -14,7 +15,6 @@ from bench.data.sets.fetchers import Fetcher, Torchvision
 from bench.data.sets.files import DataFile
 from bench.data.sets.folders import Folder
 from bench.data.sets.sources import locate
-from bench.methods import registry
 
 __all__ = ["CIFAR10", "CIFAR100", "DIGITS", "FASHION_MNIST", "MNIST", "Arrays", "Task", "get_task", "task_names"]
 

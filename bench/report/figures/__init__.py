@@ -18,8 +18,8 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from bench import registry
 from bench.errors import UserError
-from bench.methods import registry
 from bench.records import Record
 from bench.records.names import conditions_of, labels_of_cells, order
 from bench.report.figures import accuracy, cost, layers, lengths, work

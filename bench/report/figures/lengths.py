@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from bench.records.names import conditions_of, labels
+from bench.records.names import conditions_of_cells, labels
 from bench.report.figures.drawing import Runs, warn_of_machines
 
 FEWEST = 3
@@ -62,9 +62,10 @@ def points_by_line(runs: Runs) -> dict[tuple[str, str, str], list[tuple[float, f
     values: defaultdict[tuple[str, str, str], defaultdict[int, list[tuple[float, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for _, record in runs:
+    every = conditions_of_cells([record.cell for _, record in runs])
+    for (_, record), whole in zip(runs, every, strict=True):
         assert record.training is not None  # noqa: S101 -- its status is ok
-        conditions = {key: value for key, value in conditions_of(record.cell).items() if key != "epochs"}
+        conditions = {key: value for key, value in whole.items() if key != "epochs"}
         for part in record.strategies:
             key = record.cell.method, part.strategy, json.dumps(conditions, sort_keys=True)
             values[key][record.cell.epochs].append((record.training.seconds / 60, 100 - part.accuracy))

@@ -12,11 +12,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from asge.common.types import OPEN
-from bench import methods
-from bench.data.sets.tasks import get_task, task_names
-from bench.records import Record, WorkRecord
-from bench.records.names import machine_of
+from bench.records import OPEN, Record, WorkRecord
+from bench.records.names import family_of, machine_of
 from bench.report.figures.drawing import Runs, title, warn_of_machines
 from bench.statistics import half_width
 
@@ -34,12 +31,12 @@ def against_accuracy(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     points = _by_name(runs)
     if len(points) < 2:
         return None
-    families = sorted({methods.family(records[0].cell.method, records[0].cell.settings) for records in points.values()})
+    families = sorted({family_of(records[0].cell) for records in points.values()})
     palette = dict(zip(families, sns.color_palette("colorblind", len(families)), strict=True))
     figure, axes = plt.subplots(figsize=(9, 6))
     drawn: dict[str, int] = {}
     for name, records in points.items():
-        of = methods.family(records[0].cell.method, records[0].cell.settings)
+        of = family_of(records[0].cell)
         drawn[of] = drawn.get(of, -1) + 1
         macs = [_work(record).macs / 1e6 for record in records]
         accuracies = [record.strategies[0].accuracy for record in records]
@@ -62,7 +59,7 @@ def against_time(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
             {
                 "million multiply-accumulates per test image": record.work.macs / 1e6,
                 "ms per image": 1e3 / record.strategies[0].images_per_second,
-                "method": methods.family(record.cell.method, record.cell.settings),
+                "method": family_of(record.cell),
                 "machine": machine_of(record),
             }
             for _, record in runs
@@ -204,9 +201,8 @@ def _by_class(work: WorkRecord) -> np.ndarray:
 
 
 def _classes(record: Record, number: int) -> list[str | int]:
-    """The names of a task's classes, or their numbers if it has no names or is not installed."""
-    task = get_task(record.cell.task) if record.cell.task in task_names() else None
-    names: Sequence[str] = getattr(task, "class_names", ())
+    """The names of a task's classes, or their numbers if the record has none."""
+    names = () if record.cell.described is None else record.cell.described.class_names
     return list(names if len(names) == number else range(number))
 
 

@@ -11,7 +11,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from command_line import accuracies, assert_one_sentence, command_line, run_mine, start_mine
+from factories import record
 
+from bench import records
 from bench.cli import app as cli
 from bench.report.figures import FIGURES
 
@@ -278,3 +280,17 @@ def test_what_there_is(bench):
     doctor = bench.inside("doctor", "--format", "csv")
     assert doctor.returncode == 0
     assert "torch" in doctor.stdout
+
+
+def test_older_records_are_described_by_a_command(bench):
+    made = record()
+    older = made.model_copy(update={"cell": made.cell.model_copy(update={"described": None})})
+    folder = bench.folder / "runs" / made.id
+    folder.mkdir(parents=True)
+    records.write(folder / records.RECORD_FILE, older)
+    assert "`bench describe FOLDER`" in bench.inside("table", "runs").stderr
+    done = bench.inside("describe", "runs")
+    assert (done.returncode, done.stdout) == (0, "runs: 1 of 1 records described now\n")
+    assert records.read(folder / records.RECORD_FILE) == made
+    assert bench.inside("table", "runs").stderr == ""
+    assert bench.inside("describe", "nowhere").returncode == 2

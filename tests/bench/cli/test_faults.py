@@ -9,7 +9,7 @@ import sys
 import pytest
 from command_line import accuracies, assert_one_sentence, run_mine, start_mine
 
-from bench.methods import registry
+from bench import registry
 
 pytestmark = pytest.mark.timeout(300)
 PLUGIN = """

@@ -169,6 +169,14 @@ def test_other_images_and_other_losses_are_told():
     assert only(a, b).notes == ("the training losses differ nevertheless: seeds 0, 1",)
 
 
+def test_beside_an_older_record_only_the_settings_that_both_have_are_compared():
+    a, b = runs([90.0, 91.0]), runs([90.0, 91.0])
+    older = [part.model_copy(update={"cell": part.cell.model_copy(update={"described": None})}) for part in a]
+    assert only(older, b).notes == ()
+    changed = runs([90.0, 91.0], settings={"alpha": 2.0})
+    assert only(older, changed).notes == ("conditions differ: alpha is absent in A, 2.0 in B",)
+
+
 @pytest.mark.parametrize(
     ("ratio", "low", "high", "same", "noisy", "verdict"),
     [

@@ -5,6 +5,7 @@ import filelock
 import pytest
 from factories import cell, record
 
+from asge.common import types
 from bench import records
 from bench.errors import UserError
 from bench.records import Found
@@ -124,3 +125,59 @@ def test_fields_that_came_later_leave_the_names_of_old_cells():
         other = cell(yardstick=None, **changes)
         assert other.id != spec.id
         assert other.experiment != spec.experiment
+
+
+def without_description(made):
+    return made.model_copy(update={"cell": made.cell.model_copy(update={"described": None})})
+
+
+def older(made):
+    """The text of a record from before there were descriptions."""
+    return without_description(made).model_dump_json(indent=1).replace(',\n  "described": null', "") + "\n"
+
+
+@pytest.mark.parametrize("text", [older(record()), without_description(record()).model_dump_json(indent=1) + "\n"])
+def test_a_description_is_added_to_an_older_record_as_if_it_had_always_been_there(tmp_path, text):
+    path = tmp_path / records.RECORD_FILE
+    path.write_text(text)
+    assert records.read(path) == without_description(record())
+    records.add_description(path, record().cell.described)
+    added = path.read_text()
+    records.write(path, record())
+    assert added == path.read_text()
+
+
+def test_a_description_changes_no_other_byte(tmp_path):
+    path = tmp_path / records.RECORD_FILE
+    text = older(record()).replace('"accuracy": 90.0', '"accuracy": 9.0e1').replace('  "weights"', '  "weights" ')
+    assert text != older(record())
+    path.write_text(text)
+    records.add_description(path, record().cell.described)
+    words = record().cell.described.model_dump_json(indent=1).replace("\n", "\n  ")
+    assert path.read_text().replace(f',\n  "described": {words}', "") == text
+
+
+def test_no_description_is_added_to_a_file_of_another_layout(tmp_path):
+    path = tmp_path / records.RECORD_FILE
+    path.write_text(without_description(record()).model_dump_json())
+    with pytest.raises(UserError, match="not laid out"):
+        records.add_description(path, record().cell.described)
+    assert path.read_text() == without_description(record()).model_dump_json()
+
+
+def test_a_description_changes_no_name(tmp_path):
+    described, bare = cell(), cell().model_copy(update={"described": None})
+    assert described.described is not None
+    assert (described.id, described.experiment) == (bare.id, bare.experiment)
+
+
+def test_a_folder_with_records_that_describe_nothing_says_how_to_add_it():
+    found = Found([record(), without_description(record(seed=1)), without_description(record(seed=2))])
+    [note] = records.notes(found)
+    assert note.startswith("2 records do not describe the method")
+    assert "`bench describe FOLDER`" in note
+    assert records.notes(Found([record()])) == []
+
+
+def test_shares_of_open_gates_have_the_name_that_learners_give_them():
+    assert records.OPEN == types.OPEN

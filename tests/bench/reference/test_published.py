@@ -1,9 +1,10 @@
 from bench.methods import settings
 from bench.reference import published
+from bench.suites.describe import description
 
 
 def accuracy(method, task, **values):
-    return published.accuracy(method, settings.canonical(method, values), task)
+    return published.accuracy(description(method, settings.canonical(method, values), task))
 
 
 def test_published_accuracies_by_method_and_task():
@@ -16,7 +17,7 @@ def test_published_accuracies_by_method_and_task():
 def test_where_nothing_comparable_is_published():
     assert accuracy("asge", "digits") is None
     assert accuracy("backprop", "mnist") is None
-    assert published.accuracy("unheard-of", {}, "mnist") is None
+    assert published.accuracy(description("unheard-of", {}, "mnist")) is None
 
 
 def test_a_published_figure_is_of_a_network():

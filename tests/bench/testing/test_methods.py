@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bench import registry
 from bench.errors import UserError
-from bench.methods import registry, settings
+from bench.methods import settings
 from bench.plugins import Examination
 from bench.testing import METHOD_CHECKS, CheckFailed, NotOffered, SmallMethod, check_method
 

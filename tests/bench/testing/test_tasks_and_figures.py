@@ -21,8 +21,8 @@ def failures(results):
 @pytest.fixture
 def register(monkeypatch):
     def register(thing, name):
-        monkeypatch.setattr("bench.methods.registry.load", lambda group, kind, key: thing)
-        monkeypatch.setattr("bench.methods.registry.names", lambda group: [name])
+        monkeypatch.setattr("bench.registry.load", lambda group, kind, key: thing)
+        monkeypatch.setattr("bench.registry.names", lambda group: [name])
 
     return register
 

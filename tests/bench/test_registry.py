@@ -2,9 +2,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from bench import methods
+from bench import methods, registry
 from bench.errors import UserError
-from bench.methods import registry
 
 
 @pytest.fixture
