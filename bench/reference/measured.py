@@ -73,6 +73,21 @@ class Golden(Model):
     accuracies: dict[str, float]
 
 
+class Repeat(Model):
+    """Accuracies of a stored seed, run again by the code of the reference under another rounding.
+
+    Attributes:
+        accuracies: of the last epoch on test data, per cent, by strategy.
+    """
+
+    task: str
+    method: str
+    experiment: str
+    seed: int
+    machine: Machine
+    accuracies: dict[str, float]
+
+
 class Cost(Model):
     """Cost of training with one method, and of each strategy's prediction.
 
@@ -128,6 +143,7 @@ class Measured(Model):
     rows: list[StoredRow]
     goldens: list[Golden]
     costs: list[Cost]
+    repeats: list[Repeat] = Field(default_factory=list)
 
 
 def path_of(suite: str) -> Path:
