@@ -17,8 +17,6 @@ import torch
 import bench
 from bench.records import CellSpec, Code, Environment, Record, sources
 
-_PACKAGES = ("asge", "baselines", "bench")
-
 
 def environment(device: torch.device) -> Environment:
     """The machine and the libraries that determine speed and last bits."""
@@ -46,7 +44,7 @@ def code(cell: CellSpec | None = None) -> Code:
 def _project() -> Code:
     root = Path(bench.__file__).parents[1]
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *_PACKAGES)
+    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *sources.PROJECT)
     dirty = None if commit is None or status is None else bool(status)
     return Code(version=bench.__version__, commit=commit, dirty=dirty, fingerprint=fingerprint())
 
@@ -84,7 +82,7 @@ def stale(finished: Sequence[Record]) -> list[str]:
 def fingerprint() -> str:
     """Hash of the names and contents of the three packages' source files."""
     digest = hashlib.sha256()
-    for package in _PACKAGES:
+    for package in sources.PROJECT:
         spec = find_spec(package)
         if spec is None or spec.submodule_search_locations is None:
             continue

@@ -41,6 +41,7 @@ CARRIES = (
 OF_LOADERS = {"ffcv": ("bench.data.ffcv",), "torch": ("bench.data.batches.torch_loader",)}
 """Packages of loaders, which a cell with another loader does not run."""
 PROJECT = ("asge", "baselines", "bench")
+"""The packages of this project."""
 
 
 class Import(NamedTuple):

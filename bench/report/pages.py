@@ -65,8 +65,11 @@ def _marked(found: re.Match[str], root: Path) -> str:
     out = io.StringIO()
     console = Console(file=out)
     if found["kind"] is None:
-        table = comparisons(_read(root, found["a"]), _read(root, found["b"]))
-        rendering.render_accuracies(table, f"A: {found['a']}, B: {found['b']}", "markdown", console)
+        sides = [_read(root, found[side]) for side in ("a", "b")]
+        rendering.render_accuracies(comparisons(*sides), f"A: {found['a']}, B: {found['b']}", "markdown", console)
+        made = [row for side in sides for row in rows.make(side)]
+        notes = report.stale_notes(made, rows.labels_of_rows(made, brief=True))
+        console.file.write("".join(f"\n{note}\n" for note in notes))
     elif found["kind"] == "table":
         report.render_rows(rows.make(_read(root, found["folder"])), "markdown", console, fairly=False)
     else:

@@ -74,7 +74,7 @@ def test_what_repeats_nothing_is_refused(stored, found, message):
 
 def test_repeats_are_of_one_version_of_the_code_and_of_a_reference():
     one, two = run(1, 0.1, cpu="another"), run(2, 0.1, cpu="another")
-    two = two.model_copy(update={"code": two.code.model_copy(update={"fingerprint": "other"})})
+    two = two.model_copy(update={"code": two.code.model_copy(update={"computation": "other"})})
     with pytest.raises(UserError, match="2 versions of the code"):
         repeat("mine", EXPECTED, [one, two], "why not", any_code=True)
     with pytest.raises(UserError, match="a different version of the code"):
