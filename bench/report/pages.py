@@ -65,9 +65,9 @@ def _marked(found: re.Match[str], root: Path) -> str:
     out = io.StringIO()
     console = Console(file=out)
     if found["kind"] is None:
-        sides = [_read(root, found[side]) for side in ("a", "b")]
-        rendering.render_accuracies(comparisons(*sides), f"A: {found['a']}, B: {found['b']}", "markdown", console)
-        made = [row for side in sides for row in rows.make(side)]
+        a, b = (_read(root, found[side]) for side in ("a", "b"))
+        rendering.render_accuracies(comparisons(a, b), f"A: {found['a']}, B: {found['b']}", "markdown", console)
+        made = [row for side in (a, b) for row in rows.make(side)]
         notes = report.stale_notes(made, rows.labels_of_rows(made, brief=True))
         console.file.write("".join(f"\n{note}\n" for note in notes))
     elif found["kind"] == "table":
