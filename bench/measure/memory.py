@@ -1,8 +1,9 @@
-"""Memory, as three numbers for three questions.
+"""Memory, as four numbers for four questions.
 
-resident size   memory obtained from the operating system (CUDA: from the allocator)
-live bytes      tensor storage that exists at once within a step: needs no hardware and is exactly reproducible
-parameters      size of the network (see ``bench.measure.probe``)
+resident size     memory obtained from the operating system (CUDA: from the allocator)
+live bytes        tensor storage that exists at once within a step: needs no hardware and is exactly reproducible
+allocated bytes   the same, and what operations take inside and free before they end (see ``bench.measure.allocator``)
+parameters        size of the network (see ``bench.measure.probe``)
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from torch.utils._pytree import tree_leaves
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+
+Blocks = dict[int, int]
+"""Memory blocks: bytes by address."""
 
 
 class PeakMemory:
@@ -85,10 +89,15 @@ def _status_bytes(key: str) -> int:
 
 @dataclass(frozen=True)
 class LiveBytes:
-    """Peak of live tensor storage, and the bytes of known owners at the end."""
+    """Peak of live tensor storage, the bytes of known owners at the end, and the storages found at the beginning.
+
+    Attributes:
+        found: storages that were alive before the step, whether held or first met as an argument, and still are.
+    """
 
     peak: int
     owned: dict[str, int]
+    found: Blocks
 
 
 class LiveStorages(TorchDispatchMode):
@@ -102,17 +111,25 @@ class LiveStorages(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._sizes: dict[int, int] = {}
+        self._found: dict[int, int] = {}
         self.live = 0
         self.peak = 0
 
-    def add(self, tensor: Tensor) -> None:
-        """Count a tensor's storage, unless already counted."""
+    @property
+    def found(self) -> Blocks:
+        """The storages that were there before any operation, and still are."""
+        return {address: self._sizes[key] for key, address in self._found.items()}
+
+    def add(self, tensor: Tensor, *, made: bool = False) -> None:
+        """Count a tensor's storage, unless already counted; ``made`` if an operation has just made it."""
         storage = tensor.untyped_storage()
         key = storage._cdata  # noqa: SLF001 -- identifies the storage itself; its wrappers come and go
         size = storage.nbytes()
         known = self._sizes.get(key)
         if known is None:
             weakref.finalize(storage, self._remove, key).atexit = False
+            if not made:
+                self._found[key] = storage.data_ptr()
         if known != size:
             self._sizes[key] = size
             self.live += size - (known or 0)
@@ -120,15 +137,18 @@ class LiveStorages(TorchDispatchMode):
 
     def _remove(self, key: int) -> None:
         self.live -= self._sizes.pop(key, 0)
+        self._found.pop(key, None)
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        for leaf in tree_leaves((args, kwargs, out)):
-            if isinstance(leaf, Tensor):
-                self.add(leaf)
+        made = func is torch.ops.aten.lift_fresh.default  # of `torch.tensor`, whose new storage comes as an argument
+        for leaf in tensors_of((args, kwargs)):
+            self.add(leaf, made=made)
+        for leaf in tensors_of(out):
+            self.add(leaf, made=True)
         return out
 
 
@@ -155,7 +175,13 @@ def live_bytes(
         kept = step()
     owned = {name: storage_bytes(tensors) for name, tensors in owners().items()}
     del kept
-    return LiveBytes(mode.peak, owned)
+    return LiveBytes(mode.peak, owned, mode.found)
+
+
+def blocks(tensors: Iterable[Tensor]) -> Blocks:
+    """The storages behind tensors, as memory blocks."""
+    storages = (tensor.untyped_storage() for tensor in tensors)
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def _add_all(mode: LiveStorages, tensors: Iterable[Tensor]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.measure import clock, flops, race
+from bench.measure.allocator import allocated_bytes
 from bench.measure.memory import live_bytes, storage_bytes, tensors_of
 from bench.measure.noise import quietest
 from bench.methods import Learner
@@ -31,6 +32,7 @@ class TrainingProbe:
 
     images_per_second_compute: float
     peak_live_bytes: int
+    peak_allocated_bytes: int | None
     live_parameter_bytes: int
     live_gradient_bytes: int
     live_optimiser_bytes: int
@@ -57,6 +59,7 @@ class PredictionProbe:
 
     images_per_second: float
     peak_live_bytes: int
+    peak_allocated_bytes: int | None
     parameters: int
     parameter_bytes: int
     flops_per_image: float
@@ -76,7 +79,7 @@ def training(
     """Measure training steps on one cached batch, images (B, C, H, W) and labels (B,); changes the learner.
 
     The first steps create optimiser state and caches and show the phases of training. Then a step of each phase is
-    counted, another is watched for memory, and the rest, of the first phase, are timed, in turns with the yardstick's
+    counted, others are watched for memory, and the rest, of the first phase, are timed, in turns with the yardstick's
     if there is one. Work is the mean over the epochs, memory that of the phase that needs most.
     """
 
@@ -99,16 +102,18 @@ def training(
         others = [t for t in tensors_of(learner.state_dict()) if t.untyped_storage()._cdata not in known]  # noqa: SLF001
         return {"parameters": parameters, "gradients": list(_gradients(parameters)), "optimiser": others}
 
-    lives = []
+    lives, allocated = [], []
     for first, _ in phases:
         learner.begin_epoch(first)
         lives.append(live_bytes(step, held(), owners))
+        allocated.append(allocated_bytes(step, images.device, held, lives[-1].found))
     live = max(lives, key=lambda each: each.peak)
     learner.begin_epoch(0)
     run = race.run([step, *_rivals(yardstick, images, labels)], images.device, beat=beat)
     return TrainingProbe(
         images_per_second_compute=len(images) * run.rate(0),
         peak_live_bytes=live.peak,
+        peak_allocated_bytes=_most(allocated),
         live_parameter_bytes=live.owned["parameters"],
         live_gradient_bytes=live.owned["gradients"],
         live_optimiser_bytes=live.owned["optimiser"],
@@ -119,6 +124,12 @@ def training(
         relative=None if yardstick is None else _relative(yardstick.method, run),
         noisy=run.noisy,
     )
+
+
+def _most(sizes: list[int | None]) -> int | None:
+    """The largest; None if one is not known."""
+    known = [size for size in sizes if size is not None]
+    return max(known) if len(known) == len(sizes) else None
 
 
 def _phases(learner: Learner, step: Callable[[], Mapping[str, Tensor]], epochs: int) -> list[tuple[int, float]]:
@@ -168,12 +179,15 @@ def prediction(learner: Learner, strategy: str, images: Tensor, beat: Heartbeat 
     predict()
     work = flops.count(predict)
     parameters = list(learner.parameters(strategy))
-    live = live_bytes(predict, [*parameters, images])
+    held = [*parameters, images]
+    live = live_bytes(predict, held)
+    allocated = allocated_bytes(predict, images.device, lambda: held, live.found, replaces=False)
     beat()
     rate, noisy = _images_per_second(predict, len(images), images.device, beat)
     return PredictionProbe(
         images_per_second=rate,
         peak_live_bytes=live.peak,
+        peak_allocated_bytes=allocated,
         parameters=sum(parameter.numel() for parameter in parameters),
         parameter_bytes=storage_bytes(parameters),
         flops_per_image=work / len(images),

@@ -119,6 +119,8 @@ class TrainingRecord(Model):
         peak_reserved_bytes: CUDA only, peak reserved by the allocator.
         peak_live_bytes: peak of all tensor storages alive at once within one step, of the phase of training that needs
             most (layers may freeze, classifiers may come later).
+        peak_allocated_bytes: the same with what operations allocate inside and free before they end, by the allocator's
+            own events; null in older records.
         live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: parts of it by owner, after the step.
         parameter_bytes, state_bytes: all trained parameters; everything in a checkpoint.
         energy_joules, energy_note: over training, from a hardware counter; else null and the reason.
@@ -144,6 +146,7 @@ class TrainingRecord(Model):
     energy_note: str | None
     noisy: bool
     relative: Relative | None = None
+    peak_allocated_bytes: int | None = None
 
 
 class StrategyRecord(Model):
@@ -153,6 +156,7 @@ class StrategyRecord(Model):
         accuracy: of the last epoch, the headline result.
         best_validation_epoch, accuracy_at_best_validation: of the epoch with the best validation accuracy.
         samples: number of test images.
+        peak_live_bytes, peak_allocated_bytes: of one batch's prediction, see ``TrainingRecord``.
         weights: shapes of the kernels and matrices used in prediction; null in older records.
         noisy: the speed measurement was disturbed each time.
     """
@@ -169,6 +173,7 @@ class StrategyRecord(Model):
     flops_per_image: float
     weights: tuple[tuple[int, ...], ...] | None = None
     noisy: bool = False
+    peak_allocated_bytes: int | None = None
 
 
 class WorkRecord(Model):

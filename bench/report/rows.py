@@ -41,8 +41,10 @@ class Row:
     predict_images_per_second: float | None = None
     peak_rss_bytes: int | None = None
     peak_live_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
     parameter_bytes: int | None = None
     predict_peak_live_bytes: int | None = None
+    predict_peak_allocated_bytes: int | None = None
     parameters: int | None = None
     train_flops_per_image: float | None = None
     executed_macs: float | None = None
@@ -114,8 +116,10 @@ def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord
         predict_images_per_second=strategy.images_per_second,
         peak_rss_bytes=training.peak_rss_bytes,
         peak_live_bytes=training.peak_live_bytes,
+        peak_allocated_bytes=training.peak_allocated_bytes,
         parameter_bytes=strategy.parameter_bytes,
         predict_peak_live_bytes=strategy.peak_live_bytes,
+        predict_peak_allocated_bytes=strategy.peak_allocated_bytes,
         parameters=strategy.parameters,
         train_flops_per_image=training.flops_per_image,
         executed_macs=None if record.work is None else record.work.macs,

@@ -62,12 +62,13 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "predict_images_per_second": ("predict\nimg/s", lambda x: f"{x:,.0f}"),
     "peak_rss_bytes": ("peak RSS\nMiB", lambda x: f"{x / 2**20:,.0f}"),
     "peak_live_bytes": ("peak live\nMiB", lambda x: f"{x / 2**20:,.1f}"),
+    "peak_allocated_bytes": ("peak allocated\nMiB", lambda x: f"{x / 2**20:,.1f}"),
     "parameter_bytes": ("weights\nMiB", lambda x: f"{x / 2**20:,.2f}"),
     "parameters": ("parameters\n", lambda x: f"{x:,.0f}"),
     "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
     "executed_macs": ("predict MMAC\nper image", lambda x: f"{x / 1e6:,.2f}"),
 }
-OPTIONAL = ("executed_macs",)
+OPTIONAL = ("peak_allocated_bytes", "executed_macs")
 """Columns shown only if a row has a value in them."""
 
 

@@ -60,6 +60,14 @@ def test_every_strategy_is_a_row_and_every_cell_that_is_not_ok_too():
     assert table[3].error == "it broke"
 
 
+def test_allocated_bytes_are_a_column_where_a_record_has_them():
+    older = record()
+    newer = older.model_copy(update={"training": older.training.model_copy(update={"peak_allocated_bytes": 3 * 2**20})})
+    assert "peak allocated" not in render("markdown", [older])
+    assert "| peak live MiB | peak allocated MiB |" in render("markdown", [newer])
+    assert "| 0.5 | 3.0 |" in render("markdown", [newer])
+
+
 def test_csv_has_a_header_and_a_line_per_row():
     [row] = csv.DictReader(io.StringIO(render("csv", [record()])))
     assert float(row["accuracy"]) == 90.0
