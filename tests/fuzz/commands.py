@@ -561,19 +561,20 @@ def main() -> int:
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     numbers = range(given.cases) if given.only is None else range(given.only, given.only + 1)
-    wrong, statuses, slowest = 0, dict.fromkeys(sorted(STATUSES), 0), 0.0
+    wrong, statuses, slowest = 0, dict.fromkeys(sorted(STATUSES), 0), (0.0, 0)
     with tempfile.TemporaryDirectory() as work:
         for number, made, answer, seconds in tried(numbers, given.seed, Path(work)):
             found = problem(answer)
             statuses[answer.status] = statuses.get(answer.status, 0) + 1
-            slowest = max(slowest, seconds)
+            slowest = max(slowest, (seconds, number))
             if found or given.only is not None:
                 wrong += bool(found)
                 shown = " ".join(repr(each)[:80] for each in made.arguments)
                 print(f"case {number}: {found or 'well answered'}: {made.what}\n  bench {shown}", flush=True)
                 print("  " + answer.err.strip()[-1500:].replace("\n", "\n  "), flush=True)
     counts = ", ".join(f"{status}: {count}" for status, count in statuses.items() if count)
-    print(f"{len(numbers)} cases, {wrong} answered wrongly; exit statuses {counts}; slowest {slowest:.1f} s")
+    print(f"{len(numbers)} cases, {wrong} answered wrongly; exit statuses {counts}")
+    print(f"the slowest is case {slowest[1]} with {slowest[0]:.1f} s")
     return 1 if wrong else 0
 
 
