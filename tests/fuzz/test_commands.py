@@ -1,5 +1,6 @@
 """A few of the fuzzed cases with every run of the tests; `python tests/fuzz/commands.py` tries a thousand."""
 
+import os
 import shutil
 
 import commands
@@ -33,6 +34,13 @@ def test_whole_input_is_fine_before_anything_is_broken(tmp_path):
     ):
         answer = commands.run(arguments, tmp_path, seconds=None)
         assert (answer.status, answer.err) == (0, ""), arguments
+
+
+def test_a_name_that_is_not_utf8_is_printed_nevertheless(tmp_path):
+    commands.build(tmp_path)
+    answer = commands.run(["run", "begun.toml", "--dry-run", "--out", os.fsdecode(b"\xff")], tmp_path, seconds=None)
+    assert answer.status == 0
+    assert "cells are finished in \\udcff" in answer.out
 
 
 def test_equal_seeds_make_equal_cases(tmp_path):
