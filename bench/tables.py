@@ -74,7 +74,7 @@ def print_table(
         last = number == len(parts) - 1
         columns = [[line[index] for line in lines] for index in part]
         table = Table(
-            title=title if number == 0 else None,
+            title=Text(title, style="table.title") if number == 0 else None,  # Text: [brackets] are not markup
             title_justify="left",
             caption=Text("\n".join(notes)) if notes and last else None,
             caption_justify="left",
@@ -82,9 +82,9 @@ def print_table(
         trim = not any("\n" in head.strip() for head in header)
         for index, column in zip(part, columns, strict=True):
             head = header[index].strip() if trim else header[index]
-            table.add_column(head, justify="right" if _is_number(column) else "left")
+            table.add_column(Text(head), justify="right" if _is_number(column) else "left")
         for line in lines:
-            table.add_row(*[Text(line[index]) for index in part])  # Text: [brackets] in a message are not markup
+            table.add_row(*[Text(line[index]) for index in part])
         wide.print(table, highlight=False)
 
 

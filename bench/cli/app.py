@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -66,6 +67,9 @@ def callback(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files, even if there is a display
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A name of a file that is not UTF-8, or a terminal that has no "±": shown as \x.., as on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: Any = app(args=arguments, prog_name="bench", standalone_mode=False)
     except (UserError, LoaderError) as error:

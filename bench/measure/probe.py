@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.measure import clock, flops, race
 from bench.measure.allocator import allocated_bytes
-from bench.measure.memory import live_bytes, storage_bytes, tensors_of
+from bench.measure.memory import LiveBytes, live_bytes, storage_bytes, tensors_of
 from bench.measure.noise import quietest
 from bench.methods import Learner
 from bench.records import Relative
@@ -92,6 +92,39 @@ def training(
         learner.begin_epoch(first)
         shares.append(share * flops.count(step))
     work = sum(shares)
+    live, allocated = _memory(learner, step, phases, images, labels)
+    learner.begin_epoch(0)
+    run = race.run([step, *_rivals(yardstick, images, labels)], images.device, beat=beat)
+    parameters = list(learner.parameters())
+    return TrainingProbe(
+        images_per_second_compute=len(images) * run.rate(0),
+        peak_live_bytes=live.peak,
+        peak_allocated_bytes=allocated,
+        live_parameter_bytes=live.owned["parameters"],
+        live_gradient_bytes=live.owned["gradients"],
+        live_optimiser_bytes=live.owned["optimiser"],
+        parameter_bytes=storage_bytes(parameters),
+        state_bytes=storage_bytes(tensors_of(learner.state_dict())),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        flops_per_image=work / len(images),
+        relative=None if yardstick is None else _relative(yardstick.method, run),
+        noisy=run.noisy,
+    )
+
+
+def memory(learner: Learner, images: Tensor, labels: Tensor, *, epochs: int = 1) -> tuple[LiveBytes, int | None]:
+    """Only the memory of training steps: live bytes, and peak allocated bytes; arguments as for ``training``."""
+
+    def step() -> Any:
+        return learner.train_step(images, labels)
+
+    return _memory(learner, step, _phases(learner, step, epochs), images, labels)
+
+
+def _memory(
+    learner: Learner, step: Callable[[], Any], phases: list[tuple[int, float]], images: Tensor, labels: Tensor
+) -> tuple[LiveBytes, int | None]:
+    """Live and peak allocated bytes of a step, each of the phase that needs most."""
     parameters = list(learner.parameters())
 
     def held() -> Iterator[Tensor]:
@@ -106,30 +139,9 @@ def training(
     for first, _ in phases:
         learner.begin_epoch(first)
         lives.append(live_bytes(step, held(), owners))
-        allocated.append(allocated_bytes(step, images.device, held, lives[-1].found))
-    live = max(lives, key=lambda each: each.peak)
-    learner.begin_epoch(0)
-    run = race.run([step, *_rivals(yardstick, images, labels)], images.device, beat=beat)
-    return TrainingProbe(
-        images_per_second_compute=len(images) * run.rate(0),
-        peak_live_bytes=live.peak,
-        peak_allocated_bytes=_most(allocated),
-        live_parameter_bytes=live.owned["parameters"],
-        live_gradient_bytes=live.owned["gradients"],
-        live_optimiser_bytes=live.owned["optimiser"],
-        parameter_bytes=storage_bytes(parameters),
-        state_bytes=storage_bytes(tensors_of(learner.state_dict())),
-        parameters=sum(parameter.numel() for parameter in parameters),
-        flops_per_image=work / len(images),
-        relative=None if yardstick is None else _relative(yardstick.method, run),
-        noisy=run.noisy,
-    )
-
-
-def _most(sizes: list[int | None]) -> int | None:
-    """The largest; None if one is not known."""
-    known = [size for size in sizes if size is not None]
-    return max(known) if len(known) == len(sizes) else None
+        size = allocated_bytes(step, images.device, held, lives[-1].found)
+        allocated += [] if size is None else [size]
+    return max(lives, key=lambda each: each.peak), max(allocated, default=None)
 
 
 def _phases(learner: Learner, step: Callable[[], Mapping[str, Tensor]], epochs: int) -> list[tuple[int, float]]:
@@ -179,14 +191,12 @@ def prediction(learner: Learner, strategy: str, images: Tensor, beat: Heartbeat 
     predict()
     work = flops.count(predict)
     parameters = list(learner.parameters(strategy))
-    held = [*parameters, images]
-    live = live_bytes(predict, held)
-    allocated = allocated_bytes(predict, images.device, lambda: held, live.found, replaces=False)
+    live, allocated = prediction_memory(learner, strategy, images)
     beat()
     rate, noisy = _images_per_second(predict, len(images), images.device, beat)
     return PredictionProbe(
         images_per_second=rate,
-        peak_live_bytes=live.peak,
+        peak_live_bytes=live,
         peak_allocated_bytes=allocated,
         parameters=sum(parameter.numel() for parameter in parameters),
         parameter_bytes=storage_bytes(parameters),
@@ -194,6 +204,17 @@ def prediction(learner: Learner, strategy: str, images: Tensor, beat: Heartbeat 
         weights=tuple(tuple(parameter.shape) for parameter in parameters if parameter.dim() > 1),
         noisy=noisy,
     )
+
+
+def prediction_memory(learner: Learner, strategy: str, images: Tensor) -> tuple[int, int | None]:
+    """Only the memory of one strategy's prediction: peak live and peak allocated bytes."""
+    held = [*learner.parameters(strategy), images]
+
+    def predict() -> Tensor:
+        return learner.predict(images, strategy)
+
+    live = live_bytes(predict, held)
+    return live.peak, allocated_bytes(predict, images.device, lambda: held, live.found, replaces=False)
 
 
 def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device, beat: Heartbeat) -> tuple[float, bool]:

@@ -61,7 +61,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
 def _read(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:  # not JSON, or a number of thousands of digits
+    except (ValueError, RecursionError):  # not JSON, a number of thousands of digits, or lists in lists without end
         return value
 
 

@@ -20,6 +20,8 @@ RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
 OPTIONS_FILE = "options.json"
 LOCK_FILE = ".lock"
+STUDY_FILE = "study.json"
+"""The record of a study, see ``bench.studies``."""
 STATE_FILE = "state.pt"
 """The state after the last complete epoch, of cells that are running or were interrupted."""
 LEARNED_FILE = "learned.pt"
@@ -91,7 +93,7 @@ def _other_schema(content: bytes) -> str | None:
     """Describe that a record has another schema."""
     try:
         version = json.loads(content)["schema_version"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return None if version == SCHEMA else f"its schema is {version!r}, this version reads {SCHEMA}"
 

@@ -5,7 +5,7 @@
     <!-- end of table -->
 
 `accuracies` instead of `table` makes a table of accuracies only, `differences: FOLDER FOLDER` one of the second
-folder's accuracies minus the first's. Folders are relative to the root of the checkout.
+folder's accuracies minus the first's, `study` the table of a study. Folders are relative to the root of the checkout.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import io
 import re
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError, model_validator
 from rich.console import Console
 
-from bench import records
+from bench import records, tables
 from bench.compare import rendering
 from bench.compare.table import comparisons
 from bench.errors import UserError
@@ -25,7 +26,8 @@ from bench.report import rows
 from bench.report import table as report
 
 MARKS = re.compile(
-    r"<!-- (?:(?P<kind>table|accuracies): (?P<folder>[\w./-]+)|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)) -->\n"
+    r"<!-- (?:(?P<kind>table|accuracies|study): (?P<folder>[\w./-]+)"
+    r"|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)) -->\n"
     r".*?<!-- end of table -->",
     re.DOTALL,
 )
@@ -48,11 +50,14 @@ def fill(page: Path, root: Path) -> int:
     """Regenerate every table of a page, and return their number.
 
     Raises:
-        UserError: if the page does not exist or has no marker, or as for ``filled``.
+        UserError: if the page does not exist, is not UTF-8 or has no marker, or as for ``filled``.
     """
     if not page.is_file():
         raise UserError(f"page {str(page)!r} does not exist")
-    text = page.read_text(encoding="utf-8")
+    try:
+        text = page.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"page {page} is not UTF-8: {error}") from None
     count = len(MARKS.findall(text))
     if count == 0:
         raise UserError(f"{page} has no table between <!-- table: FOLDER --> and <!-- end of table -->")
@@ -70,11 +75,49 @@ def _marked(found: re.Match[str], root: Path) -> str:
         made = [row for side in (a, b) for row in rows.make(side)]
         notes = report.stale_notes(made, rows.labels_of_rows(made, brief=True))
         console.file.write("".join(f"\n{note}\n" for note in notes))
+    elif found["kind"] == "study":
+        study = _read_study(root / found["folder"] / records.STUDY_FILE)
+        tables.print_table(console, "markdown", study.title, study.columns, study.lines, study.notes)
     elif found["kind"] == "table":
         report.render_rows(rows.make(_read(root, found["folder"])), "markdown", console, fairly=False)
     else:
         report.render_accuracies(rows.make(_read(root, found["folder"])), "markdown", console)
     return f"{mark}\n{out.getvalue().strip()}\n<!-- end of table -->"
+
+
+class _Study(BaseModel):
+    """What a page shows of a study's record."""
+
+    study: str
+    task: str
+    columns: tuple[str, ...]
+    rows: list[list[str | int | float]]
+    notes: list[str]
+
+    @property
+    def title(self) -> str:
+        return f"{self.study}, {self.task}"
+
+    @property
+    def lines(self) -> list[list[str]]:
+        return [[str(value) for value in row] for row in self.rows]
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> _Study:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("every row must have a value per column")
+        return self
+
+
+def _read_study(path: Path) -> _Study:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; `bench study NAME --out FOLDER` writes it")
+    try:
+        return _Study.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise UserError(f"{path} is not the record of a study ({where}: {first['msg']})") from None
 
 
 def _read(root: Path, folder: str) -> Found:

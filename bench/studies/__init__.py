@@ -2,6 +2,7 @@
 
     study                  the definition of a study, and its record
     loaders                images per second of every loader, and how long training waits for them
+    memory                 peak live and peak allocated bytes of a suite's methods
     pooling_preservation   how well images are preserved by pools
     robustness             accuracy and work of gated networks on adversarial images
     segmentation           gated PSPNets on Cityscapes;  cityscapes: its files

@@ -16,20 +16,20 @@ from bench import records
 from bench.errors import UserError, unknown
 from bench.measure import environment
 from bench.methods.settings import validated
-from bench.records import Code, Environment, Model
+from bench.records import STUDY_FILE, Code, Environment, Model
 
 if TYPE_CHECKING:  # drawing takes a second to import
     from matplotlib.figure import Figure
 
 STUDIES = {
     "loaders": "bench.studies.loaders",
+    "memory": "bench.studies.memory",
     "pooling-preservation": "bench.studies.pooling_preservation",
     "robustness": "bench.studies.robustness",
     "segmentation": "bench.studies.segmentation",
     "skipping": "bench.studies.skipping",
 }
 """Module by study name; each has a ``STUDY``."""
-FILE = "study.json"
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def run(
         code=environment.code(),
         environment=environment.environment(torch.device(getattr(request.settings, "device", "cpu"))),
     )
-    records.write(out / FILE, record)
+    records.write(out / STUDY_FILE, record)
     from bench.report import figures
 
     return record, [figures.save(draw(), out / f"{title}.png") for title, draw in found.figures.items()]

@@ -42,7 +42,7 @@ class TuningTable(BaseModel):
         commit, exported: commit of the code that wrote this, and time.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     study: str
     trial: int
@@ -168,6 +168,8 @@ def load(name: str) -> Suite:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # TOML, its encoding, or a number of thousands of digits
         raise UserError(f"suite file {path} is not valid TOML: {error}") from error
+    except RecursionError:
+        raise UserError(f"suite file {path} has lists or tables nested too deeply") from None
     try:
         return Suite.model_validate({**content, "name": path.stem})
     except ValidationError as error:

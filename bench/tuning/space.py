@@ -153,12 +153,12 @@ def _range(text: str, *, whole: bool) -> Range:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.strip()
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)  # str: of TOML's dates
 
 
 def _ends(dimension: Dimension) -> tuple[Any, ...]:
@@ -200,6 +200,8 @@ def _from_file(method: str, file: Path | None) -> list[tuple[str, str]]:
         raise UserError(f"space file {str(file)!r} does not exist") from None
     except ValueError as error:
         raise UserError(f"space file {file} is not valid TOML: {error}") from error
+    except RecursionError:
+        raise UserError(f"space file {file} has lists or tables nested too deeply") from None
     table = content.get(method, {})
     if not isinstance(table, dict):
         raise UserError(f"space file {file}: {method} must be a table")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench.measure import clock, energy, race
+from bench.measure.allocator import allocated_bytes
 from bench.measure.memory import PeakMemory
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -30,6 +31,12 @@ def test_peaks_of_the_allocator_are_of_the_segment():
     assert memory.reserved() >= 2**24
     memory.restart()
     assert memory.peak() < 2**24
+
+
+def test_allocated_bytes_are_those_above_what_is_held():
+    held = torch.zeros(2**18, device=CUDA)
+    peak = allocated_bytes(lambda: torch.zeros(2**18, device=CUDA), torch.device(CUDA), lambda: [held])
+    assert peak == 2 * 2**20
 
 
 def test_the_energy_counter_gives_joules_or_says_why_not():
