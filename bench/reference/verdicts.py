@@ -53,19 +53,23 @@ class Check:
     note: str = ""
 
 
-def conclusion(checks: Sequence[Check]) -> str:
+def conclusion(suite: str, checks: Sequence[Check]) -> str:
     """One line that says whether a suite's results are as stored, or which are not, and why.
 
-    "not compared" counts as agreement: a speed cannot be judged on another machine.
+    An accuracy that is too low is an alarm as yet. "not compared" counts as agreement: a speed cannot be judged on
+    another machine.
     """
-    compared = [check for check in checks if check.verdict != "not compared"]
-    off = [check for check in compared if check.verdict != "ok"]
+    off = [check for check in checks if check.verdict not in ("ok", "not compared")]
     if not off:
-        return f"as stored: {len(compared)} verdicts, all ok"
-    worst = min(off, key=lambda check: (check.verdict not in RED, check.verdict != "failed"))
-    others = f", and {len(off) - 1} more" if len(off) > 1 else ""
+        compared = sum(check.verdict == "ok" for check in checks)
+        return f"as stored: {compared} verdicts, all ok"
+    worst = min(off, key=lambda check: (check.verdict not in RED, check.what == "accuracy"))
     what = f"{worst.method}/{worst.strategy}" if worst.strategy else f"{worst.method} {worst.what}"
-    sentence = f"{what}: {worst.verdict}" + (f" ({worst.note})" if worst.note else "")
-    if worst.verdict in RED:
-        return f"not as stored: {sentence}{others}"
-    return f"not known whether as stored: {sentence}{others}"
+    alarm = worst.what == "accuracy" and worst.verdict == "regression"
+    reason = "alarm" if alarm else worst.verdict
+    sentence = f"{what}: {reason}" + (f" ({worst.note})" if worst.note else "")
+    if alarm:
+        sentence += f", `bench check {suite}` decides"
+    certain = worst.verdict in RED and not alarm
+    others = f"; {len(off) - 1} more are not ok" if len(off) > 1 else ""
+    return f"{'not as stored' if certain else 'not known whether as stored'}: {sentence}{others}"

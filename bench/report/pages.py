@@ -5,7 +5,8 @@
     <!-- end of table -->
 
 `accuracies` instead of `table` makes a table of accuracies only, `differences: FOLDER FOLDER` one of the second
-folder's accuracies minus the first's, `study` the table of a study. Folders are relative to the root of the checkout.
+folder's accuracies minus the first's, `study` the table of a study, `stale` one of which folders below it have records
+that other code has made. Folders are relative to the root of the checkout.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from bench import records, tables
 from bench.compare import rendering
 from bench.compare.table import comparisons
 from bench.errors import UserError
-from bench.records import Found
+from bench.records import Found, sources
 from bench.report import rows
 from bench.report import table as report
 
+STALE = ["folder", "records", "by other code", "minutes of their training"]
 MARKS = re.compile(
-    r"<!-- (?:(?P<kind>table|accuracies|study): (?P<folder>[\w./-]+)"
+    r"<!-- (?:(?P<kind>table|accuracies|study|stale): (?P<folder>[\w./-]+)"
     r"|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)) -->\n"
     r".*?<!-- end of table -->",
     re.DOTALL,
@@ -78,11 +80,25 @@ def _marked(found: re.Match[str], root: Path) -> str:
     elif found["kind"] == "study":
         study = _read_study(root / found["folder"] / records.STUDY_FILE)
         tables.print_table(console, "markdown", study.title, study.columns, study.lines, study.notes)
+    elif found["kind"] == "stale":
+        tables.print_table(console, "markdown", "Which code made the records", STALE, _stale(root, found["folder"]), [])
     elif found["kind"] == "table":
         report.render_rows(rows.make(_read(root, found["folder"])), "markdown", console, fairly=False)
     else:
         report.render_accuracies(rows.make(_read(root, found["folder"])), "markdown", console)
     return f"{mark}\n{out.getvalue().strip()}\n<!-- end of table -->"
+
+
+def _stale(root: Path, folder: str) -> list[list[str]]:
+    """A line per folder of runs: its records, those of other code, and the minutes that their training took."""
+    runs = sorted({file.parents[1] for file in (root / folder).rglob(records.RECORD_FILE)})
+    lines = []
+    for place in runs:
+        found = records.read_all(place).records
+        old = [record for record in found if sources.is_current(record) is False]
+        minutes = sum(record.training.seconds for record in old if record.training) / 60
+        lines.append([place.relative_to(root).as_posix(), str(len(found)), str(len(old)), f"{minutes:,.0f}"])
+    return lines
 
 
 class _Study(BaseModel):
