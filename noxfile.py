@@ -258,10 +258,12 @@ def micro(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def reliability(session: nox.Session) -> None:
-    """Plant defects, run the gate on each, count what it catches, and draw healthy suites: two or three hours."""
-    for script, actions in (("gate_on_defects.py", ("run", "judge")), ("false_alarms.py", ("run", "count"))):
-        for action in actions:
-            session.run(_python(), f"tests/reliability/{script}", action, external=True)
+    """Simulate seeds, plant defects and draw healthy suites: three hours; with `-- seeds` train nothing: a minute."""
+    trained = (("gate_on_defects.py", "run"), ("gate_on_defects.py", "judge"), ("false_alarms.py", "run"),
+               ("false_alarms.py", "count"))  # fmt: skip
+    counted = (("false_alarms.py", "recount"),)
+    for script, *action in (("seeds.py",), *(counted if session.posargs == ["seeds"] else trained)):
+        session.run(_python(), f"tests/reliability/{script}", *action, external=True)
     session.run(_python(), "tests/reliability/page.py", external=True)
 
 

@@ -61,9 +61,9 @@ class ASGESettings:
     scale: Annotated[float, Gt(0), Range(0.25, 16, log=True)] = 1.0
     pooling: Pooling = "rms"
     affine: Annotated[bool, Choice((False, True))] = True
-    gating: Annotated[Gating, Neutral] = "none"
-    gating_where: Annotated[Where, Neutral] = "every"
-    gate_activation: Annotated[Gate, Neutral] = "tanh"
+    gating: Annotated[Gating, Neutral("none")] = "none"
+    gating_where: Annotated[Where, Neutral("every")] = "every"
+    gate_activation: Annotated[Gate, Neutral("tanh")] = "tanh"
     classifier_epochs: Annotated[int, Ge(0)] = 0
     step: StepName = "fast"
     optimiser: OptimiserSetting = "adamw"

@@ -65,7 +65,7 @@ class CwCSettings:
     train_until: tuple[Annotated[float, Gt(0), Le(1)], ...] = (10 / 23, 15 / 23, 19 / 23, 1.0)
     train_from: tuple[Annotated[float, Ge(0), Lt(1)], ...] = ()
     head_from: Annotated[float, Ge(0), Lt(1)] = 0.0
-    head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral] = None
+    head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral(None)] = None
     optimiser: OptimiserSetting = "adam"
     learning_rate: LearningRate = 1e-2
     weight_decay: WeightDecay = 0.0

@@ -69,7 +69,7 @@ class ForwardForwardSettings:
     negatives: Literal["uniform", "hard"] = "uniform"
     peer_normalization: Annotated[float, Ge(0), Range(1e-3, 1, log=True)] = 0.03
     peer_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral] = None
+    head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral(None)] = None
     optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 1e-3
     weight_decay: WeightDecay = 3e-4

@@ -70,7 +70,7 @@ class LocalErrorSettings:
     pooling: Pooling = "max"
     activation: Activation | None = None
     dropout: Annotated[Dropout, Range(0, 0.3, step=0.1)] = 0.0
-    affine: Annotated[bool, Neutral] = False
+    affine: Annotated[bool, Neutral(False)] = False
     optimiser: OptimiserSetting = "adam"
     learning_rate: LearningRate = 5e-4
     weight_decay: WeightDecay = 0.0

@@ -194,9 +194,9 @@ def check(
     Args:
         suite: a suite's name, or a TOML file.
         runs: folder of runs.
-        confirm: run fresh seeds if an accuracy is too low, and let them decide.
+        confirm: run the reference's seeds again if an accuracy is too low, and let them decide.
         any_code: also count records made by a different version of the code.
-        data_dir: folder of the data sets, for fresh seeds.
+        data_dir: folder of the data sets, for the reference's seeds.
 
     Raises:
         UserError: for invalid input.

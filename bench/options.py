@@ -69,11 +69,19 @@ class RunOptions(Overrides):
     ] = None
     out: Annotated[str | Path, Help("Folder of runs.")] = DEFAULT_RUNS
     force: Annotated[bool, Help("Run finished cells again.")] = False
+    any_code: Annotated[bool, Help("Also skip finished cells whose records were made by other code.")] = False
     keep: Annotated[
         bool, Help("Keep every cell's final weights in learned.pt; finished cells without them run again.")
     ] = False
     stall: Annotated[float, Help("Kill a cell after this many seconds without output.", least=1.0)] = STALL_SECONDS
     unequal_budgets: Annotated[bool, Help("Compare methods whose tuning took unequal budgets.")] = False
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The changes to the suite after which a cell is none of the suite's cells."""
+        settings = {method: dict(values) for method, values in self.settings.items()}
+        given = {"epochs": self.epochs, "tasks": names_in(self.tasks, "tasks"), "settings": settings}
+        return {name: value for name, value in given.items() if value}
 
     @property
     def runs(self) -> Path:

@@ -19,6 +19,11 @@ def names(group: str) -> list[str]:
     return sorted(_entries(group))
 
 
+def entry(group: str, name: str) -> EntryPoint | None:
+    """Where the object registered as ``name`` is; None if nothing has that name."""
+    return _entries(group).get(name)
+
+
 def load(group: str, kind: str, name: str) -> Any:
     """The object registered as ``name``.
 

@@ -26,7 +26,7 @@ LAYERS = (
 )
 """The rooms of bench/, from the bottom; each imports only from those below its own row. As in docs/architecture.md."""
 NAMES_METHODS = {
-    "bench/measure/environment.py",  # the package of that name
+    "bench/records/sources.py",  # the package of that name
     "bench/studies/robustness.py",
     "bench/studies/segmentation.py",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -12,12 +12,15 @@ OPEN = "open"
 """Name under which a learner's ``layer_values`` show, for each gate of a layer, the share of images that open it."""
 
 
+@dataclass(frozen=True)
 class Neutral:
-    """Marks a setting added later, whose default leaves the method as it was.
+    """Marks a setting added later, with the value at which the method computes what it did before.
 
-    As in ``gating: Annotated[Gating, Neutral] = "none"``. At its default the setting is not part of a run's identity:
-    older references and finished runs stay valid.
+    As in ``gating: Annotated[Gating, Neutral("none")] = "none"``. At that value the setting is not part of a run's
+    identity: older references and finished runs stay valid. Another default, later, makes them other runs.
     """
+
+    value: Any
 
 
 class TaskShape(Protocol):

@@ -67,7 +67,7 @@ class AIGSettings:
     learning_rate: LearningRate = 0.1
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
-    gate_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral] = None
+    gate_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral(None)] = None
     schedule: ScheduleSetting = "steps"
 
 

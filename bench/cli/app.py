@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import bench
-from bench.cli import check, compare, doctor, listing, plot, run, study, table, test
+from bench.cli import check, compare, doctor, listing, plot, refresh, run, study, table, test
 from bench.cli.data import data_app
 from bench.cli.reference import reference_app
 from bench.cli.tune import tune_app
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "list": listing.list_command,
     "run": run.run,
     "table": table.table,
+    "refresh": refresh.refresh,
     "fill": table.fill,
     "describe": table.describe,
     "check": check.check,

@@ -29,7 +29,9 @@ def check(
     suite: SuiteArgument,
     runs: RunsOption = DEFAULT_RUNS,
     junit: Annotated[Path | None, typer.Option(help="Also write the verdicts to this file, as JUnit XML.")] = None,
-    confirm: Annotated[bool, typer.Option(help="Let fresh seeds confirm an accuracy that is too low.")] = True,
+    confirm: Annotated[
+        bool, typer.Option(help="Let the reference's seeds, run again, decide on a low accuracy.")
+    ] = True,
     any_code: AnyCodeOption = False,
     data_dir: DataDirOption = None,
     form: FormatOption = OutputFormat.RICH,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -12,7 +13,9 @@ from bench.cli.options import AnyCodeOption, FormatOption, OutputFormat, RunsOpt
 from bench.errors import ExitStatus, UserError
 from bench.options import DEFAULT_RUNS, names_in
 
-reference_app = typer.Typer(help="Show or update the measured references of `bench check`.", no_args_is_help=True)
+reference_app = typer.Typer(
+    help="Show, update or repeat the measured references of `bench check`.", no_args_is_help=True
+)
 
 
 @reference_app.command("show")
@@ -79,4 +82,25 @@ def reference_update(
     for row in change.rows:
         was = "none" if row.old is None else f"{row.old:.2f} (n = {row.old_seeds})"
         print(f"{row.row}: {was} -> {row.new:.2f} (n = {row.new_seeds})")
+    print(measured.path_of(loaded.name))
+
+
+@reference_app.command("repeat")
+def reference_repeat(
+    suite: SuiteArgument,
+    reason: Annotated[str, typer.Option(help="Which other rounding, for the file's history.")],
+    runs: RunsOption = DEFAULT_RUNS,
+    any_code: AnyCodeOption = False,
+) -> None:
+    """Add stored seeds, run again with other threads or on another machine, to a suite's measured references."""
+    from bench import records, suites
+    from bench.reference import measured, repeat
+
+    loaded = suites.load(suite)
+    found = records.read_all(runs).records
+    repeat.repeat(loaded.name, suites.expected(loaded), found, reason, any_code=any_code)
+    stored = measured.load(loaded.name)
+    repeated = Counter(part.method for part in stored.repeats) if stored else Counter[str]()
+    for method, seeds in sorted(repeated.items()):
+        print(f"{method}: {seeds} repeated seeds")
     print(measured.path_of(loaded.name))

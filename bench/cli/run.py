@@ -74,7 +74,7 @@ def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: boo
     from rich.console import Console as Output
 
     from bench.measure.environment import stale
-    from bench.reference.verdicts import RED
+    from bench.reference.verdicts import RED, conclusion
     from bench.report import rows, table
     from bench.running import progress
 
@@ -95,6 +95,7 @@ def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: boo
     for check in done.checks:
         if check.what != "accuracy" and check.verdict in RED:
             say(f"note: {check.method}: {check.verdict}: {check.note}")
+    say(f"{done.suite.name}: {conclusion(done.checks)}")
     for outcome in done.bad:
         say(f"error: {progress.describe_outcome(done.titles[outcome.cell.id], outcome)}")
     if any(outcome.bad_input for outcome in done.bad):

@@ -15,6 +15,9 @@ from bench.options import DEFAULT_RUNS
 
 def table(
     runs: RunsArgument = DEFAULT_RUNS,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit status 1 if a row was made by other code than is here.")
+    ] = False,
     accuracies: Annotated[
         bool, typer.Option("--accuracies", help="Only accuracies, one line per setting, one column per strategy.")
     ] = False,
@@ -34,7 +37,7 @@ def table(
     if not made:
         return nothing_measured(runs)
     (report.render_accuracies if accuracies else report.render_rows)(made, form.value, Console())
-    return ExitStatus.OK
+    return ExitStatus.REGRESSION if strict and any(row.current is False for row in made) else ExitStatus.OK
 
 
 def nothing_measured(runs: Path) -> int:

@@ -15,9 +15,7 @@ from pathlib import Path
 import torch
 
 import bench
-from bench.records import Code, Environment, Record
-
-_PACKAGES = ("asge", "baselines", "bench")
+from bench.records import CellSpec, Code, Environment, Record, sources
 
 
 def environment(device: torch.device) -> Environment:
@@ -37,39 +35,54 @@ def environment(device: torch.device) -> Environment:
     )
 
 
+def code(cell: CellSpec | None = None) -> Code:
+    """Version, commit and fingerprint of this project's code, and of a cell's computation."""
+    return _project() if cell is None else _project().model_copy(update={"computation": sources.computation(cell)})
+
+
 @cache
-def code() -> Code:
-    """Version, commit and fingerprint of this project's code."""
+def _project() -> Code:
     root = Path(bench.__file__).parents[1]
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *_PACKAGES)
+    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *sources.PROJECT)
     dirty = None if commit is None or status is None else bool(status)
     return Code(version=bench.__version__, commit=commit, dirty=dirty, fingerprint=fingerprint())
 
 
 def made_here(*, any_code: bool = False) -> Callable[[Record], bool]:
-    """A test whether a record was made by the current code and torch; always true with ``any_code``."""
-    fingerprint = code().fingerprint
-    return lambda record: (
-        any_code or (record.code.fingerprint == fingerprint and record.environment.torch == torch.__version__)
-    )
+    """A test whether a record was made by the current code and torch; always true with ``any_code``.
+
+    The one question that finished cells, interrupted ones, the gate and the update of references ask.
+    """
+    return lambda record: any_code or maker(record) == here(record.cell)
+
+
+def maker(record: Record) -> str:
+    """The code and torch that made a record, as ``here`` gives them."""
+    return _maker(record.code.computation, record.environment.torch)
+
+
+def here(cell: CellSpec) -> str:
+    """The code and torch that a cell's computation would use now."""
+    return _maker(sources.computation(cell), torch.__version__)
+
+
+def _maker(computation: str | None, torch_version: str) -> str:
+    return f"{computation or 'unknown code'} torch {torch_version}"
 
 
 def stale(finished: Sequence[Record]) -> list[str]:
-    """A note if records were made by a different version of the code."""
-    here = code().fingerprint
-    old = [record for record in finished if record.code.fingerprint != here]
+    """A note if records were made by other code than their cells would run now."""
+    old = [record for record in finished if sources.is_current(record) is False]
     if not old:
         return []
-    return [
-        f"{len(old)} of {len(finished)} records were made by another version of the code; --force measures them again"
-    ]
+    return [f"{len(old)} of {len(finished)} records were made by other code; `bench refresh` measures them again"]
 
 
 def fingerprint() -> str:
     """Hash of the names and contents of the three packages' source files."""
     digest = hashlib.sha256()
-    for package in _PACKAGES:
+    for package in sources.PROJECT:
         spec = find_spec(package)
         if spec is None or spec.submodule_search_locations is None:
             continue

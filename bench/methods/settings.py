@@ -156,9 +156,9 @@ def complete(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that identify a run: all except neutral ones at their default.
+    """The settings that identify a run: all except those at their neutral value.
 
-    Equal runs thus have equal settings, including runs from before a neutral setting existed.
+    Equal runs thus have equal settings, including runs from before such a setting existed.
     """
     neutral = _neutral(method)
     whole = complete(method, values)
@@ -166,7 +166,7 @@ def canonical(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def filled(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Canonical settings plus the defaults of omitted neutral ones; unchanged for an unknown method."""
+    """Canonical settings plus the omitted neutral values; unchanged for an unknown method."""
     try:
         return {**_neutral(method), **values}
     except UserError:  # the method is not installed
@@ -174,10 +174,18 @@ def filled(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _neutral(method: str) -> dict[str, Any]:
-    """A method's settings marked with ``asge.common.types.Neutral``, with their defaults."""
+    """The values of a method's settings that are marked with ``asge.common.types.Neutral``, as JSON types."""
     hints = get_type_hints(methods.get(method).Settings, include_extras=True)
-    marked = [key for key in keys(method) if Neutral in getattr(hints[key], "__metadata__", ())]
-    return {key: value for key, value in complete(method, {}).items() if key in marked} if marked else {}
+    marks = {key: mark for key in keys(method) for mark in getattr(hints[key], "__metadata__", ()) if _marks(mark)}
+    found = {key: mark.value for key, mark in marks.items() if isinstance(mark, Neutral)}
+    if len(found) < len(marks):  # a bare mark
+        whole = complete(method, {})
+        found = {key: found.get(key, whole[key]) for key in marks}
+    return {key: TypeAdapter(hints[key]).dump_python(value, mode="json") for key, value in found.items()}
+
+
+def _marks(mark: Any) -> bool:
+    return mark is Neutral or isinstance(mark, Neutral)
 
 
 def _finite(value: Any) -> bool:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.options import RunOptions
 
@@ -98,13 +98,18 @@ class CellSpec(Model):
     @property
     def experiment(self) -> str:
         """Hash of what determines the accuracies' distribution: all but seed, loader, device, threads, yardstick."""
+        return hash_of(self.content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What determines the accuracies' distribution, as JSON types."""
         without = {"seed", "loader", "device", "threads", "yardstick"} | self._absent
-        return _hash(self.model_dump(mode="json", exclude=without))
+        return self.model_dump(mode="json", exclude=without)
 
     @property
     def id(self) -> str:
         """Name of the cell's folder: readable, and unique through a hash of the whole spec."""
-        hashed = _hash(self.model_dump(mode="json", exclude=self._absent))
+        hashed = hash_of(self.model_dump(mode="json", exclude=self._absent))
         return f"{self.task}-{self.method}-seed{self.seed}-{hashed}"
 
     @property
@@ -117,9 +122,14 @@ class CellSpec(Model):
 
     @property
     def _absent(self) -> set[str]:
-        """Fields added later: while they are empty, cells keep the names they had before."""
-        later = ("yardstick", "start", "resolutions", "packing")
-        return {name for name in later if getattr(self, name) is None} | {"tuning", "described"}
+        """The fields that are no part of the cell's identity.
+
+        Every field with a default was added later; its default leaves the computation as it was before. Such fields are
+        left out while they have it, as neutral settings are at their neutral value: cells keep their names.
+        """
+        fields = type(self).model_fields
+        later = {name for name, field in fields.items() if not field.is_required()}
+        return {name for name in later if getattr(self, name) == fields[name].default} | {"tuning", "described"}
 
 
 class CellOptions(Model):
@@ -127,12 +137,14 @@ class CellOptions(Model):
 
     Attributes:
         suite: name of the suite that it runs for, for the record.
+        overrides: changes to the suite, for the record, see ``bench.options.RunOptions.changes``.
         data_dir: folder of the data sets; null for the usual places.
         force: start from the first epoch, even if there is a state to resume from.
         keep: leave the final weights in the folder.
     """
 
     suite: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
     data_dir: Path | None = None
     force: bool = False
     keep: bool = False
@@ -140,9 +152,16 @@ class CellOptions(Model):
     @classmethod
     def of(cls, options: RunOptions) -> CellOptions:
         """Those of a run."""
-        return cls(suite=options.suite, data_dir=options.data, force=options.force, keep=options.keep)
+        return cls(
+            suite=options.suite,
+            overrides=options.changes,
+            data_dir=options.data,
+            force=options.force,
+            keep=options.keep,
+        )
 
 
-def _hash(content: Any) -> str:
+def hash_of(content: Any) -> str:
+    """Hash of JSON types, whatever the order of their keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

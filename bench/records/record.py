@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,12 +18,19 @@ OPEN = "open"
 
 
 class Code(Model):
-    """The code that ran. ``fingerprint`` hashes the source files, so that uncommitted changes show."""
+    """The code that ran.
+
+    Attributes:
+        fingerprint: hash of all source files of the three packages, so that uncommitted changes show.
+        computation: hash of those that the cell's computation imports, its plug-ins' too, see
+            ``bench.records.sources``; null in older records, and where there is no cell.
+    """
 
     version: str
     commit: str | None
     dirty: bool | None
     fingerprint: str
+    computation: str | None = None
 
 
 class Environment(Model):
@@ -195,6 +202,7 @@ class Record(Model):
     """The result of one cell. ``training`` and ``strategies`` are present if the status is ok.
 
     Attributes:
+        overrides: changes to the suite with which it ran, if they make its cell none of the suite's.
         opening_losses: of the first training steps, one by one, by name: any change to the computation changes them, a
             change of machine barely.
         inputs: digests of the first training, validation and test batch as the learner gets them, and of all labels.
@@ -208,6 +216,7 @@ class Record(Model):
     id: str
     cell: CellSpec
     suite: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
     status: Status
     error: str | None
     created: str

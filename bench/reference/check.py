@@ -2,7 +2,8 @@
 
 golden     input data, losses of the first steps and final accuracies, seed by seed: bit-exact if processor, threads
            and torch are those of the reference, else the losses within 1 %
-accuracy   the suite's own seeds against the stored values of other seeds: ``bench.reference.significance``
+accuracy   the suite's own seeds against the stored values of the same and of other seeds:
+           ``bench.reference.significance``
 memory     peak live bytes, which are exactly reproducible
 speed      relative to the suite's yardstick, if the machine is that of the reference and was quiet
 """
@@ -16,9 +17,12 @@ from dataclasses import dataclass, replace
 
 from bench.records import CellSpec, Record
 from bench.reference import costs, golden, significance
-from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured, StoredRow
+from bench.reference.baseline import Baseline
+from bench.reference.measured import FEWEST_SEEDS, Cost, Golden, Measured
 from bench.reference.verdicts import Check, What
-from bench.statistics import binomial_deviation
+
+USEFUL_DROP = 5.0
+"""A row that detects no drop of this many points or fewer says so: a broken method may lose as much unnoticed."""
 
 
 def verdicts(
@@ -81,19 +85,19 @@ class _Stored:
     """The stored values of one experiment."""
 
     goldens: dict[int, Golden]
-    rows: dict[str, StoredRow]
+    rows: dict[str, Baseline]
     cost: Cost | None
 
     @classmethod
     def of(cls, measured: Measured | None, experiment: str, own: Sequence[int]) -> _Stored:
-        """Look up an experiment, without values of the suite's own seeds: the suite may have more seeds now."""
+        """Look up an experiment; ``own`` are the suite's own seeds."""
         if measured is None:
             return cls({}, {}, None)
-        rows = [row for row in measured.rows if row.experiment == experiment]
-        others = {row.strategy: [value for value in row.values if value.seed not in own] for row in rows}
+        names = [row.strategy for row in measured.rows if row.experiment == experiment]
+        found = {name: Baseline.of(measured, experiment, name, own) for name in names}
         return cls(
             goldens={part.seed: part for part in measured.goldens if part.experiment == experiment},
-            rows={row.strategy: row.model_copy(update={"values": others[row.strategy]}) for row in rows},
+            rows={name: row for name, row in found.items() if row is not None},
             cost=next((cost for cost in measured.costs if cost.experiment == experiment), None),
         )
 
@@ -115,9 +119,9 @@ def _problem(empty: Check, mine: Sequence[Record], own: Sequence[int], measured:
     return None
 
 
-def _with_means(empty: Check, problem: Check, good: Sequence[Record], row: StoredRow | None) -> Check:
+def _with_means(empty: Check, problem: Check, good: Sequence[Record], row: Baseline | None) -> Check:
     """A row on which nothing can be said, with the means that are known."""
-    values, stored = _accuracies(good, empty.strategy), _stored_accuracies(row)
+    values, stored = by_seed(good, empty.strategy).values(), list(row.others.values()) if row else []
     return replace(
         empty,
         verdict=problem.verdict,
@@ -129,7 +133,7 @@ def _with_means(empty: Check, problem: Check, good: Sequence[Record], row: Store
     )
 
 
-def accuracy(empty: Check, good: Sequence[Record], row: StoredRow | None, rows: int) -> Check:
+def accuracy(empty: Check, good: Sequence[Record], row: Baseline | None, rows: int) -> Check:
     """The verdict on one strategy's accuracies.
 
     Args:
@@ -138,41 +142,53 @@ def accuracy(empty: Check, good: Sequence[Record], row: StoredRow | None, rows: 
         row: the stored values.
         rows: number of rows tested together.
     """
-    new, stored = _accuracies(good, empty.strategy), _stored_accuracies(row)
+    new = by_seed(good, empty.strategy)
     if len(new) < len(good):
         return replace(empty, verdict="not measured", note="a record has no such strategy")
-    if row is None or len(stored) < FEWEST_SEEDS:
+    if row is None or len(row.others) < FEWEST_SEEDS:
         return replace(empty, verdict="no reference", note="no stored values for these settings")
-    levels = significance.Levels.of(rows, len(new))
-    least = binomial_deviation(statistics.fmean(stored), row.samples)
-    center, mean = statistics.fmean(stored), statistics.fmean(new)
-    margin = significance.mean_margin(stored, new, levels.mean, least)
-    drop = significance.detectable(len(stored), len(new), rows)
+    return judge(empty, new, row, rows)
+
+
+def judge(empty: Check, new: dict[int, float], row: Baseline, rows: int) -> Check:
+    """The verdict on accuracies by seed, see ``accuracy``."""
+    mean, limit, drop = statistics.fmean(new.values()), row.expected - row.margin(len(new), rows), None
+    if math.isfinite(found := row.detects(len(new), rows)):
+        drop = found
     known = replace(
         empty,
         value=mean,
         seeds=len(new),
-        reference=center,
-        reference_seeds=len(stored),
-        limit=center - margin,
-        detects=None if math.isinf(drop) else drop * significance.deviation(stored, least),
+        reference=row.center,
+        reference_seeds=len(row.others),
+        limit=limit,
+        detects=drop,
     )
-    single = significance.single_margin(stored, levels.single, least)
-    if mean < center - margin:
-        return replace(known, verdict="regression", note=f"{center - mean:.2f} points below")
-    if min(new) < center - single:
-        seed = min(good, key=lambda record: _accuracies([record], empty.strategy)).cell.seed
+    if collapsed := row.collapsed(new):
+        seed = min(collapsed, key=lambda seed: new[seed])
         return replace(
-            known, verdict="regression", note=f"seed {seed} is {center - min(new):.2f} points below, {min(new):.2f}"
+            known,
+            verdict="regression",
+            note=f"seed {seed} is {row.center - new[seed]:.2f} points below, {new[seed]:.2f}",
         )
-    if mean > center + margin:
-        return replace(known, verdict="too good", note=f"{mean - center:.2f} points above: leakage?")
-    return known
+    if row.low(new, rows):
+        return replace(known, verdict="regression", note=f"{row.expected - mean:.2f} points below")
+    level = significance.sidak(significance.FALSE_ALARMS, rows)
+    if mean > row.center + significance.mean_margin(row.values, list(new.values()), level, row.least):
+        return replace(known, verdict="too good", note=f"{mean - row.center:.2f} points above: leakage?")
+    return replace(known, note="" if is_useful(known) else _useless(drop))
 
 
-def _accuracies(good: Sequence[Record], strategy: str) -> list[float]:
-    return [part.accuracy for record in good for part in record.strategies if part.strategy == strategy]
+def is_useful(check: Check) -> bool:
+    """Whether a row detects a drop of ``USEFUL_DROP`` points or fewer."""
+    return check.detects is not None and check.detects <= USEFUL_DROP
 
 
-def _stored_accuracies(row: StoredRow | None) -> list[float]:
-    return [value.accuracy for value in row.values] if row else []
+def _useless(drop: float | None) -> str:
+    least = "no drop at all" if drop is None else f"only a drop of {drop:.1f} points or more"
+    return f"detects {least}: too few stored values"
+
+
+def by_seed(good: Sequence[Record], strategy: str) -> dict[int, float]:
+    """Accuracies of a strategy, by seed."""
+    return {record.cell.seed: p.accuracy for record in good for p in record.strategies if p.strategy == strategy}

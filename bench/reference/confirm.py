@@ -1,17 +1,16 @@
-"""Decides alarms: fresh seeds, used by neither the alarm nor the reference, confirm a regression or not."""
+"""Decides alarms: the seeds of the reference, run again, confirm a regression or not."""
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.records import CellSpec, Record
-from bench.reference import significance
-from bench.reference.measured import Measured, StoredRow
+from bench.reference.baseline import Baseline
+from bench.reference.check import by_seed
+from bench.reference.measured import Measured
 from bench.reference.verdicts import Check
-from bench.statistics import binomial_deviation
 
 
 def alarms(checks: Sequence[Check]) -> list[Check]:
@@ -19,10 +18,8 @@ def alarms(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.what == "accuracy" and check.verdict == "regression"]
 
 
-def fresh_cells(alarming: Sequence[Check], counted: Sequence[Record], measured: Measured) -> list[CellSpec]:
-    """Cells that decide an alarm: the alarming experiments, with as many unused seeds.
-
-    The seeds depend only on suite and reference: the same alarm is always decided by the same seeds.
+def repeated_cells(alarming: Sequence[Check], counted: Sequence[Record], measured: Measured) -> list[CellSpec]:
+    """Cells that decide an alarm: the alarming experiments, with the seeds of their stored values.
 
     Args:
         alarming: the rows that raised an alarm.
@@ -32,58 +29,53 @@ def fresh_cells(alarming: Sequence[Check], counted: Sequence[Record], measured: 
     cells = []
     for experiment in dict.fromkeys(check.experiment for check in alarming):
         specs = [record.cell for record in counted if record.cell.experiment == experiment]
-        taken = {spec.seed for spec in specs} | _stored_seeds(measured, experiment)
-        fresh = itertools.islice((seed for seed in itertools.count() if seed not in taken), len(specs))
-        cells += [specs[0].model_copy(update={"seed": seed}) for seed in fresh]
+        stored = {value.seed for row in measured.rows if row.experiment == experiment for value in row.values}
+        seeds = sorted(stored - {spec.seed for spec in specs})
+        cells += [specs[0].model_copy(update={"seed": seed}) for seed in seeds]
     return cells
 
 
-def _stored_seeds(measured: Measured, experiment: str) -> set[int]:
-    values = {value.seed for row in measured.rows if row.experiment == experiment for value in row.values}
-    return values | {golden.seed for golden in measured.goldens if golden.experiment == experiment}
-
-
 def decide(
-    checks: Sequence[Check], fresh: Sequence[Record], measured: Measured, problem: str = "they were not run"
+    checks: Sequence[Check],
+    counted: Sequence[Record],
+    repeated: Sequence[Record],
+    measured: Measured,
+    problem: str = "they were not run",
 ) -> list[Check]:
-    """Confirm each alarm by the fresh records, or withdraw it.
+    """Confirm each alarm by the records of all seeds, or withdraw it.
 
-    An alarm is withdrawn only if all its fresh seeds succeed: failed ones might have been the low ones.
+    An alarm is withdrawn only if all its seeds succeed: failed ones might have been the low ones.
 
     Args:
         checks: with alarms.
-        fresh: records of the cells from ``fresh_cells``.
+        counted: the records that raised them, one per own seed.
+        repeated: records of the cells from ``repeated_cells``.
         measured: the suite's references.
         problem: why a record may be missing.
     """
-    rows = {(row.experiment, row.strategy): row for row in measured.rows}
+    rows = sum(bool(check.strategy) for check in checks)
     alarming = alarms(checks)
     return [
-        _decided(check, fresh, rows[check.experiment, check.strategy], problem) if check in alarming else check
-        for check in checks
+        _decided(check, counted, repeated, measured, rows, problem) if check in alarming else check for check in checks
     ]
 
 
-def _decided(check: Check, fresh: Sequence[Record], row: StoredRow, problem: str) -> Check:
-    mine = [record for record in fresh if record.cell.experiment == check.experiment]
+def _decided(
+    check: Check, counted: Sequence[Record], repeated: Sequence[Record], measured: Measured, rows: int, problem: str
+) -> Check:
+    own = by_seed([record for record in counted if record.cell.experiment == check.experiment], check.strategy)
+    row = Baseline.of(measured, check.experiment, check.strategy, own)
+    if row is None:
+        raise AssertionError(f"{check.method}/{check.strategy} raised an alarm without stored values")
+    mine = [record for record in repeated if record.cell.experiment == check.experiment]
     bad = [record for record in mine if record.status != "ok"]
-    if bad or len(mine) < check.seeds:
+    again = by_seed([record for record in mine if record.status == "ok"], check.strategy)
+    if bad or not set(row.others) <= set(again):
         reason = f"seed {bad[0].cell.seed} {bad[0].status}: {bad[0].error}" if bad else problem
-        return replace(check, note=f"{check.note}; not confirmed by fresh seeds: {reason}")
-    new = [part.accuracy for record in mine for part in record.strategies if part.strategy == check.strategy]
-    seeds = ", ".join(str(record.cell.seed) for record in mine)
-    stored = [value.accuracy for value in row.values]
-    if confirms(stored, new, binomial_deviation(statistics.fmean(stored), row.samples)):
-        return replace(check, note=f"{check.note}; fresh seeds {seeds} confirm it ({statistics.fmean(new):.2f})")
-    note = f"alarm ({check.note}) withdrawn: fresh seeds {seeds} give {statistics.fmean(new):.2f}"
-    return replace(check, verdict="ok", note=note)
-
-
-def confirms(stored: Sequence[float], fresh: Sequence[float], least: float) -> bool:
-    """Whether fresh values are below the stored ones, at the level of a confirmation: their mean, or any of them."""
-    center = statistics.fmean(stored)
-    below = center - significance.mean_margin(stored, fresh, significance.CONFIRMATION, least)
-    single = center - significance.single_margin(
-        stored, significance.sidak(significance.CONFIRMATION, len(fresh)), least
-    )
-    return statistics.fmean(fresh) < below or min(fresh) < single
+        return replace(check, note=f"{check.note}; not confirmed by the reference's seeds: {reason}")
+    again = {seed: again[seed] for seed in row.others}
+    seeds = ", ".join(map(str, again))
+    means = f"{statistics.fmean(again.values()):.2f}, stored {row.center:.2f}"
+    if row.confirms(own, again, rows):
+        return replace(check, note=f"{check.note}; seeds {seeds}, run again, confirm it ({means})")
+    return replace(check, verdict="ok", note=f"alarm ({check.note}) withdrawn: seeds {seeds}, run again, give {means}")

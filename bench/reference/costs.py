@@ -67,7 +67,7 @@ def speed(blank: Check, good: Sequence[Record], cost: Cost | None, cells: int) -
     stored, new = [math.log(ratio) for ratio in cost.speeds], [math.log(race.ratio) for race in races]
     # Two equal learners differ by this much here and now: a smaller difference means nothing.
     least = max(abs(math.log(race.same)) for race in races)
-    margin = significance.mean_margin(stored, new, significance.Levels.of(cells, len(new)).mean, least)
+    margin = significance.mean_margin(stored, new, significance.sidak(significance.FALSE_ALARMS, cells), least)
     center, mean = statistics.fmean(stored), statistics.fmean(new)
     margin = max(margin, -math.log(1 - SLOWER_BY))
     known = replace(known, limit=math.exp(center - margin), note=f"relative to {cost.yardstick.method}")

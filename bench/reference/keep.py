@@ -70,6 +70,7 @@ def keep(
                 _re_expressed(cost, expected[0][0], former)
                 for cost in (*parts_of(old.costs, untouched), *_renamed(old.costs, former))
             ],
+            "repeats": [*parts_of(old.repeats, untouched), *_renamed(old.repeats, former)],
         }
     )
     records.write(path_of(suite), kept)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bench.errors import UserError
 from bench.records import Code, Environment, Model, Record, Yardstick
@@ -72,6 +73,21 @@ class Golden(Model):
     accuracies: dict[str, float]
 
 
+class Repeat(Model):
+    """Accuracies of a stored seed, run again by the code of the reference under another rounding.
+
+    Attributes:
+        accuracies: of the last epoch on test data, per cent, by strategy.
+    """
+
+    task: str
+    method: str
+    experiment: str
+    seed: int
+    machine: Machine
+    accuracies: dict[str, float]
+
+
 class Cost(Model):
     """Cost of training with one method, and of each strategy's prediction.
 
@@ -112,15 +128,22 @@ class Change(Model):
 
 
 class Measured(Model):
-    """The measured references of one suite."""
+    """The measured references of one suite.
+
+    Attributes:
+        contents: by experiment, what it is a hash of, see ``bench.records.CellSpec.content``, so that a difference from
+            the suite can be named; an experiment is missing here only in older files.
+    """
 
     suite: str
+    contents: dict[str, dict[str, Any]] = Field(default_factory=dict)
     environment: Environment
     code: Code
     history: list[Change]
     rows: list[StoredRow]
     goldens: list[Golden]
     costs: list[Cost]
+    repeats: list[Repeat] = Field(default_factory=list)
 
 
 def path_of(suite: str) -> Path:

@@ -19,6 +19,7 @@ from bench.reference.measured import (
     Golden,
     Machine,
     Measured,
+    Repeat,
     RowChange,
     StoredRow,
     Value,
@@ -27,7 +28,7 @@ from bench.reference.measured import (
     path_of,
 )
 
-Part = TypeVar("Part", StoredRow, Golden, Cost)
+Part = TypeVar("Part", StoredRow, Golden, Cost, Repeat)
 
 
 def update(
@@ -41,8 +42,7 @@ def update(
 ) -> Change:
     """Replace the references of a suite by values from its finished records, and extend the file's history.
 
-    Golden numbers come from the suite's own seeds, values from all others: a gate that runs the seeds of its own
-    reference would compare numbers with themselves.
+    Golden numbers come from the suite's own seeds, values from all others. Repeats of the values before are dropped.
 
     Args:
         suite: its name.
@@ -87,12 +87,14 @@ def update(
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = Measured(
         suite=suite,
+        contents={**(old.contents if old else {}), **{c.experiment: c.content for c, _ in expected}},
         environment=done[-1].environment,
         code=done[-1].code,
         history=[*(old.history if old else []), change],
         rows=[*parts_of(old.rows if old else (), untouched), *rows],
         goldens=[*parts_of(old.goldens if old else (), untouched), *(golden(record) for record in mine)],
         costs=[*parts_of(old.costs if old else (), untouched), *costs],
+        repeats=parts_of(old.repeats if old else (), untouched),
     )
     records.write(path, measured)
     return change
@@ -133,12 +135,24 @@ def _check_enough(
 
 def check_makers(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
     """Check that all records are from one machine and one version of the code, the current one unless ``any_code``."""
-    makers = {record.code.fingerprint for record in done}
+    check_code(suite, done, any_code=any_code)
     machines = {Machine.of(record.environment).model_dump_json() for record in done}
-    if len(makers) > 1 or len(machines) > 1:
-        what = f"{len(makers)} versions of the code" if len(makers) > 1 else f"{len(machines)} kinds of machine"
-        raise UserError(f"the records of {suite} were made by {what}; rerun them with --force")
-    if not any_code and makers != {environment.code().fingerprint}:
+    if len(machines) > 1:
+        raise UserError(
+            f"the records of {suite} were made by {len(machines)} kinds of machine; rerun them with --force"
+        )
+
+
+def check_code(suite: str, done: Sequence[Record], *, any_code: bool) -> None:
+    """Check that all records are from one version of the code, the current one unless ``any_code``."""
+    makers = {record.cell.experiment: set[str]() for record in done}
+    for record in done:
+        makers[record.cell.experiment].add(environment.maker(record))
+    most = max(map(len, makers.values()), default=0)
+    if most > 1:
+        raise UserError(f"the records of {suite} were made by {most} versions of the code; rerun them with --force")
+    made_here = environment.made_here(any_code=any_code)
+    if not all(made_here(record) for record in done):
         raise UserError(
             f"the records of {suite} were made by a different version of the code; "
             f"rerun them with `bench run {suite} --force`, or accept them with --any-code"

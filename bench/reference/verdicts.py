@@ -1,7 +1,8 @@
-"""One verdict of a check."""
+"""One verdict of a check, and what all of them say."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,3 +51,21 @@ class Check:
     limit: float | None = None
     detects: float | None = None
     note: str = ""
+
+
+def conclusion(checks: Sequence[Check]) -> str:
+    """One line that says whether a suite's results are as stored, or which are not, and why.
+
+    "not compared" counts as agreement: a speed cannot be judged on another machine.
+    """
+    compared = [check for check in checks if check.verdict != "not compared"]
+    off = [check for check in compared if check.verdict != "ok"]
+    if not off:
+        return f"as stored: {len(compared)} verdicts, all ok"
+    worst = min(off, key=lambda check: (check.verdict not in RED, check.verdict != "failed"))
+    others = f", and {len(off) - 1} more" if len(off) > 1 else ""
+    what = f"{worst.method}/{worst.strategy}" if worst.strategy else f"{worst.method} {worst.what}"
+    sentence = f"{what}: {worst.verdict}" + (f" ({worst.note})" if worst.note else "")
+    if worst.verdict in RED:
+        return f"not as stored: {sentence}{others}"
+    return f"not known whether as stored: {sentence}{others}"

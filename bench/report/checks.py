@@ -9,7 +9,8 @@ from dataclasses import asdict, fields
 from rich.console import Console
 
 from bench import tables
-from bench.reference.significance import POWER
+from bench.reference.check import USEFUL_DROP, is_useful
+from bench.reference.power import POWER
 from bench.reference.verdicts import Check
 
 
@@ -50,8 +51,16 @@ def _figure(check: Check, value: float | None, seeds: int = 0) -> str:
 
 def _power(checks: Sequence[Check]) -> list[str]:
     """Describe the drops that the suite can detect."""
-    drops = sorted((check.detects, f"{check.method}/{check.strategy}") for check in checks if check.detects is not None)
-    if not drops:
+    judged = [check for check in checks if check.what == "accuracy" and check.limit is not None]
+    if not judged:
         return []
-    listed = ", ".join(f"{points:.1f} points in {row}" for points, row in drops)
-    return [f"With probability {POWER:.0%} or more this suite detects, and fresh seeds confirm, a drop of {listed}."]
+    drops = sorted((check.detects, _row(check)) for check in judged if check.detects is not None)
+    listed = ", ".join(f"{points:.1f} points in {row}" for points, row in drops) or "no size"
+    notes = [f"With probability {POWER:.0%} or more this suite detects and confirms a drop of {listed}."]
+    if useless := [_row(check) for check in judged if not is_useful(check)]:
+        notes.append(f"No drop of {USEFUL_DROP:.0f} points or fewer is detected in {', '.join(useless)}.")
+    return notes
+
+
+def _row(check: Check) -> str:
+    return f"{check.method}/{check.strategy}"

@@ -70,8 +70,11 @@ def _marked(found: re.Match[str], root: Path) -> str:
     out = io.StringIO()
     console = Console(file=out)
     if found["kind"] is None:
-        table = comparisons(_read(root, found["a"]), _read(root, found["b"]))
-        rendering.render_accuracies(table, f"A: {found['a']}, B: {found['b']}", "markdown", console)
+        a, b = (_read(root, found[side]) for side in ("a", "b"))
+        rendering.render_accuracies(comparisons(a, b), f"A: {found['a']}, B: {found['b']}", "markdown", console)
+        made = [row for side in (a, b) for row in rows.make(side)]
+        notes = report.stale_notes(made, rows.labels_of_rows(made, brief=True))
+        console.file.write("".join(f"\n{note}\n" for note in notes))
     elif found["kind"] == "study":
         study = _read_study(root / found["folder"] / records.STUDY_FILE)
         tables.print_table(console, "markdown", study.title, study.columns, study.lines, study.notes)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.records import CellSpec, Found, Record, StrategyRecord, TrainingRecord
+from bench.records import CellSpec, Found, Record, StrategyRecord, TrainingRecord, sources
 from bench.records.names import conditions_of, conditions_of_cells, labels, machine_of, order
 from bench.reference import published
 from bench.reference.verdicts import RED, Check
@@ -24,6 +24,7 @@ class Row:
         machine: GPU, or processor with its vector instructions, and threads, of the row's times; empty without any.
         executed_macs: multiply-accumulate operations of a prediction, mean over test images; None if it is constant.
         conditions: everything a run depends on except method, task and seed: the method's settings, epochs, loader, ...
+        current: whether the code that is here made it; None if that cannot be known, or there is no record.
         between, optimiser: in words, see ``bench.records.Description``; None if not recorded.
     """
 
@@ -58,6 +59,7 @@ class Row:
     weights: tuple[tuple[int, ...], ...] | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
+    current: bool | None = None
     between: str | None = None
     optimiser: str | None = None
 
@@ -98,7 +100,9 @@ def _record_rows(record: Record) -> list[Row]:
     if record.status != "ok" or record.training is None:
         return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell)]
     reference = published.accuracy(record.cell.described)
-    return [_measured(record, record.training, strategy, reference) for strategy in record.strategies]
+    current = sources.is_current(record)
+    made = [_measured(record, record.training, strategy, reference) for strategy in record.strategies]
+    return [replace(row, current=current) for row in made]
 
 
 def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord, reference: float | None) -> Row:

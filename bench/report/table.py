@@ -100,7 +100,7 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
             figures = [
                 _mean(good, column, show) + (width if column == "gap" else "") for column, (_, show) in columns.items()
             ]
-            status = "ok" if len(good) == 1 else f"ok, {len(good)} seeds"
+            status = ("ok" if len(good) == 1 else f"ok, {len(good)} seeds") + _other_code(good)
             verdict = [good[0].verdict or "-"] if checked else []
             lines.append([name, strategy, accuracy_text(accuracies), *figures, *verdict, status])
         blank = [""] * (len(columns) + (2 if checked else 1))
@@ -127,6 +127,7 @@ def render_accuracies(table: Sequence[Row], form: tables.Format, console: Consol
         names = labels_of_rows(of_task, brief=True)
         failed = {row.cell: (row, name) for row, name in zip(of_task, names, strict=True) if row.status != "ok"}
         notes = [f"{name} seed {row.seed}: {row.status}" for row, name in failed.values()]
+        notes += stale_notes(of_task, names)
         console.file.write("\n" if number else "")
         title = f"{task}: test accuracy of the last epoch in %, mean and 95 % interval over seeds"
         shown = [
@@ -146,6 +147,12 @@ class _Line:
     @property
     def seeds(self) -> int:
         return max(len(values) for values in self.values.values())
+
+
+def _other_code(good: Sequence[Row]) -> str:
+    """The mark of rows that the code which is here has not made."""
+    old = sum(row.current is False for row in good)
+    return ", other code" if old == len(good) else f", {old} by other code" if old else ""
 
 
 def _accuracies(table: Sequence[Row]) -> list[_Line]:
@@ -194,6 +201,7 @@ def _notes(table: Sequence[Row]) -> list[str]:
     noisy = sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.noisy})
     if noisy:
         notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")
+    notes += stale_notes(table, names)
     if len({row.machine for row in table if row.machine}) > 1:
         ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in _by_machine(table, names))
         notes.append(f"times do not compare between machines: {ran}")
@@ -203,6 +211,16 @@ def _notes(table: Sequence[Row]) -> list[str]:
             seen.add(row.cell)
             notes.append(f"{name} seed {row.seed}: {row.status}: {row.error}")
     return notes
+
+
+def stale_notes(table: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """A note that names the runs of one task that other code has made, if there are any."""
+    old = {(name, row.seed) for row, name in zip(table, names, strict=True) if row.current is False}
+    if not old:
+        return []
+    runs = {(name, row.seed) for row, name in zip(table, names, strict=True) if row.status == "ok"}
+    which = "all" if old == runs else ", ".join(f"{name} seed {seed}" for name, seed in sorted(old))
+    return [f"made by other code than is here: {which}; `bench refresh` measures them again"]
 
 
 def _by_machine(table: Sequence[Row], names: Sequence[str]) -> list[tuple[str, list[str]]]:

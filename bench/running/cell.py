@@ -76,7 +76,8 @@ def _outcome(
     """The record of a cell, whatever happens to it."""
     status: records.Status = "ok"
     error: str | None = None
-    measured = _Measured()
+    code = environment.code(spec)
+    measured = _Measured(training.History(writer=environment.here(spec)))
     here = environment.environment(device)
     try:
         with deterministic(device) as measured.nondeterministic:
@@ -95,10 +96,11 @@ def _outcome(
         id=spec.id,
         cell=spec,
         suite=options.suite,
+        overrides=options.overrides,
         status=status,
         error=error,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        code=environment.code(),
+        code=code,
         environment=here,
         epochs=measured.history.epochs,
         opening_losses=measured.history.opening if status == "ok" else {},
@@ -121,7 +123,7 @@ def _in_words(error: Exception) -> str:
 class _Measured:
     """Results of training and measuring so far."""
 
-    history: training.History = field(default_factory=training.History)
+    history: training.History
     nondeterministic: list[str] = field(default_factory=list)
     layer_values: dict[str, list[list[float]]] = field(default_factory=dict)
     work: WorkRecord | None = None

@@ -1,4 +1,4 @@
-"""The gate: checks a suite's records against its references, and confirms alarms with fresh seeds."""
+"""The gate: checks a suite's records against its references, and confirms alarms with the reference's seeds."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def check_suite(
     Args:
         name: a suite's name, or a TOML file.
         runs: folder of runs.
-        confirming: confirm alarms: run fresh seeds with the current code if an accuracy is too low, and count only
-            confirmed alarms as regressions.
+        confirming: confirm alarms: run the reference's seeds again, with the current code, if an accuracy is too low,
+            and count only confirmed alarms as regressions.
         any_code: also count records made by a different version of the code.
-        data_dir: folder of the data sets, for fresh seeds.
+        data_dir: folder of the data sets, for the reference's seeds.
         console: for their progress.
 
     Raises:
@@ -98,24 +98,24 @@ def check_suite(
 def _confirmed(
     checks: list[Check], counted: Sequence[Record], stored: Measured, options: RunOptions, console: Console
 ) -> list[Check]:
-    """The checks after running fresh seeds of the alarming methods, or with the reason why that failed."""
+    """The checks after running the reference's seeds of the alarming methods, or with the reason why that failed."""
     alarming = confirm.alarms(checks)
-    cells = suites.with_starts(confirm.fresh_cells(alarming, counted, stored))
+    cells = suites.with_starts(confirm.repeated_cells(alarming, counted, stored))
     for check in alarming:
         console.print(f"alarm: {check.method}/{check.strategy}: {check.note}", highlight=False, soft_wrap=True)
-    console.print(f"{len(cells)} cells with fresh seeds decide", highlight=False)
+    console.print(f"{len(cells)} cells with the reference's seeds decide", highlight=False)
     problems: list[str] = []
-    fresh: list[Record] = []
+    repeated: list[Record] = []
     try:
         rehearsal.rehearse(cells, options.data)
         records.prepare_folder(options.runs)
         with progress.watcher(console, options.suite, progress.titles(cells)) as watcher:
             outcomes = local.run_cells(cells, options, watcher=watcher, current=made_here())
-        fresh = [outcome.record for outcome in outcomes if outcome.record is not None]
+        repeated = [outcome.record for outcome in outcomes if outcome.record is not None]
         problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
     except UserError as error:
         problems = [str(error)]
-    return confirm.decide(checks, fresh, stored, problems[0] if problems else "they were not run")
+    return confirm.decide(checks, counted, repeated, stored, problems[0] if problems else "they were not run")
 
 
 def check_opening(name: str, *, threads: int | None = None, data_dir: Path | None = None) -> Verdicts:

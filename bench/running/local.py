@@ -32,7 +32,7 @@ KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOL
 after every step and fetch it again page by page: equal networks then differ in speed by up to 1.7 times."""
 
 
-Plan = Literal["recorded", "running", "resumes", "to run"]
+Plan = Literal["recorded", "running", "resumes", "to run", "to run again"]
 
 
 class Watcher(Protocol):
@@ -70,7 +70,7 @@ def run_cells(
     options: RunOptions,
     *,
     watcher: Watcher,
-    current: Callable[[Record], bool] = lambda _: True,
+    current: Callable[[Record], bool] | None = None,
 ) -> list[Outcome]:
     """Run every cell that has no finished record yet; interrupted cells resume.
 
@@ -81,15 +81,17 @@ def run_cells(
         cells: in the order in which they run; a starting checkpoint's cell comes before those that start from it.
         options: suite name for the records, folders, treatment of finished and of hung cells.
         watcher: receives the events.
-        current: whether a finished record still counts; others are measured again.
+        current: whether a finished record still counts; None: if the code that is here made it, or with
+            ``options.any_code``. Others are measured again.
     """
+    counts = current or environment.made_here(any_code=options.any_code)
     outcomes = []
     begun_with = _start_ids(cells)
     for index, cell in enumerate(cells):
         own = replace(options, keep=options.keep or cell.id in begun_with)
         # Checked when its turn comes: another harness on this folder may have finished it meanwhile.
         record = None if own.force else _readable(cell, own.runs, keep=own.keep)
-        if record is None or not current(record):
+        if record is None or not counts(record):
             watcher.cell_started(cell, index, len(cells))
             outcome = _run(cell, replace(own, force=own.force or record is not None), watcher)
         else:
@@ -103,19 +105,20 @@ def plan(cells: Sequence[CellSpec], options: RunOptions) -> list[tuple[CellSpec,
     """What ``run_cells`` would do with each cell now; nothing is run or written.
 
     "recorded": nothing, it is finished. "running": another process is running it. "resumes": resume an interrupted
-    cell, if the code is still the same. "to run": start it.
+    cell, if the code is still the same. "to run": start it. "to run again": other code made its record.
     """
     begun_with = _start_ids(cells)
-    return [(cell, _plan(cell, options, keep=options.keep or cell.id in begun_with)) for cell in cells]
+    counts = environment.made_here(any_code=options.any_code)
+    return [(cell, _plan(cell, options, counts, keep=options.keep or cell.id in begun_with)) for cell in cells]
 
 
-def _plan(cell: CellSpec, options: RunOptions, *, keep: bool) -> Plan:
+def _plan(cell: CellSpec, options: RunOptions, counts: Callable[[Record], bool], *, keep: bool) -> Plan:
     try:
         record = None if options.force else _finished(cell, options.runs, keep=keep)
     except UserError:
         record = None
     if record is not None:
-        return "recorded"
+        return "recorded" if counts(record) else "to run again"
     folder = options.runs / cell.id
     if records.is_running(folder):
         return "running"
@@ -220,7 +223,7 @@ def _record_for(cell: CellSpec, folder: Path, suite: str, status: records.Status
         status=status,
         error=problem,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        code=environment.code(),
+        code=environment.code(cell),
         environment=here,
         epochs=[],
         opening_losses={},

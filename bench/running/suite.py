@@ -98,7 +98,8 @@ def run(options: RunOptions, console: Console) -> SuiteRun:
     records.prepare_folder(options.runs)
     with progress.watcher(console, suite.name, titles) as watcher:
         outcomes = local.run_cells(cells, replace(options, suite=suite.name), watcher=watcher)
-    own = suites.with_strategies([cell for cell in cells if cell.seed < suite.seeds])
+    own = [cell for cell in cells if cell.seed < suites.own_seeds(suite, cell.method, cell.settings)]
     done = [outcome.record for outcome in outcomes if outcome.record is not None]
-    checks = checking.verdicts(own, checking.counted(own, done, lambda _: True), stored)
+    expected = suites.with_strategies(own)
+    checks = checking.verdicts(expected, checking.counted(expected, done, lambda _: True), stored)
     return SuiteRun(suite, outcomes, titles, checks)

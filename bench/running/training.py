@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.data.loaders import Loader
 from bench.errors import UserError
-from bench.measure import environment, layers
+from bench.measure import layers
 from bench.measure.meters import Meters
 from bench.methods import Learner, Observable
 from bench.records import STATE_FILE, EpochRecord
@@ -47,6 +47,7 @@ class History:
         first_batch_seconds: from requesting the first batch to the end of its step; not part of any epoch's seconds.
         inputs: digests of the training and validation data; not saved, since a resumed run computes them too.
         best_epoch: by strategy, the epoch (from 1) with the best validation accuracy; the earliest in a tie.
+        writer: the code that trains; only that code resumes from a checkpoint.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -54,6 +55,7 @@ class History:
     first_batch_seconds: float = 0.0
     best_epoch: dict[str, int] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
+    writer: str = ""
 
 
 def train(
@@ -221,14 +223,9 @@ def save_atomically(state: Any, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _writer() -> str:
-    """Identifies the code that wrote a checkpoint; only that code may resume it."""
-    return f"{environment.code().fingerprint} torch {torch.__version__}"
-
-
 def _save(learner: Learner, generator: torch.Generator, history: History, folder: Path) -> None:
     state = {
-        "writer": _writer(),
+        "writer": history.writer,
         "learner": learner.state_dict(),
         "generator": generator.get_state(),
         "epochs": [epoch.model_dump_json() for epoch in history.epochs],
@@ -244,7 +241,7 @@ def _resume(learner: Learner, generator: torch.Generator, history: History, fold
     if not path.exists():
         return
     state = load_state(path, device)
-    if state.get("writer") != _writer():
+    if state.get("writer") != history.writer:
         print(f"{path} was written by other code; starting from the first epoch", file=sys.stderr)
         return
     learner.load_state_dict(state["learner"])

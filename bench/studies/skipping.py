@@ -27,10 +27,10 @@ from bench import records, seeds
 from bench.data.loaders import Loader
 from bench.errors import UserError
 from bench.inputs import device_name
-from bench.measure import environment, race
+from bench.measure import race
 from bench.methods import Learner
 from bench.options import DEFAULT_RUNS
-from bench.records import Record
+from bench.records import Record, sources
 from bench.records.names import conditions_of, family_of, labels_of_cells, order
 from bench.running import parts, training
 from bench.running.local import KEEP_FREED_MEMORY
@@ -163,8 +163,7 @@ def find(runs: Path, *, task: str | None = None, suite: str = "") -> list[Kept]:
 
 def _other_code(kept: Sequence[Kept]) -> list[str]:
     """A note if networks were trained by a different version of the code than is timed here."""
-    here = environment.code().fingerprint
-    old = sum(one.record.code.fingerprint != here for one in kept)
+    old = sum(sources.is_current(one.record) is False for one in kept)
     return [f"{old} of {len(kept)} networks were trained by a different version of the code"] if old else []
 
 

@@ -1,7 +1,7 @@
 """Suites: named sets of cells as TOML files, and their expansion."""
 
 from bench.options import Overrides
-from bench.suites.expand import cells, check_budgets, expected, with_starts, with_strategies
+from bench.suites.expand import cells, check_budgets, expected, own_seeds, with_starts, with_strategies
 from bench.suites.file import Suite, load, names
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "expected",
     "load",
     "names",
+    "own_seeds",
     "with_starts",
     "with_strategies",
 ]

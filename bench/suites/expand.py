@@ -19,7 +19,8 @@ from bench.records import CellSpec, Start, Tuned, Yardstick
 from bench.suites import describe
 from bench.suites.file import Suite
 
-Table = Literal["epochs_of", "threads_of"]
+Table = Literal["epochs_of", "seeds_of", "threads_of"]
+TABLES: tuple[Table, ...] = ("epochs_of", "seeds_of", "threads_of")
 NO_OVERRIDES = Overrides()
 TOLERANCE = 0.1
 """Largest relative difference between tuning budgets that may be compared."""
@@ -44,7 +45,7 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
         tasks.get_task(task)
     augment.check_names(suite.augmentation)
     device, threads = device_name(overrides.device), overrides.threads
-    seeds = overrides.seeds if overrides.seeds is not None else suite.seeds
+    seeds = overrides.seeds if overrides.seeds is not None else max([suite.seeds, *suite.seeds_of.values()])
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
     longest = max([epochs, *suite.epochs_of.values()])
     widest = max([_threads_or_all(suite.threads), *suite.threads_of.values()]) if threads is None else threads
@@ -58,7 +59,7 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
     measured_with = () if suite.yardstick is None else (suite.yardstick,)
     variants = {method: _variants(suite, method, overrides) for method in (*chosen, *measured_with)}
     if not any(overrides.settings.values()):
-        for table in ("epochs_of", "threads_of"):
+        for table in TABLES:
             _check_keys(suite, table, variants)
     yardstick = (
         None if suite.yardstick is None else Yardstick(method=suite.yardstick, settings=variants[suite.yardstick][0])
@@ -90,6 +91,7 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
         for seed in range(overrides.first_seed, overrides.first_seed + seeds)
         for method in chosen
         for variant in variants[method]
+        if overrides.seeds is not None or seed < overrides.first_seed + own_seeds(suite, method, variant)
     ]
     return [describe.described(cell) for cell in with_starts(made)]
 
@@ -157,6 +159,11 @@ def _check_keys(suite: Suite, table: Table, variants: dict[str, list[dict[str, A
 def _fits(method: str, variant: dict[str, Any], conditions: dict[str, Any]) -> bool:
     whole = settings.filled(method, variant)
     return all(whole[name] == value for name, value in conditions.items())
+
+
+def own_seeds(suite: Suite, method: str, variant: dict[str, Any]) -> int:
+    """The number of seeds that a suite itself gives a method with some settings."""
+    return _of(suite, "seeds_of", method, variant) or suite.seeds
 
 
 def _of(suite: Suite, table: Table, method: str, variant: dict[str, Any]) -> int | None:

@@ -66,6 +66,7 @@ class Suite(BaseModel):
             such tables, ``[[sweep.METHOD]]``, are tried one after the other.
         tasks: task keys.
         seeds: number of seeds, from 0.
+        seeds_of: seeds of a method, or of its cells with some settings, keyed as ``epochs_of``.
         epochs, batch_size: equal for all methods, unless ``epochs_of`` says otherwise.
         epochs_of: epochs of a method, or of its cells with some settings, keyed by their labels in tables: "cwc", or
             "local-error signal=pred"; of several keys that fit a cell, the longest counts.
@@ -92,6 +93,7 @@ class Suite(BaseModel):
     sweep: dict[str, Annotated[tuple[Grid, ...], MinLen(1), BeforeValidator(_as_several)]] = {}
     tasks: Annotated[tuple[str, ...], MinLen(1)]
     seeds: Annotated[int, Ge(1)] = 1
+    seeds_of: dict[str, Annotated[int, Ge(1)]] = {}
     epochs: Annotated[int, Ge(1)]
     epochs_of: dict[str, Annotated[int, Ge(1)]] = {}
     batch_size: Annotated[int, Ge(1)] = 128
@@ -118,7 +120,8 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _keys_are_of_its_methods(self) -> Suite:
-        for table, keys in (("epochs_of", self.epochs_of), ("threads_of", self.threads_of)):
+        tables = {"epochs_of": self.epochs_of, "seeds_of": self.seeds_of, "threads_of": self.threads_of}
+        for table, keys in tables.items():
             for key in keys:
                 method, _, conditions = key.strip().partition(" ")
                 if method not in self.methods:

@@ -13,7 +13,7 @@ from bench.records import (
     WorkRecord,
     Yardstick,
 )
-from bench.reference.measured import Cost, Golden, Machine, Measured, StoredRow, Value
+from bench.reference.measured import Cost, Golden, Machine, Measured, Repeat, StoredRow, Value
 from bench.reference.verdicts import Check
 from bench.suites import describe
 
@@ -118,7 +118,7 @@ def record(
         status=status,
         error=None if ok else "it broke",
         created=created,
-        code=Code(version="0", commit="abc", dirty=False, fingerprint="f"),
+        code=Code(version="0", commit="abc", dirty=False, fingerprint="f", computation="c"),
         environment=Environment(
             python="3",
             torch="2",
@@ -175,6 +175,19 @@ def golden(*, seed=0, cpu="c", **changes):
         seed=seed,
         machine=machine(cpu),
         **values | changes,
+    )
+
+
+def repeat(seed, accuracy, cpu="another"):
+    """A stored seed of asge/last, run again."""
+    spec = cell()
+    return Repeat(
+        task=spec.task,
+        method=spec.method,
+        experiment=spec.experiment,
+        seed=seed,
+        machine=machine(cpu),
+        accuracies={"last": accuracy},
     )
 
 

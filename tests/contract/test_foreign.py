@@ -67,3 +67,33 @@ def test_a_suite_runs_them_to_a_table_with_its_fairness(site, tmp_path):
     table = json.loads(run(site, "bench", "table", str(out), "--format", "json").stdout)
     accuracies = {(row["method"], row["strategy"]): row["accuracy"] for row in table}
     assert accuracies["random-features", "logits"] > 95
+
+
+@pytest.mark.slow
+def test_what_it_was_before_a_change_is_not_taken_for_what_it_is(tmp_path):
+    (tmp_path / "site").mkdir()
+    foreign.write(tmp_path / "site")
+    (tmp_path / "mine.toml").write_text(SUITE.replace("epochs = 3", "epochs = 1"), encoding="utf-8")
+    mine = ("mine.toml", "--methods", "random-features", "--no-plots", "--out", str(tmp_path / "out"))
+
+    def bench(*arguments, status=0):
+        done = run(tmp_path / "site", "bench", *arguments, cwd=tmp_path)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    assert "finished before" not in bench("run", *mine).stderr
+    bench("table", "out", "--strict")
+
+    module = tmp_path / "site" / "random_features.py"
+    module.write_text(module.read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
+    bench("table", "out", "--strict")
+    learns_nothing = "\nLearner.train_step = lambda self, images, labels: {'loss': images.new_zeros(())}\n"
+    module.write_text(module.read_text(encoding="utf-8") + learns_nothing, encoding="utf-8")
+    assert "ok, other code" in bench("table", "out", "--strict", "--format", "markdown", status=1).stdout
+    assert "no record of any seed" in bench("check", "mine.toml", "--runs", "out", status=4).stderr
+    assert "finished before" in bench("run", *mine, "--any-code").stderr
+
+    assert "1 of 1 records measured again" in bench("refresh", "out").stderr
+    [row] = json.loads(bench("table", "out", "--strict", "--format", "json").stdout)
+    assert row["accuracy"] == 50
+    assert "finished before" in bench("run", *mine).stderr

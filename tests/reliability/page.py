@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from defects import CONTROL
@@ -86,9 +87,70 @@ def _red(verdicts: dict[str, int]) -> int:
     return sum(count for verdict, count in verdicts.items() if verdict in CAUGHT)
 
 
+def seeds_table(found: dict[str, Any]) -> str:
+    """How many simulated healthy suites fail and raise an alarm, by the distribution of their seeds."""
+    names = list(found["suites"])
+    heads = [f"`{name}` {what}" for name in names for what in ("failed before", "fails now", "alarms now")]
+    lines = [f"| distribution of seeds | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for shape in found["suites"][names[0]]["healthy"]:
+        cells = []
+        for name in names:
+            counts = found["suites"][name]["healthy"][shape]
+            before, now = counts["before"], counts["after"]
+            cells += [_share(each, found["draws"]) for each in (before["failures"], now["failures"], now["alarms"])]
+        lines.append(f"| {shape} | {' | '.join(cells)} |")
+    return "\n".join(
+        [*lines, "", f"{found['draws']:,} suites per line; the error is two standard errors of their number."]
+    )
+
+
+def _share(count: int, draws: int) -> str:
+    share = count / draws
+    return f"{share:.2%} ± {2 * math.sqrt(share * (1 - share) / draws):.2%}".replace("%", " %")
+
+
+def drops_table(found: dict[str, Any]) -> str:
+    """What drop each row of each suite is said to detect, before and now."""
+    share = f"{100 * found['repeated']:.0f} %"
+    lines = [
+        f"| suite | row | deviation of seeds | detected before | now | if nothing repeats | if {share} repeats |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for suite, part in found["suites"].items():
+        for row, drops in part["drops"].items():
+            told = [_points(drops[when]) for when in ("before", "after", "nothing repeats", "most repeats")]
+            lines.append(f"| {suite} | {row} | {drops['deviation']:.2f} | {' | '.join(told)} |")
+    repeats = ", ".join(_repeats(suite, part["drops"]) for suite, part in found["suites"].items())
+    return "\n".join([*lines, "", f"Points. Repeated seeds that the references hold: {repeats}."])
+
+
+def _points(drop: float | None) -> str:
+    return "-" if drop is None else f"{drop:.2f}"
+
+
+def _repeats(suite: str, drops: dict[str, Any]) -> str:
+    counts = sorted({row["repeats"] for row in drops.values()})
+    return f"`{suite}` {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} per row"
+
+
+def detected_table(found: dict[str, Any]) -> str:
+    """What drop is found by simulation, by the distribution of seeds, in deviations."""
+    names = list(found["suites"])
+    heads = [f"`{name}` {when}" for name in names for when in ("before", "now")]
+    lines = [f"| distribution of seeds | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for shape in found["suites"][names[0]]["detected"]:
+        told = [found["suites"][name]["detected"][shape][when] for name in names for when in ("before", "after")]
+        lines.append(f"| {shape} | {' | '.join('-' if each is None else f'{each:.1f}' for each in told)} |")
+    return "\n".join(lines)
+
+
 def with_tables(page: str) -> str:
     """The page with regenerated tables."""
+    seeds = json.loads((RESULTS / "seeds.json").read_text())
     tables = {
+        "seeds": seeds_table(seeds),
+        "drops": drops_table(seeds),
+        "detected": detected_table(seeds),
         "defects": defects_table(json.loads((RESULTS / "defects.json").read_text())),
         "false alarms": alarms_table(json.loads((RESULTS / "false-alarms.json").read_text())),
     }

@@ -1,4 +1,4 @@
-from page import PAGE, TIERS, alarms_table, defects_table, with_tables
+from page import PAGE, TIERS, alarms_table, defects_table, detected_table, drops_table, seeds_table, with_tables
 
 
 def test_the_page_is_made_from_the_kept_results():
@@ -38,3 +38,37 @@ def test_alarms_are_counted_beside_the_promise():
     assert "Alarms by row: ff/softmax 15, asge/last 5." in text
     assert "Memory was compared 4,000 times, with 0 alarms" in text
     assert "Speed was compared 1,000 times, with 10 alarms (10 of ff); 7 times it was not" in text
+
+
+SEEDS = {
+    "draws": 10_000,
+    "repeated": 0.9,
+    "suites": {
+        "ci": {
+            "healthy": {
+                "normal": {"before": {"alarms": 90, "failures": 30}, "after": {"alarms": 2500, "failures": 0}}
+            },
+            "detected": {"normal": {"before": 3.25, "after": None}},
+            "drops": {
+                "ff/softmax": {
+                    "deviation": 0.5, "repeats": 3, "before": None, "nothing repeats": 1.0, "most repeats": 0.25,
+                    "after": 0.5,
+                }
+            },
+        }
+    },
+}  # fmt: skip
+
+
+def test_simulated_seeds_are_shown_with_their_error():
+    # 2 * sqrt(0.25 * 0.75 / 10,000) = 0.87 %
+    line = "| normal | 0.30 % ± 0.11 % | 0.00 % ± 0.00 % | 25.00 % ± 0.87 % |"
+    assert line in seeds_table(SEEDS)
+    assert "| normal | 3.2 | - |" in detected_table(SEEDS)
+
+
+def test_drops_are_shown_row_by_row():
+    text = drops_table(SEEDS)
+    assert "| ci | ff/softmax | 0.50 | - | 0.50 | 1.00 | 0.25 |" in text
+    assert "if 90 % repeats |" in text
+    assert "Repeated seeds that the references hold: `ci` 3 per row." in text

@@ -118,6 +118,20 @@ def test_a_healthy_check_is_green(referenced):
     assert referenced.inside(*KEEP_REFERENCE).returncode == 0
 
 
+def test_a_reference_is_repeated_by_another_rounding_only(referenced):
+    refused = referenced.inside("reference", "repeat", "mine.toml", "--reason", "the same machine")
+    assert_one_sentence(refused, "no record of mine repeats a stored seed under another rounding")
+    with changed_reference(referenced) as (content, write):
+        content["environment"]["cpu"] = "another"
+        for row in content["rows"]:
+            for value in row["values"]:
+                value["accuracy"] -= 0.2
+        write()
+        added = referenced.inside("reference", "repeat", "mine.toml", "--reason", "this processor")
+    assert added.returncode == 0, added.stderr
+    assert "asge: 3 repeated seeds" in added.stdout
+
+
 def test_first_steps_that_differ_are_red(referenced):
     with changed_reference(referenced) as (content, write):
         content["goldens"][0]["losses"]["layer1"][3] += 1e-9
@@ -134,12 +148,15 @@ def test_an_accuracy_that_is_too_low_is_red(referenced):
         for row in content["rows"]:
             for value in row["values"]:
                 value["accuracy"] = 99.9
+        for golden in content["goldens"]:
+            golden["machine"]["cpu"] = "another"
+            golden["accuracies"] = dict.fromkeys(golden["accuracies"], 99.9)
         write()
         red = bench_check(referenced, "--format", "json")
     assert red.returncode == 1
     notes = {row["note"] for row in json.loads(red.stdout) if row["verdict"] == "regression"}
     assert notes
-    assert all("fresh seeds 3 confirm it" in note for note in notes)
+    assert all("seeds 1, 2, run again, confirm it" in note for note in notes)
 
 
 @pytest.mark.slow

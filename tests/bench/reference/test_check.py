@@ -1,12 +1,13 @@
 import math
 
 import pytest
-from factories import cell, golden, measured, record, relative
+from factories import cell, golden, measured, record, relative, repeat
 
 from bench.records import Yardstick
 from bench.reference import check as checking
 from bench.reference import costs as costing
-from bench.reference import significance
+from bench.reference import power
+from bench.reference.power import Design
 
 EXPECTED = [(cell(seed=0), ("last",))]
 THREE = [(cell(seed=seed), ("last",)) for seed in range(3)]
@@ -29,7 +30,7 @@ def of(what, new, stored):
     return by_what(check_of(EXPECTED, [new], stored))[what]
 
 
-@pytest.mark.parametrize(("value", "expected"), [(90.0, "ok"), (89.0, "ok"), (87.0, "regression"), (95.0, "too good")])
+@pytest.mark.parametrize(("value", "expected"), [(90.0, "ok"), (89.8, "ok"), (87.0, "regression"), (95.0, "too good")])
 def test_verdicts_on_accuracy(value, expected):
     row = accuracy(value, [89.5, 90.0, 90.5, 90.2, 89.8])
     assert row.verdict == expected
@@ -40,16 +41,52 @@ def test_verdicts_on_accuracy(value, expected):
 def test_limit_and_power_by_the_formula():
     stored = [89.0, 90.0, 91.0]
     row = accuracy(90.0, stored)
-    level = significance.Levels.of(1, 1).mean
-    assert row.limit == pytest.approx(90 - significance.mean_margin(stored, [90.0], level))
-    assert row.detects == pytest.approx(significance.detectable(3, 1, 1))  # the deviation is 1
+    # The deviation is 1, the upper quartile of t with 2 degrees of freedom 0.8165.
+    assert row.limit == pytest.approx(90 - 0.816497 * math.sqrt(1 + 1 / 3))
+    assert row.detects == pytest.approx(power.detectable(Design(3, 1, 1, own=False)))
+
+
+def test_what_is_expected_takes_account_of_the_same_seed_before():
+    stored = measured([89.0, 90.0, 91.0], goldens=[golden(accuracies={"last": 86.0}, cpu="another")])
+    row = by_what(check_of(EXPECTED, [record(accuracies={"last": 86.5})], stored))["accuracy"]
+    assert (row.verdict, row.reference, row.reference_seeds) == ("ok", 90.0, 3)  # no lower than before
+    spread = math.sqrt(14 / 3)  # of 86, 89, 90 and 91, whose mean is 89
+    upper_quartile = 0.764892  # of t with 3 degrees of freedom
+    assert row.limit == pytest.approx(89.0 - upper_quartile * spread * math.sqrt(1 + 1 / 4), rel=1e-5)
+    lower = by_what(check_of(EXPECTED, [record(accuracies={"last": 85.5})], stored))["accuracy"]
+    assert (lower.verdict, lower.note) == ("regression", "3.50 points below")
+
+
+def test_seeds_that_repeat_narrow_the_limit():
+    values = [89.0, 90.0, 91.0, 90.5, 89.5]
+    goldens = [golden(accuracies={"last": 90.0}, cpu="another")]
+    stored = measured(values, goldens=goldens)
+    again = [repeat(100 + index, value + 0.02) for index, value in enumerate(values)]
+    same = stored.model_copy(update={"repeats": again})
+    wide, narrow = (by_what(check_of(EXPECTED, [record()], each))["accuracy"] for each in (stored, same))
+    assert narrow.limit > wide.limit
+    assert narrow.detects < wide.detects
+
+
+def test_seeds_that_are_all_perfect_have_no_deviation():
+    row = accuracy(100.0, [100.0] * 5)
+    assert (row.verdict, row.limit, row.detects) == ("ok", 100.0, 0.0)
+    assert accuracy(99.9, [100.0] * 5).verdict == "regression"
+
+
+def test_a_row_that_detects_nothing_useful_says_so():
+    row = accuracy(90.0, [80.0, 90.0, 100.0])
+    assert row.verdict == "ok"
+    assert row.note == f"detects only a drop of {row.detects:.1f} points or more: too few stored values"
+    assert row.detects > checking.USEFUL_DROP
+    assert accuracy(90.0, [90.0, 90.1, 89.9]).note == ""
 
 
 def test_a_deviation_below_the_binomial_one_is_not_believed():
     row = accuracy(89.0, [90.0, 90.0, 90.0], samples=500)
     binomial = 100 * math.sqrt(0.9 * 0.1 / 500)
     assert row.verdict == "ok"
-    assert row.detects == pytest.approx(significance.detectable(3, 1, 1) * binomial)
+    assert row.detects == pytest.approx(power.detectable(Design(3, 1, 1, own=False)) * binomial)
 
 
 def test_a_single_seed_that_collapses_is_named():

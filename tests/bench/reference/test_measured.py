@@ -98,7 +98,7 @@ def test_a_reference_needs_every_row_two_seeds_and_the_suites_own(found, message
 
 def test_records_of_two_versions_of_the_code_make_no_reference():
     own, one, two = records((90.0, 93.0), (90.0, 93.0), (91.0, 92.0))
-    two = two.model_copy(update={"code": two.code.model_copy(update={"fingerprint": "other"})})
+    two = two.model_copy(update={"code": two.code.model_copy(update={"computation": "other"})})
     with pytest.raises(UserError, match="2 versions of the code"):
         update("mine", EXPECTED, [own, one, two], "why not", any_code=True)
 

@@ -17,3 +17,13 @@ def test_a_check_shows_each_figure_in_its_unit_and_says_what_it_can_see():
     assert "| memory | 1.00 MiB | 2.00 MiB |" in text
     assert "| speed | 0.50 x (n=3) |" in text
     assert "a drop of 0.5 points in asge/last." in text
+    assert "No drop" not in text
+
+
+def test_a_check_names_the_rows_that_detect_no_useful_drop():
+    out = io.StringIO()
+    useless = replace(verdict("accuracy", "last", "ok"), detects=24.0)
+    blind = replace(verdict("accuracy", "best", "ok"), detects=None)
+    rendering.render([useless, blind], "markdown", Console(file=out, width=200))
+    assert "a drop of 24.0 points in asge/last." in out.getvalue()
+    assert "No drop of 5 points or fewer is detected in asge/last, asge/best." in out.getvalue()

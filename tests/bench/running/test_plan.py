@@ -2,10 +2,12 @@ import json
 
 import filelock
 import pytest
+import torch
 from command_line import assert_one_sentence
 from factories import cell, record
 
 from bench import records
+from bench.measure import environment
 from bench.options import RunOptions
 from bench.running import local
 
@@ -26,13 +28,24 @@ def out(tmp_path):
     return tmp_path
 
 
-def plan(out, **options):
+def plan(out, *, any_code=True, **options):
+    options["any_code"] = any_code
     return [does for _, does in local.plan([cell(seed=seed) for seed in range(8)], RunOptions(out=out, **options))]
 
 
 def test_what_would_be_done_with_every_cell(out):
     assert plan(out) == ["to run", "recorded", "recorded", "to run", "resumes", "resumes", "to run", "to run"]
     assert plan(out, force=True) == ["to run"] * 8
+
+
+def test_what_other_code_has_made_runs_again(out):
+    again = ["to run", "to run again", "to run again", "to run", "resumes", "resumes", "to run", "to run"]
+    assert plan(out, any_code=False) == again
+    here = environment.code(cell(seed=1))
+    made = record(seed=1).model_copy(update={"code": here})
+    made = made.model_copy(update={"environment": made.environment.model_copy(update={"torch": torch.__version__})})
+    records.write(out / cell(seed=1).id / records.RECORD_FILE, made)
+    assert plan(out, any_code=False) == [*again[:1], "recorded", *again[2:]]
 
 
 def test_a_record_without_what_was_learned_is_not_enough_where_that_is_to_be_kept(out):

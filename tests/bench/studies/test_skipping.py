@@ -151,7 +151,7 @@ def test_of_several_suites_one_is_chosen(kept, tmp_path):
 def test_networks_of_other_code_are_noted(kept):
     found = skipping.find(kept)
     assert skipping._other_code(found) == []
-    code = found[0].record.code.model_copy(update={"fingerprint": "other"})
+    code = found[0].record.code.model_copy(update={"computation": "other"})
     old = skipping.Kept("old", found[0].record.model_copy(update={"code": code}), found[0].folder)
     assert skipping._other_code([old, *found]) == ["1 of 4 networks were trained by a different version of the code"]
 

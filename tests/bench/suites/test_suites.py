@@ -201,6 +201,23 @@ def test_threads_may_differ_by_method_where_the_command_line_names_none(tmp_path
     assert [c.threads for c in suites.cells(suite, suites.Overrides(threads=2))] == [2, 2]
 
 
+def test_seeds_may_differ_by_method_where_the_command_line_names_none(tmp_path):
+    path = tmp_path / "some.toml"
+    path.write_text(
+        'tasks = ["digits"]\nepochs = 5\nseeds = 3\nseeds_of = { cwc = 1 }\n[methods.asge]\n[methods.cwc]\n'
+    )
+    suite = suites.load(str(path))
+
+    def seeds(**overrides):
+        cells = suites.cells(suite, suites.Overrides(threads=1, **overrides))
+        return {method: [c.seed for c in cells if c.method == method] for method in ("asge", "cwc")}
+
+    assert seeds() == {"asge": [0, 1, 2], "cwc": [0]}
+    assert seeds(first_seed=5) == {"asge": [5, 6, 7], "cwc": [5]}
+    assert seeds(seeds=2) == {"asge": [0, 1], "cwc": [0, 1]}
+    assert [cell.method for cell, _ in suites.expected(suite)].count("cwc") == 1
+
+
 def test_a_suite_that_names_no_threads_has_as_many_as_the_process_may_use(tmp_path):
     cells = suites.cells(suites.load(write(tmp_path, MINE)), suites.Overrides())
     assert {c.threads for c in cells} == {len(os.sched_getaffinity(0))}
@@ -214,7 +231,7 @@ def test_the_command_lines_epochs_settle_which_key_counts(tmp_path):
     assert told.epochs == 1
 
 
-@pytest.mark.parametrize("table", ["epochs_of", "threads_of"])
+@pytest.mark.parametrize("table", ["epochs_of", "seeds_of", "threads_of"])
 @pytest.mark.parametrize(
     ("key", "message"),
     [
