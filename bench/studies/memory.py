@@ -14,6 +14,7 @@ import torch
 
 from bench import suites
 from bench.data.sets import tasks
+from bench.errors import UserError
 from bench.measure import probe
 from bench.measure.determinism import deterministic
 from bench.options import Overrides
@@ -22,6 +23,8 @@ from bench.records.names import labels_of_cells
 from bench.running import parts
 from bench.studies.study import Findings, Request, Study
 
+LARGEST_BATCH = 10_000
+"""Most images of a step or a prediction."""
 STEPS_PER_EPOCH = 100
 """Of the learners' schedules, which no memory depends on."""
 
@@ -42,6 +45,9 @@ class MemorySettings:
 def measure(request: Request) -> Findings:
     """Measure a training step of every method, and a prediction of as many images as requested by each strategy."""
     suite = suites.load(request.settings.suite)
+    for what, count in (("--samples", request.samples), (f"batch_size of suite {suite.name}", suite.batch_size)):
+        if count > LARGEST_BATCH:
+            raise UserError(f"{what} is {count}, and at most {LARGEST_BATCH:,} images are one batch here")
     name = request.task or suite.tasks[0]
     task = tasks.get_task(name)
     chosen = Overrides(tasks=(name,), seeds=1, first_seed=request.seed, device=request.settings.device, loader="memory")

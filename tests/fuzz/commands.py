@@ -5,8 +5,8 @@
     python tests/fuzz/commands.py --only 132                one of them again, with what it printed
 
 A case is a folder with a suite, records, references, a page and a search space, one of them broken at random, and a
-command that reads it; or a command with broken arguments. Equal seeds make equal cases. Nothing is trained: commands
-that would train are left out or say only what they would do.
+command that reads it; or a command with broken arguments. Equal seeds make equal cases. Nothing is trained or
+downloaded: what would, is refused as if the input were bad.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
@@ -35,8 +36,11 @@ from factories import record, relative
 
 from bench import records, suites
 from bench.cli import app as cli
+from bench.errors import UserError
 from bench.reference import update
 from bench.reference.measured import path_of
+from bench.running import local, rehearsal
+from bench.tuning import tune
 
 STATUSES = {0, 1, 2, 3, 4, 130}
 SECONDS = 30
@@ -216,7 +220,7 @@ def _of_cell(draw: random.Random, folder: Path) -> Case:
 
 def _of_reference(draw: random.Random, folder: Path) -> Case:
     what = _break_json(draw, folder / "reference" / "measured" / "suite.json")
-    return Case(what, draw.choice((_check, _show, _update, _keep, _plan))(draw))
+    return Case(what, draw.choice((_check, _show, _update, _keep, _plan, _golden))(draw))
 
 
 def _of_published(draw: random.Random, folder: Path) -> Case:
@@ -226,7 +230,7 @@ def _of_published(draw: random.Random, folder: Path) -> Case:
 
 def _of_suite(draw: random.Random, folder: Path) -> Case:
     what = _break_lines(draw, folder / "suite.toml", "=")
-    return Case(what, draw.choice((_check, _update, _keep, _plan, _plan))(draw))
+    return Case(what, draw.choice((_check, _update, _keep, _plan, _plan, _golden, _study))(draw))
 
 
 def _of_begun(draw: random.Random, folder: Path) -> Case:
@@ -248,7 +252,7 @@ def _of_study(draw: random.Random, folder: Path) -> Case:
 
 def _of_arguments(draw: random.Random, _: Path) -> Case:
     """A command with one or two arguments replaced, added or left out; NUL cannot be in an argument."""
-    maker = draw.choice((*READERS_OF_RECORDS, _show, _keep, _plan, _space, _list, _verify))
+    maker = draw.choice((*READERS_OF_RECORDS, _show, _keep, _plan, _space, _golden, _tune, _study, _list, _verify))
     given = maker(draw)
     for _ in range(draw.randint(1, 2)):
         text = draw.choice(ARGUMENTS)(draw).replace("\0", "\ufffd")
@@ -320,6 +324,18 @@ def _describe(_: random.Random) -> list[str]:
 def _space(draw: random.Random) -> list[str]:
     values = draw.choice(("0.1..1", *NEARLY))
     return ["tune", "run", "asge", "--show-space", "--space", f"asge.alpha={values}"]
+
+
+def _golden(_: random.Random) -> list[str]:
+    return ["golden", "suite.toml", "--threads", "1"]
+
+
+def _tune(_: random.Random) -> list[str]:
+    return ["tune", "asge", "digits", "--space-file", "space.toml", "--storage", "journal", "--no-plots"]
+
+
+def _study(_: random.Random) -> list[str]:
+    return ["study", "memory", "--set", "suite=suite.toml", "--samples", "2", "--out", "studied"]
 
 
 def _list(_: random.Random) -> list[str]:
@@ -485,6 +501,21 @@ def _no_longer_than(seconds: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _nothing_trained() -> Iterator[None]:
+    """Refuse to train, to tune and to look for data."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("nothing is trained here")
+
+    with (
+        mock.patch.object(rehearsal, "rehearse", refuse),
+        mock.patch.object(local, "run_cells", refuse),
+        mock.patch.object(tune, "tune", refuse),
+    ):
+        yield
+
+
+@contextlib.contextmanager
 def _environment(folder: Path) -> Iterator[None]:
     """Inside a folder, with nothing of the user's."""
     before, here = dict(os.environ), Path.cwd()
@@ -505,6 +536,7 @@ def run(arguments: list[str], folder: Path, seconds: int | None = SECONDS) -> An
     err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")
     with (
         _no_longer_than(seconds),
+        _nothing_trained(),
         _environment(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

@@ -47,7 +47,14 @@ def test_a_row_per_step_and_strategy(suite, tmp_path):
     assert f"| backprop | a training step | {record.rows[0][2]} |" in page.read_text()
 
 
-def test_an_unknown_suite_is_one_sentence(tmp_path):
+def test_bad_requests_are_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="--samples is 10001, and at most 10,000 images"):
+        studies.run("memory", studies.Request(None, 10_001, 0, None), tmp_path / "out")
+    (tmp_path / "wide.toml").write_text(SUITE.replace("batch_size = 16", "batch_size = 1_000_000_000_000"))
+    with pytest.raises(UserError, match="batch_size of suite wide is 1000000000000"):
+        studies.run(
+            "memory", studies.Request(None, 2, 0, None), tmp_path / "out", {"suite": str(tmp_path / "wide.toml")}
+        )
     with pytest.raises(UserError, match="unknown suite 'c1'"):
         studies.run("memory", studies.Request(None, 16, 0, None), tmp_path / "out", {"suite": "c1"})
 
