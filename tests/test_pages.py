@@ -10,6 +10,9 @@ from bench.report import pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
+    *(ROOT / name for name in ("README.md", "results/README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
     ROOT / "README.md",
     ROOT / "results" / "README.md",
     ROOT / "CONTRIBUTING.md",
