@@ -13,11 +13,6 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "results/README.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-    ROOT / "README.md",
-    ROOT / "results" / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
 
 
 def name(page):
