@@ -162,7 +162,7 @@ def _run(cell: CellSpec, options: RunOptions, watcher: Watcher) -> Outcome:
     bad_input, silent, status = None, False, 0
     with (
         (folder / LOG_FILE).open("a", encoding="utf-8") as log,
-        server.start_cell(folder, cell.loader, environ, log, environment.fingerprint()) as process,
+        server.start_cell(folder, cell, environ, log, environment.fingerprint()) as process,
     ):
         try:
             for event in _events(process, options.stall):

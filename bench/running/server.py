@@ -5,8 +5,9 @@
        | <--- exit status --------------------------------------+                       |
        + <--- events, by a pipe --------------------------------------------------------+
 
-The server computes nothing, because threads and CUDA do not survive a fork. It imports nothing of plug-ins, keeps no
-state of a cell, and ends when its harness does.
+The server computes nothing, because threads do not survive a fork. It imports nothing of plug-ins, keeps no state of a
+cell, and ends when its harness does. CUDA does not survive a fork either, and imports may already touch it: the process
+of a cell on a GPU starts afresh.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ import traceback
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from bench.records import CellSpec
 
 MODULE = "bench.running.server"
 PRELOADED = ("torch", "torch._dynamo", "bench.running.cell")
@@ -89,9 +93,14 @@ class Server:
         """Whether it still runs."""
         return self._process.poll() is None
 
-    def start(self, folder: Path, loader: str, environ: Mapping[str, str], log: IO[str]) -> CellProcess:
+    def start(self, folder: Path, cell: CellSpec, environ: Mapping[str, str], log: IO[str]) -> CellProcess:
         """Fork a process for the cell in a folder; the one before must have ended."""
-        request = {"folder": str(folder.absolute()), "loader": loader, "cwd": str(Path.cwd()), "environ": dict(environ)}
+        request = {
+            "folder": str(folder.absolute()),
+            "imports": [*PRELOADED, *OF_LOADER.get(cell.loader, ())] if cell.device == "cpu" else None,
+            "cwd": str(Path.cwd()),
+            "environ": dict(environ),
+        }
         read, write = os.pipe()
         try:
             with contextlib.suppress(ConnectionError):  # it has died, and `status` says so
@@ -123,12 +132,12 @@ class Server:
 _servers: dict[tuple[Any, ...], Server] = {}
 
 
-def start_cell(folder: Path, loader: str, environ: Mapping[str, str], log: IO[str], code: str) -> CellProcess:
+def start_cell(folder: Path, cell: CellSpec, environ: Mapping[str, str], log: IO[str], code: str) -> CellProcess:
     """Start the process of the cell in a folder, by a server with the same environment and code.
 
     Args:
         folder: the cell's folder.
-        loader: its loader's kind, whose imports are made before the fork.
+        cell: the cell.
         environ: its whole environment.
         log: where its standard error goes; that of a new server too.
         code: fingerprint of the source files now; when they have changed, a new server imports them.
@@ -138,7 +147,7 @@ def start_cell(folder: Path, loader: str, environ: Mapping[str, str], log: IO[st
     if server is None or not server.alive:
         close_servers()
         server = _servers[key] = Server(environ, log)
-    return server.start(folder, loader, environ, log)
+    return server.start(folder, cell, environ, log)
 
 
 @atexit.register
@@ -151,8 +160,6 @@ def close_servers() -> None:
 def serve(control: socket.socket) -> None:
     """Fork a process for each request, one after the other, until the harness has closed its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the harness, which ends this process
-    for name in PRELOADED:
-        import_module(name)
     lines = control.makefile("rb", buffering=0)
     while True:
         kind, descriptors, *_ = socket.recv_fds(control, 1, 2)
@@ -161,7 +168,7 @@ def serve(control: socket.socket) -> None:
         if kind == _KILL:  # it crossed the status
             continue
         request = json.loads(lines.readline())
-        for name in OF_LOADER.get(request["loader"], ()):
+        for name in request["imports"] or ():
             with contextlib.suppress(ImportError):  # the cell says what is missing
                 import_module(name)
         gc.collect()
@@ -196,8 +203,6 @@ def _ended(process: int, control: socket.socket) -> int | None:
 
 def _run(request: dict[str, Any], output: int, log: int) -> NoReturn:
     """Become the process of a cell: run it, and end."""
-    from bench.running import cell
-
     status = 1
     try:
         os.dup2(output, 1)
@@ -208,6 +213,10 @@ def _run(request: dict[str, Any], output: int, log: int) -> NoReturn:
         os.environ.clear()
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
+        if request["imports"] is None:
+            os.execv(sys.executable, [sys.executable, "-P", "-m", "bench.running.cell", request["folder"]])  # noqa: S606
+        from bench.running import cell
+
         status = cell.main(Path(request["folder"]))
     except BaseException:  # noqa: BLE001 -- whatever it is, this process must not return into the server's loop
         traceback.print_exc()

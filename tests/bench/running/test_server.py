@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from factories import cell
 
 from bench.running import server
 
@@ -24,13 +25,15 @@ def start(tmp_path, monkeypatch):
     environ = {**os.environ, "PYTHONPATH": str(stand_in.parent)}
     module = Path(server.__file__).read_text().replace(CELL, "stand_in").replace('"torch", "torch._dynamo"', '"os"')
     module = module.replace("from bench.running import cell", "import stand_in as cell")
+    afresh = "import pathlib, stand_in, sys; sys.exit(stand_in.main(pathlib.Path(sys.argv[1])))"
+    module = module.replace('"-m", "stand_in"', f'"-c", "{afresh}"')
     (stand_in.parent / "light_server.py").write_text(module)
     monkeypatch.setattr(server, "MODULE", "light_server")
 
-    def started(todo, *, code="", **changes):
+    def started(todo, *, code="", device="cpu", **changes):
         (tmp_path / "todo.py").write_text(todo)
         with (tmp_path / "log.txt").open("a") as log:
-            return server.start_cell(tmp_path, "memory", {**environ, **changes}, log, code)
+            return server.start_cell(tmp_path, cell(device=device), {**environ, **changes}, log, code)
 
     yield started
     server.close_servers()
@@ -131,3 +134,10 @@ os.kill(os.getpid(), 9)
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     pytest.fail("the server goes on without its harness")
+
+
+def test_on_a_gpu_it_starts_afresh_and_is_the_same_process(start):
+    told = "print(__import__('os').getppid(), 'server' in ' '.join(__import__('sys').argv)) or 4"
+    (parent, server_in_argv), status = said(start(told, device="cuda"))[0].split(), said(start(told, device="cuda"))[1]
+    assert (server_in_argv, status) == ("False", 4)
+    assert said(start(PARENT))[0] == parent
