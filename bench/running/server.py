@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -39,6 +40,10 @@ OF_LOADER = {"ffcv": ("ffcv",)}
 _GIVEN_LATER = ("BENCH_", "PYTEST_")
 """Prefixes of environment variables that no import reads: a server serves cells whose other variables are equal."""
 _RUN, _KILL = b"r", b"k"
+_LIBRARIES = ("libtorch_cpu.", "libtorch_python.", "libc10.", "libgomp", "libstdc++.", "libc.", "libm.")
+"""What a CPU's training runs in."""
+_POPULATE_READ = 22
+"""MADV_POPULATE_READ, of Linux 5.14 and newer."""
 
 
 class CellProcess:
@@ -217,6 +222,7 @@ def _run(request: dict[str, Any], output: int, log: int) -> NoReturn:
             os.execv(sys.executable, [sys.executable, "-P", "-m", "bench.running.cell", request["folder"]])  # noqa: S606
         from bench.running import cell
 
+        _map_libraries()
         status = cell.main(Path(request["folder"]))
     except BaseException:  # noqa: BLE001 -- whatever it is, this process must not return into the server's loop
         traceback.print_exc()
@@ -226,6 +232,22 @@ def _run(request: dict[str, Any], output: int, log: int) -> NoReturn:
             with contextlib.suppress(OSError):
                 stream.flush()
         os._exit(status)
+
+
+def _map_libraries() -> None:
+    """Map all pages of the libraries that training runs in, where the kernel can.
+
+    A forked process has none of them mapped, though they are in memory. Each one that training touches first would
+    count as memory that training takes.
+    """
+    advise = getattr(ctypes.CDLL(None), "madvise", None)
+    if advise is None:
+        return
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        extent, access, _, _, _, *path = line.split(maxsplit=5)
+        if path and access.startswith("r") and Path(path[0]).name.startswith(_LIBRARIES):
+            start, end = (int(address, 16) for address in extent.split("-"))
+            advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _POPULATE_READ)
 
 
 if __name__ == "__main__":

@@ -141,3 +141,28 @@ def test_on_a_gpu_it_starts_afresh_and_is_the_same_process(start):
     (parent, server_in_argv), status = said(start(told, device="cuda"))[0].split(), said(start(told, device="cuda"))[1]
     assert (server_in_argv, status) == ("False", 4)
     assert said(start(PARENT))[0] == parent
+
+
+MAPPED = """
+import os, pathlib, sys
+import torch
+from bench.running import server
+
+def mapped():
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+process = os.fork()
+if process == 0:
+    before = mapped()
+    server._map_libraries()
+    print(mapped() - before, flush=True)
+    os._exit(0)
+os.waitpid(process, 0)
+"""
+
+
+def test_the_libraries_of_training_are_mapped_before_memory_is_measured():
+    """Their pages would count as memory that training takes: tens of megabytes."""
+    done = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 100_000  # kB; PyTorch's library alone has 300,000
