@@ -47,11 +47,11 @@ def test_the_drops_of_a_row():
 
 def test_rows_of_a_suite_come_from_its_references(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_REFERENCE", str(tmp_path))
-    stored = measured([80.0, 81.0, 82.0], goldens=[golden(accuracies={"last": 79.0})])
+    stored = measured([80.0, 81.0, 82.0], goldens=[golden(seed=seed, accuracies={"last": 79.0}) for seed in (0, 1)])
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured" / "quick.json").write_text(stored.model_dump_json())
     [found] = seeds.rows_of("quick")
-    assert (found.name, found.design.m, found.design.n, found.design.own) == ("asge/last", 3, 1, True)
+    assert (found.name, found.design.m, found.design.n, found.design.own) == ("asge/last", 3, 2, True)
     with pytest.raises(SystemExit, match="no references for ci"):
         seeds.rows_of("ci")
 
