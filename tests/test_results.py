@@ -17,7 +17,14 @@ from bench.reference import measured
 from bench.suites import drift
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = sorted({str(file.parents[1].relative_to(ROOT)) for file in (ROOT / "results").rglob(records.RECORD_FILE)})
+OUTPUT = ("runs", "studies", "tuning")
+"""Below results/, where commands write that are not told where: not committed."""
+FILES = sorted(
+    file
+    for file in (ROOT / "results").rglob(records.RECORD_FILE)
+    if file.relative_to(ROOT / "results").parts[0] not in OUTPUT
+)
+FOLDERS = sorted({str(file.parents[1].relative_to(ROOT)) for file in FILES})
 FORMS = ("json", "markdown")
 BLOCKED = """
 import contextlib, importlib.metadata, io, json, sys
@@ -55,16 +62,15 @@ print(json.dumps(printed))
 
 def test_every_committed_record_has_the_id_that_its_cell_has_today():
     """A record's id is the hash of its cell: a change to what is hashed, or to its form, shows here."""
-    files = sorted((ROOT / "results").rglob(records.RECORD_FILE))
-    assert files
-    read = {file: records.read(file) for file in files}  # which refuses another id than the cell's
+    assert FILES
+    read = {file: records.read(file) for file in FILES}  # which refuses another id than the cell's
     assert {file.parent.name: record.cell.id for file, record in read.items()} == {
-        file.parent.name: file.parent.name for file in files
+        file.parent.name: file.parent.name for file in FILES
     }
 
 
 def test_every_committed_record_describes_its_method_in_its_own_terms():
-    for file in (ROOT / "results").rglob(records.RECORD_FILE):
+    for file in FILES:
         record = records.read(file)
         said = record.cell.described
         assert said is not None, file
@@ -89,7 +95,7 @@ def test_stored_references_are_of_their_suites_cells_and_of_no_others():
 def test_every_committed_record_is_of_a_cell_of_its_suite():
     """With the options that it says it was run with."""
     by_suite = {}
-    for file in sorted((ROOT / "results").rglob(records.RECORD_FILE)):
+    for file in FILES:
         record = records.read(file)
         by_suite.setdefault((str(file.parents[1].relative_to(ROOT)), record.suite), []).append(record)
     for (folder, suite), found in by_suite.items():

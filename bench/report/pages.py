@@ -22,6 +22,7 @@ from bench import records, tables
 from bench.compare import rendering
 from bench.compare.table import comparisons
 from bench.errors import UserError
+from bench.options import DEFAULT_RUNS
 from bench.records import Found, sources
 from bench.report import rows
 from bench.report import table as report
@@ -90,10 +91,13 @@ def _marked(found: re.Match[str], root: Path) -> str:
 
 
 def _stale(root: Path, folder: str) -> list[list[str]]:
-    """A line per folder of runs: its records, those of other code, and the minutes that their training took."""
-    runs = sorted({file.parents[1] for file in (root / folder).rglob(records.RECORD_FILE)})
+    """A line per folder of runs: its records, those of other code, and the minutes that their training took.
+
+    What commands write where they are not told where is left out: it is not kept.
+    """
+    runs = sorted({file.parents[1] for file in (root / folder).glob(f"*/*/{records.RECORD_FILE}")})
     lines = []
-    for place in runs:
+    for place in (each for each in runs if each != root / DEFAULT_RUNS):
         found = records.read_all(place).records
         old = [record for record in found if sources.is_current(record) is False]
         minutes = sum(record.training.seconds for record in old if record.training) / 60
