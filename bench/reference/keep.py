@@ -14,7 +14,7 @@ from bench.records import CellSpec, Record
 from bench.reference import golden
 from bench.reference.check import counted
 from bench.reference.measured import Change, Cost, Measured, load, path_of
-from bench.reference.update import Part, change_now, check_makers, parts_of
+from bench.reference.update import Part, change_now, check_makers, contents_of, parts_of
 
 
 def keep(
@@ -63,6 +63,7 @@ def keep(
     change = change_now(reason, rows=[])
     kept = old.model_copy(
         update={
+            "contents": contents_of(expected, old, untouched),
             "history": [*old.history, change],
             "rows": [*parts_of(old.rows, untouched), *_renamed(old.rows, former)],
             "goldens": [*parts_of(old.goldens, untouched), *_renamed(old.goldens, former)],

@@ -6,7 +6,7 @@ import datetime as dt
 import getpass
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench import records
 from bench.errors import UserError
@@ -87,7 +87,7 @@ def update(
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = Measured(
         suite=suite,
-        contents={**(old.contents if old else {}), **{c.experiment: c.content for c, _ in expected}},
+        contents=contents_of(expected, old, untouched),
         environment=done[-1].environment,
         code=done[-1].code,
         history=[*(old.history if old else []), change],
@@ -98,6 +98,15 @@ def update(
     )
     records.write(path, measured)
     return change
+
+
+def contents_of(
+    expected: Sequence[tuple[CellSpec, tuple[str, ...]]], old: Measured | None, untouched: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """What the experiments of a suite's cells, and those of the methods whose stored values stay, are hashes of."""
+    stored = old.contents if old else {}
+    staying = {key: content for key, content in stored.items() if content["method"] in untouched}
+    return staying | {cell.experiment: cell.content for cell, _ in expected}
 
 
 def parts_of(stored: Sequence[Part], methods: Sequence[str]) -> list[Part]:

@@ -37,6 +37,7 @@ def test_equal_numbers_under_new_settings_keep_every_value(stored):
     spec = NOW[0][0]
     now = {part.experiment for part, _ in NOW}
     assert {part.experiment for part in (*kept.rows, *kept.goldens, *kept.costs)} == now
+    assert kept.contents == {part.experiment: part.content for part, _ in NOW}
     assert [row.values for row in kept.rows] == [row.values for row in stored.rows]
     assert kept.costs[0].yardstick == spec.yardstick
     assert [cost.speeds for cost in kept.costs] == [[2.0] * 4] * 2
