@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -38,6 +39,17 @@ def environment(device: torch.device) -> Environment:
 def code(cell: CellSpec | None = None) -> Code:
     """Version, commit and fingerprint of this project's code, and of a cell's computation."""
     return _project() if cell is None else _project().model_copy(update={"computation": sources.computation(cell)})
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Another number of threads; with two, sums are taken in another order than with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache

@@ -110,7 +110,7 @@ def _confirmed(
         rehearsal.rehearse(cells, options.data)
         records.prepare_folder(options.runs)
         with progress.watcher(console, options.suite, progress.titles(cells)) as watcher:
-            outcomes = local.run_cells(cells, options, watcher=watcher, current=made_here())
+            outcomes = local.run_cells(cells, options, watcher=watcher)
         repeated = [outcome.record for outcome in outcomes if outcome.record is not None]
         problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
     except UserError as error:

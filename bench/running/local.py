@@ -70,21 +70,19 @@ def run_cells(
     options: RunOptions,
     *,
     watcher: Watcher,
-    current: Callable[[Record], bool] | None = None,
 ) -> list[Outcome]:
     """Run every cell that has no finished record yet; interrupted cells resume.
 
-    A record is finished if its status is ok or diverged; failed cells are tried again. The folder of runs must have
-    been checked by ``prepare_folder``.
+    A record is finished if its status is ok or diverged, and if the code that is here made it, or with
+    ``options.any_code``; failed cells are tried again. The folder of runs must have been checked by
+    ``prepare_folder``.
 
     Args:
         cells: in the order in which they run; a starting checkpoint's cell comes before those that start from it.
         options: suite name for the records, folders, treatment of finished and of hung cells.
         watcher: receives the events.
-        current: whether a finished record still counts; None: if the code that is here made it, or with
-            ``options.any_code``. Others are measured again.
     """
-    counts = current or environment.made_here(any_code=options.any_code)
+    counts = environment.made_here(any_code=options.any_code)
     outcomes = []
     begun_with = _start_ids(cells)
     for index, cell in enumerate(cells):

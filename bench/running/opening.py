@@ -20,16 +20,11 @@ def take(spec: CellSpec, data_dir: Path | None) -> Opening:
     Raises:
         UserError: if the data is not available.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(spec.threads)
-    try:
-        with parts.data(spec, data_dir) as data:
-            learner, _ = parts.learner(spec, len(data.train))
-            learner.begin_epoch(0)
-            steps = [learner.train_step(*batch) for batch in islice(data.train.epoch(0), training.OPENING_STEPS)]
-            losses = {name: [float(step[name]) for step in steps] for name in steps[0]}
-            machine = Machine.of(environment.environment(torch.device(spec.device)))
-            inputs = {"train": data.train.digest, "validation": data.validation.digest, "test": data.test.digest}
-            return Opening(spec.seed, machine, inputs, losses)
-    finally:
-        torch.set_num_threads(threads)
+    with environment.threads(spec.threads), parts.data(spec, data_dir) as data:
+        learner, _ = parts.learner(spec, len(data.train))
+        learner.begin_epoch(0)
+        steps = [learner.train_step(*batch) for batch in islice(data.train.epoch(0), training.OPENING_STEPS)]
+        losses = {name: [float(step[name]) for step in steps] for name in steps[0]}
+        machine = Machine.of(environment.environment(torch.device(spec.device)))
+        inputs = {"train": data.train.digest, "validation": data.validation.digest, "test": data.test.digest}
+        return Opening(spec.seed, machine, inputs, losses)

@@ -7,7 +7,6 @@ Only a network that skips what its gates close needs less or more on other image
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ from bench.data.sets import tasks
 from bench.errors import UserError
 from bench.measure import probe
 from bench.measure.determinism import deterministic
+from bench.measure.environment import threads
 from bench.options import Overrides
 from bench.records import CellSpec
 from bench.records.names import labels_of_cells
@@ -54,7 +54,7 @@ def measure(request: Request) -> Findings:
     cells = suites.cells(suite, chosen)
     rows: list[list[str | int | float]] = []
     for cell, label in zip(cells, labels_of_cells(cells, brief=True), strict=True):
-        with _threads(cell.threads), deterministic(torch.device(cell.device)):
+        with threads(cell.threads), deterministic(torch.device(cell.device)):
             rows += [[label, *row] for row in _of(cell, task, request)]
     columns = ("method", "what", "peak live MiB", "peak allocated MiB", "more %")
     batch = f"training: one step on {suite.batch_size} images; predicting: {request.samples} images of {task.title}"
@@ -87,14 +87,3 @@ def _compared(live: int, allocated: int | None) -> list[str | int | float]:
     if allocated is None:
         return [round(live / 2**20, 3), "-", "-"]
     return [round(live / 2**20, 3), round(allocated / 2**20, 3), round(100 * (allocated / live - 1), 2)]
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """A cell's number of threads: libraries give every thread buffers of its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

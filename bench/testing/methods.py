@@ -8,6 +8,7 @@ import json
 import torch
 
 from bench import methods, registry
+from bench.measure.environment import threads
 from bench.methods import settings
 from bench.records import Description
 from bench.suites import describe
@@ -22,7 +23,6 @@ from bench.testing.small import (
     batches,
     output,
     outputs,
-    threads,
     train,
     validation,
 )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench import methods, registry
 from bench.measure.determinism import deterministic
+from bench.measure.environment import threads
 from bench.methods import Learner, settings
 
 EPOCHS, STEPS, BATCH, LAST_BATCH = 2, 4, 16, 5
@@ -106,14 +107,3 @@ def output(learner: Learner, strategy: str) -> Tensor:
 def outputs(learner: Learner) -> dict[str, Tensor]:
     """Logits by every strategy, of images that no epoch trains on."""
     return {strategy: output(learner, strategy) for strategy in learner.strategies}
-
-
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Another number of threads; with two, sums are taken in another order than with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
