@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge import strategies
-from asge.block import Projection, between_units
+from asge.block import Bias, Normalization, Projection, ProjectionScale, between_units
 from asge.common.marks import Choice, Range
 from asge.common.optimisers import (
     LearningRate,
     Momentum,
     OptimiserSetting,
-    OptimiserSettings,
     ScheduledOptimiser,
     ScheduleSetting,
     WeightDecay,
@@ -28,29 +28,36 @@ from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.goodness import Reduction, Rule
 from asge.layers.gating import Gate, Gating, Where, gammas
 from asge.layers.pooling import Pooling
-from asge.network import ASGENetwork
-from asge.stage import Stage
+from asge.network import ASGENetwork, ClassifierInit, Features, FusionLayers
+from asge.stage import ScheduleBy, Stage, dropout_seeds, scheduled
 from asge.step import StepName
 
 
 @dataclass(frozen=True, kw_only=True)
 class ASGESettings:
-    """Settings of ASGE. All defaults are this project's own choices: the paper's were not available.
+    """Settings of ASGE. The defaults are this project's own choices; ``AUTHORS`` has those of the authors' code.
 
     Attributes:
         plan: channel plan, see ``asge.network.parse_plan``.
         alpha, rule: patches per side, see ``asge.goodness.patches_per_side``.
         reduction: goodness of a patch, mean or sum of squares.
-        projection, scale: the fixed W_l, see ``asge.block.ASGEBlock``.
+        projection, scale, projection_scale, projection_bias: the fixed W_l and b_l, see ``asge.block.ASGEBlock``.
+        label_smoothing: of the blocks' losses.
         pooling: in branch 1, see ``asge.pooling.pool2d``.
-        affine: whether LayerNorm's gamma and beta are trained, by the block after it.
+        normalization: in branch 1: LayerNorm over the channels of a pixel, or the RMS over the whole image.
+        dropout: in branch 1, between the two: probability of dropping an element.
+        affine: whether the normalisation's gamma and beta are trained, by the block after it.
         gating: gates of channels before convolutions: GCT with l2 or l1 norms, or squeeze-and-excitation.
         gating_where: before every convolution, or ("block") only before the first on maps of each size.
         gate_activation: of GCT, see ``asge.gating.GatedChannelTransform``.
+        features, fusion_layers, classifier_init: the classifiers of `last` and `fusion`, see
+            ``asge.network.ASGENetwork``.
         classifier_epochs: 0: the classifiers of `last` and `fusion` train along with the blocks, on detached features;
             n > 0: they train in the last n epochs, after the blocks, with a schedule of their own.
         step: the local step written out, or by autograd; same result, see ``asge.step``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
+        min_learning_rate: the rate where the schedule is at 0, as PyTorch's ``eta_min``.
+        schedule_by: whether the rate changes with every step, or only with every epoch.
     """
 
     plan: str = "small"
@@ -59,11 +66,19 @@ class ASGESettings:
     reduction: Annotated[Reduction, Choice(("mean", "sum"))] = "mean"
     projection: Annotated[Projection, Choice(("signs", "gaussian"))] = "signs"
     scale: Annotated[float, Gt(0), Range(0.25, 16, log=True)] = 1.0
+    projection_scale: Annotated[ProjectionScale, Neutral("width")] = "width"
+    projection_bias: Annotated[Bias, Neutral("zero")] = "zero"
+    label_smoothing: Annotated[float, Ge(0), Lt(1), Neutral(0.0)] = 0.0
     pooling: Pooling = "rms"
+    normalization: Annotated[Normalization, Neutral("layer")] = "layer"
+    dropout: Annotated[float, Ge(0), Lt(1), Neutral(0.0)] = 0.0
     affine: Annotated[bool, Choice((False, True))] = True
     gating: Annotated[Gating, Neutral("none")] = "none"
     gating_where: Annotated[Where, Neutral("every")] = "every"
     gate_activation: Annotated[Gate, Neutral("tanh")] = "tanh"
+    features: Annotated[Features, Neutral("activations")] = "activations"
+    fusion_layers: Annotated[FusionLayers, Neutral("joint")] = "joint"
+    classifier_init: Annotated[ClassifierInit, Neutral("zero")] = "zero"
     classifier_epochs: Annotated[int, Ge(0)] = 0
     step: StepName = "fast"
     optimiser: OptimiserSetting = "adamw"
@@ -71,6 +86,30 @@ class ASGESettings:
     weight_decay: WeightDecay = 1e-4
     momentum: Momentum = 0.9
     schedule: ScheduleSetting = "one-cycle"
+    min_learning_rate: Annotated[float, Ge(0), Neutral(0.0)] = 0.0
+    schedule_by: Annotated[ScheduleBy, Neutral("step")] = "step"
+
+
+AUTHORS: Mapping[str, Any] = {
+    "plan": "vgg8",
+    "projection": "gaussian",
+    "projection_scale": "classes",
+    "projection_bias": "gaussian",
+    "pooling": "avg",
+    "normalization": "rms",
+    "dropout": 0.1,
+    "affine": False,
+    "features": "propagated",
+    "fusion_layers": "per-block",
+    "classifier_init": "kaiming",
+    "learning_rate": 2e-4,
+    "weight_decay": 1e-3,
+    "schedule": "cosine",
+    "min_learning_rate": 1e-5,
+    "schedule_by": "epoch",
+}
+"""The settings of the authors' code where they differ from the defaults (github.com/KCL-KAI-Lab/ASGE at 78d82a4, MIT);
+``plan`` is the smaller of the two networks that it has."""
 
 
 def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Generator) -> ASGENetwork:
@@ -82,6 +121,8 @@ def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Gene
         alpha=settings.alpha,
         rule=settings.rule,
         pooling=settings.pooling,
+        normalization=settings.normalization,
+        dropout=settings.dropout,
         affine=settings.affine,
         gating=settings.gating,
         gating_where=settings.gating_where,
@@ -89,17 +130,27 @@ def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Gene
         reduction=settings.reduction,
         projection=settings.projection,
         scale=settings.scale,
+        projection_scale=settings.projection_scale,
+        projection_bias=settings.projection_bias,
+        label_smoothing=settings.label_smoothing,
+        features=settings.features,
+        fusion_layers=settings.fusion_layers,
+        classifier_init=settings.classifier_init,
         generator=generator,
     )
 
 
 class Classifiers:
-    """Trains the linear classifiers of `last` and `fusion`."""
+    """Trains the linear classifiers of `last` and `fusion`.
 
-    def __init__(self, network: ASGENetwork, settings: OptimiserSettings, total_steps: int) -> None:
+    Args:
+        network: whose classifiers they are.
+        optimiser: makes the optimiser of both, from their parameters.
+    """
+
+    def __init__(self, network: ASGENetwork, optimiser: Callable[[list[Tensor]], ScheduledOptimiser]) -> None:
         self._network = network
-        parameters = [*network.last.parameters(), *network.fusion.parameters()]
-        self._optimiser = ScheduledOptimiser(parameters, settings, total_steps)
+        self._optimiser = optimiser([*network.last.parameters(), *network.fusion.parameters()])
 
     def train_step(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
         """One step of both on the detached features (B, C_l) of all layers; returns their detached losses."""
@@ -151,11 +202,21 @@ class ASGELearner:
                 f"of {budget.epochs} epochs"
             )
         self._block_epochs = budget.epochs - settings.classifier_epochs
-        block_steps = self._block_epochs * budget.steps_per_epoch
-        self._stage = Stage(self.network.blocks, settings, step=settings.step, total_steps=block_steps)
+        self._stage = Stage(
+            self.network.blocks,
+            settings,
+            step=settings.step,
+            features=settings.features,
+            epochs=self._block_epochs,
+            steps_per_epoch=budget.steps_per_epoch,
+        )
         self._along = settings.classifier_epochs == 0
-        classifier_steps = (settings.classifier_epochs or budget.epochs) * budget.steps_per_epoch
-        self._classifiers = Classifiers(self.network, settings, classifier_steps)
+        classifier_epochs = settings.classifier_epochs or budget.epochs
+        self._classifiers = Classifiers(
+            self.network,
+            partial(scheduled, settings=settings, epochs=classifier_epochs, steps_per_epoch=budget.steps_per_epoch),
+        )
+        self._generator = generator
         self._epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
@@ -173,13 +234,15 @@ class ASGELearner:
             Detached scalar losses of what is trained: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
         """
         if not self._along and self._epoch >= self._block_epochs:
-            with torch.no_grad():
-                x = images.contiguous(memory_format=torch.channels_last)
-                features = [strategies.pooled(y) for y in self.network.activations(x)]
+            features = strategies.features(self.network, images.contiguous(memory_format=torch.channels_last))
             return self._classifiers.train_step(features, labels)
         # The copy has no name here: it is gone when the second block runs.
         outcome = self._stage.train_step(
-            images.contiguous(memory_format=torch.channels_last), labels, propagate=False, on_layer=self.on_layer
+            images.contiguous(memory_format=torch.channels_last),
+            labels,
+            propagate=False,
+            seeds=dropout_seeds(self.network.blocks, self._generator),
+            on_layer=self.on_layer,
         )
         losses = {f"layer{number}": loss for number, loss in enumerate(outcome.losses, start=1)}
         return losses | (self._classifiers.train_step(outcome.features, labels) if self._along else {})
@@ -243,17 +306,23 @@ class ASGE:
         {"plan": "8,M,16"},
         {"plan": "8,M,16", "gating": "gct"},
         {"plan": "8s,16", "affine": True, "classifier_epochs": 1, "optimiser": "sgd", "learning_rate": 0.1},
+        {**AUTHORS, "plan": "8,M,16,M", "learning_rate": 1e-2},
     )
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG004
-        """Every run is compared with the headline results: their network and settings are not known."""
+        """Every run is shown with the headline results; published.csv names the suites that follow their recipe."""
         return [("ASGE", "headline")]
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
         """Describe, in words, the layers between the convolutions."""
-        return between_units(settings.get("pooling", "rms"), affine=settings.get("affine", True))
+        return between_units(
+            settings.get("pooling", "rms"),
+            affine=settings.get("affine", True),
+            normalization=settings.get("normalization", "layer"),
+            dropout=settings.get("dropout", 0.0),
+        )
 
     @staticmethod
     def optimiser(settings: Mapping[str, Any]) -> str:

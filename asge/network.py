@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from asge.block import ASGEBlock, Projection
+from asge.block import ASGEBlock, Bias, Normalization, Projection, ProjectionScale
 from asge.goodness import Reduction, Rule, patches_per_side
 from asge.layers.gating import Gate, Gating, Where, make_gate
 from asge.layers.pooling import Pooling
@@ -16,11 +17,21 @@ from asge.layers.pooling import Pooling
 PLANS = {
     "tiny": "16,M,32,M,64",
     "small": "32,M,64,M,128,M,256",
-    "vgg8": "128,256,M,256,512,M,512,M,512,M",
-    "vgg11": "128,128,128,256,M,256,512,M,512,512,M,512,M",
+    "vgg8": "128,256,M,256,512,M,512,M,512,M,512",
+    "vgg11": "128,256,M,256,512,M,512,512,M,512,512,M,512,512",
+    "vgg8b": "128,256,M,256,512,M,512,M,512,M",
+    "vgg11b": "128,128,128,256,M,256,512,M,512,512,M,512,M",
     "imagenet": "64s,M,128,M,256,256,M,512,512,M,512",
 }
-"""Plans by name. Numbers are the channels of 3x3 convolutions, an s after one gives it stride 2, M pools by 2."""
+"""Plans by name. Numbers are the channels of 3x3 convolutions, an s after one gives it stride 2, M pools by 2.
+
+vgg8 and vgg11 are those of ASGE's authors (github.com/KCL-KAI-Lab/ASGE), vgg8b and vgg11b those of Nøkland & Eidnes
+(arXiv 1901.06656), without their linear layer.
+"""
+
+Features = Literal["activations", "propagated"]
+FusionLayers = Literal["joint", "per-block"]
+ClassifierInit = Literal["zero", "kaiming"]
 
 
 @dataclass(frozen=True)
@@ -109,15 +120,22 @@ class ASGENetwork(nn.Module):
         classes: N.
         plan: see ``parse_plan``.
         alpha, rule: see ``asge.goodness.patches_per_side``.
-        pooling, affine, reduction, projection, scale: see ``ASGEBlock``; the first block, on images, is never affine.
+        pooling, normalization, dropout, affine: see ``ASGEBlock``; the first block, on images, is never affine.
+        reduction, projection, scale, projection_scale, projection_bias, label_smoothing: see there.
         gating, gating_where, gate_activation: see ``gates``.
+        features: what the classifiers of `last` and `fusion` read, averaged over space: the activations Y_l, or
+            ("propagated") X_{l+1}, which leaves the block for the next one.
+        fusion_layers: the classifier of `fusion` is one linear layer on all features ("joint"), or the sum of one per
+            block, each with a bias of its own.
+        classifier_init: first weights of both classifiers: zero, or Kaiming normal; the biases are zero.
         make_block: makes a block from the arguments of ``ASGEBlock``.
         generator: draws everything random, on the CPU.
 
     Attributes:
         blocks: the L blocks.
-        last: linear classifier on the pooled Y_L.
-        fusion: linear classifier on the pooled Y_2 .. Y_L.
+        features: see above.
+        last: linear classifier on the features of block L.
+        fusion: linear classifier on the features of blocks 2 .. L.
         best_layer: index l* of the layer whose own logits predict for the strategy `best`.
     """
 
@@ -130,17 +148,32 @@ class ASGENetwork(nn.Module):
         alpha: float = 1.0,
         rule: Rule = "power",
         pooling: Pooling = "rms",
+        normalization: Normalization = "layer",
+        dropout: float = 0.0,
         affine: bool = False,
         reduction: Reduction = "mean",
         projection: Projection = "signs",
         scale: float = 1.0,
+        projection_scale: ProjectionScale = "width",
+        projection_bias: Bias = "zero",
+        label_smoothing: float = 0.0,
         gating: Gating = "none",
         gating_where: Where = "every",
         gate_activation: Gate = "tanh",
+        features: Features = "activations",
+        fusion_layers: FusionLayers = "joint",
+        classifier_init: ClassifierInit = "zero",
         make_block: Callable[..., ASGEBlock] = ASGEBlock,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        for name, value, kind in (
+            ("features", features, Features),
+            ("fusion_layers", fusion_layers, FusionLayers),
+            ("classifier_init", classifier_init, ClassifierInit),
+        ):
+            if value not in get_args(kind):
+                raise ValueError(f"{name} must be {' or '.join(map(repr, get_args(kind)))}, got {value!r}")
         layers = parse_plan(plan, shape)
         last_channels = layers[-1].channels
         self.blocks: list[ASGEBlock] = []
@@ -155,17 +188,27 @@ class ASGENetwork(nn.Module):
                 pool=layer.pool,
                 stride=layer.stride,
                 pooling=pooling,
+                normalization=normalization,
+                dropout=dropout,
                 gate=gate,
                 affine=affine and bool(self.blocks),
                 reduction=reduction,
                 projection=projection,
                 scale=scale,
+                projection_scale=projection_scale,
+                projection_bias=projection_bias,
+                label_smoothing=label_smoothing,
                 generator=generator,
             )
             self.blocks.append(block)
         self._blocks = nn.ModuleList(self.blocks)
-        self.last = _zero_linear(last_channels, classes)
-        self.fusion = _zero_linear(sum(layer.channels for layer in layers[1:]), classes)
+        self.features: Features = features
+        draws = None if classifier_init == "zero" else generator
+        widths = [layer.channels for layer in layers[1:]]
+        self.last = _linear(last_channels, classes, draws)
+        self.fusion: nn.Module = (
+            _linear(sum(widths), classes, draws) if fusion_layers == "joint" else LinearPerBlock(widths, classes, draws)
+        )
         self.best_layer = len(layers) - 1
 
     def activations(self, images: Tensor, depth: int | None = None) -> Iterator[Tensor]:
@@ -173,17 +216,42 @@ class ASGENetwork(nn.Module):
 
         A generator, so that at most two layers' maps are held at once.
         """
+        return (y for y, _ in self.layers(images, depth))
+
+    def layers(
+        self, images: Tensor, depth: int | None = None, *, last: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The same with X_2 .. X_{depth+1}; the last one is None unless asked for. A generator too."""
         blocks = self.blocks[:depth]
-        x = images
+        x: Tensor | None = images
         for index, block in enumerate(blocks, start=1):
+            assert x is not None  # noqa: S101 -- for the type checker: only the last one is
             y = block.activate(x)
-            yield y
-            if index < len(blocks):
-                x = block.propagate(y)
+            x = block.propagate(y) if last or index < len(blocks) else None
+            yield y, x
 
 
-def _zero_linear(features: int, classes: int) -> nn.Linear:
+class LinearPerBlock(nn.Module):
+    """One linear layer per block, whose outputs are added: on concatenated features (B, sum of widths) -> (B, N)."""
+
+    def __init__(self, widths: Sequence[int], classes: int, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self._widths = list(widths)
+        self.layers = nn.ModuleList([_linear(width, classes, generator) for width in widths])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The sum of the layers' outputs."""
+        parts = features.split(self._widths, dim=1)
+        outputs = [layer(part) for layer, part in zip(self.layers, parts, strict=True)]
+        return torch.stack(outputs).sum(0)
+
+
+def _linear(features: int, classes: int, generator: torch.Generator | None) -> nn.Linear:
+    """A linear layer, drawn Kaiming normal (fan in, ReLU's gain), or zero without a generator; its bias is zero."""
     linear = nn.Linear(features, classes)
-    nn.init.zeros_(linear.weight)
+    if generator is None:
+        nn.init.zeros_(linear.weight)
+    else:
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(linear.bias)
     return linear

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -23,7 +24,7 @@ from torch import Tensor
 from asge.common.types import TaskShape, TrainingBudget
 from asge.learner import ASGESettings, Classifiers, build_network
 from asge.network import Layer, parse_plan
-from asge.stage import Stage
+from asge.stage import Stage, dropout_seeds, scheduled
 
 AHEAD = 2
 """Batches that may be in flight from one stage to the next."""
@@ -84,13 +85,23 @@ class LayerParallelTrainer:
         blocks = [self.network.blocks[number].to(device) for number in self.numbers]
         for block in blocks:
             block.to(memory_format=torch.channels_last)
-        total_steps = budget.epochs * budget.steps_per_epoch
-        self._stage = Stage(blocks, settings, step=settings.step, total_steps=total_steps)
+        self._generator = generator
+        self._stage = Stage(
+            blocks,
+            settings,
+            step=settings.step,
+            features=settings.features,
+            epochs=budget.epochs,
+            steps_per_epoch=budget.steps_per_epoch,
+        )
         self._is_last = self._rank == self._stages - 1
         if self._is_last:
             self.network.last.to(device)
             self.network.fusion.to(device)
-            self._classifiers = Classifiers(self.network, settings, total_steps)
+            self._classifiers = Classifiers(
+                self.network,
+                partial(scheduled, settings=settings, epochs=budget.epochs, steps_per_epoch=budget.steps_per_epoch),
+            )
         before = layers[: self.numbers[0]]
         self._input_shape = before[-1].output if before else task.shape
         self._features_before = [layer.channels for layer in before]
@@ -113,7 +124,9 @@ class LayerParallelTrainer:
         totals: dict[str, Tensor] = {}
         steps = 0
         for x, labels, before in self._received() if batches is None else self._loaded(batches):
-            outcome = self._stage.train_step(x, labels, propagate=not self._is_last)
+            seeds = dropout_seeds(self.network.blocks, self._generator)  # of all blocks: the same in every process
+            own = seeds and [seeds[number] for number in self.numbers]
+            outcome = self._stage.train_step(x, labels, propagate=not self._is_last, seeds=own)
             features = [*before, *outcome.features]
             losses = {f"layer{number + 1}": loss for number, loss in zip(self.numbers, outcome.losses, strict=True)}
             if outcome.next_input is not None:

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from asge.block import ASGEBlock
 from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
 from asge.layers.gating import parameter_groups
+from asge.network import Features
 from asge.step import StepName, autograd_step, fast_step
+from asge.strategies import pooled
 
 STEPS = {"fast": fast_step, "autograd": autograd_step}
 GROUP_BYTES = 2**20
 """Consecutive blocks with less than this in parameters are updated together: many small updates cost time, gradients
 that wait for a large one cost memory."""
+
+
+ScheduleBy = Literal["step", "epoch"]
+
+
+class StageSettings(OptimiserSettings, Protocol):
+    """The settings of a stage's optimisers, and of its classifiers': see ``asge.learner.ASGESettings``."""
+
+    @property
+    def schedule_by(self) -> ScheduleBy: ...  # noqa: D102
+    @property
+    def min_learning_rate(self) -> float: ...  # noqa: D102
+
+
+def scheduled(
+    parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+    settings: StageSettings,
+    *,
+    epochs: int,
+    steps_per_epoch: int,
+) -> ScheduledOptimiser:
+    """An optimiser whose schedule has the length of some epochs and, if the settings say so, changes only with them."""
+    return ScheduledOptimiser(
+        parameters,
+        settings,
+        epochs * steps_per_epoch,
+        hold=steps_per_epoch if settings.schedule_by == "epoch" else 1,
+        min_rate=settings.min_learning_rate,
+    )
+
+
+def dropout_seeds(blocks: Sequence[ASGEBlock], generator: torch.Generator) -> list[int] | None:
+    """Draw the seeds of one step's dropout masks, one per block of the network; None, and no draw, without dropout."""
+    if not any(block.dropout for block in blocks):
+        return None
+    drawn: list[int] = torch.randint(2**62, (len(blocks),), generator=generator).tolist()
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -25,7 +65,7 @@ class StageOutcome:
 
     Attributes:
         losses: a scalar per block.
-        features: global average pools of the Y_l, (B, C_l) each.
+        features: global average pools of the Y_l, or of the X_{l+1}, (B, C_l) each.
         next_input: X of the block after the stage; None if not requested.
     """
 
@@ -41,21 +81,41 @@ class Stage:
         blocks: at least one.
         settings: of the optimisers.
         step: the local step written out, or by autograd.
-        total_steps: steps of the whole training, for the schedule.
+        features: what features are averages of, see ``asge.network.ASGENetwork``.
+        epochs, steps_per_epoch: of the whole training, for the schedule.
     """
 
     def __init__(
-        self, blocks: Sequence[ASGEBlock], settings: OptimiserSettings, *, step: StepName, total_steps: int
+        self,
+        blocks: Sequence[ASGEBlock],
+        settings: StageSettings,
+        *,
+        step: StepName,
+        features: Features,
+        epochs: int,
+        steps_per_epoch: int,
     ) -> None:
         self.blocks = blocks
         self._local_step = STEPS[step]
+        self._propagated = features == "propagated"
         self._optimisers = {
-            index: ScheduledOptimiser(parameter_groups(group, settings.weight_decay), settings, total_steps)
+            index: scheduled(
+                parameter_groups(group, settings.weight_decay),
+                settings,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+            )
             for index, group in _groups(blocks).items()
         }
 
     def train_step(
-        self, x: Tensor, labels: Tensor, *, propagate: bool, on_layer: Callable[[], None] | None = None
+        self,
+        x: Tensor,
+        labels: Tensor,
+        *,
+        propagate: bool,
+        seeds: Sequence[int] | None = None,
+        on_layer: Callable[[], None] | None = None,
     ) -> StageOutcome:
         """One local step of every block, on one batch.
 
@@ -63,6 +123,7 @@ class Stage:
             x: detached input of the first block, (B, C, H, W).
             labels: (B,) int64.
             propagate: whether there is a block after the stage.
+            seeds: of dropout, one per block of the stage, see ``dropout_seeds``.
             on_layer: called after each block's step.
         """
         losses: list[Tensor] = []
@@ -71,18 +132,19 @@ class Stage:
         for optimiser in self._optimisers.values():
             optimiser.zero_grad()  # nothing is left, unless a step was interrupted
         for index, block in enumerate(self.blocks):
-            outcome = self._local_step(block, x, labels, propagate=propagate or index + 1 < len(self.blocks))
+            needed = propagate or self._propagated or index + 1 < len(self.blocks)
+            outcome = self._local_step(block, x, labels, propagate=needed, seed=seeds[index] if seeds else None)
             if index in self._optimisers:  # the gradients of the group are used, then freed
                 self._optimisers[index].step()
                 self._optimisers[index].zero_grad()
             losses.append(outcome.loss)
-            features.append(outcome.features)
             next_input = outcome.next_input
             if next_input is not None:
                 x = next_input
+            features.append(pooled(x) if self._propagated else outcome.features)
             if on_layer is not None:
                 on_layer()
-        return StageOutcome(losses, features, next_input)
+        return StageOutcome(losses, features, next_input if propagate else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Optimisers and their schedule; the blocks' parameters are the network's."""

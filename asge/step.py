@@ -9,7 +9,7 @@ Both functions compute the same:
 
 ``autograd_step`` writes just that and lets autograd differentiate it. ``fast_step`` has the derivative written out:
 
-    dL/da = (softmax(a) - onehot(label)) / B
+    dL/da = (softmax(a) - onehot(label)) / B       with label smoothing s: onehot (1 - s) + s / N
     dL/dg = dL/da W
     dL/dY = 2 Y * dL/dg of the patch / pixels of the patch
     dL/dZ = dL/dY                          since Y = 0 wherever ReLU is closed
@@ -34,7 +34,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from asge import goodness
-from asge.block import ASGEBlock, normalize
+from asge.block import ASGEBlock
 from asge.layers.pooling import root_
 from asge.strategies import pooled
 
@@ -58,25 +58,26 @@ class Outcome:
     next_input: Tensor | None
 
 
-def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
+def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, seed: int | None = None) -> Outcome:
     """Loss and gradients of a block, by autograd.
 
     Args:
         block: its parameters' ``grad``, None before the call, is set.
         x: detached input (B, C, H, W).
         labels: (B,) int64.
-        propagate: whether there is a next block.
+        propagate: whether X of the next block is needed.
+        seed: of the dropout on its way there; None for none.
     """
     with torch.enable_grad():
         y = block.activate(x)
-        loss = F.cross_entropy(block.local_logits(y), labels)
+        loss = block.local_loss(block.local_logits(y), labels)
         loss.backward()
     y = y.detach()
-    return Outcome(loss.detach(), pooled(y), block.propagate(y) if propagate else None)
+    return Outcome(loss.detach(), pooled(y), block.propagate(y, seed) if propagate else None)
 
 
 @torch.no_grad()
-def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -> Outcome:
+def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, seed: int | None = None) -> Outcome:
     """Loss and gradients of a block without autograd; arguments and results of ``autograd_step``."""
     gated: Tensor | None = None
     if block.unit.gate is None:
@@ -86,11 +87,13 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool) -
             gated = block.unit.prepare(x)
         y = block.unit.convolve(gated.detach())
     features = pooled(y)
-    next_input, g = _branches(block, y, propagate=propagate)
+    next_input, g = _branches(block, y, propagate=propagate, seed=seed)
     logits = F.linear(g.flatten(1), block.weight, block.bias)
-    loss = F.cross_entropy(logits, labels)
+    loss = block.local_loss(logits, labels)
     by_logit = logits.softmax(1)
-    by_logit[torch.arange(len(labels), device=labels.device), labels] -= 1
+    by_logit[torch.arange(len(labels), device=labels.device), labels] -= 1 - block.label_smoothing
+    if block.label_smoothing:
+        by_logit -= block.label_smoothing / logits.shape[1]
     by_goodness = ((by_logit / len(labels)) @ block.weight).view_as(g)
     if block.reduction == "mean":
         by_goodness /= goodness.areas(y.shape[2], y.shape[3], block.patches, g)
@@ -120,12 +123,12 @@ def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
     return z.add_(of_beta).relu_()
 
 
-def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor | None, Tensor]:
+def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool, seed: int | None) -> tuple[Tensor | None, Tensor]:
     """X of the next block and the goodness (B, C, P, P), both from one pass over Y^2 where possible."""
     pool, patches, reduction = block.unit.pool, block.patches, block.reduction
     if not (propagate and pool > 1 and block.unit.pooling == "rms"):
         g = torch.cat([goodness.patch_energy(y[part].square(), patches, reduction) for part in _slices(y)])
-        return block.propagate(y) if propagate else None, g
+        return block.propagate(y, seed) if propagate else None, g
     whole = all(side % (pool * patches) == 0 for side in y.shape[2:])
     channels, height, width = y.shape[1:]
     shape = (len(y), channels, height // pool, width // pool)
@@ -140,7 +143,7 @@ def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool) -> tuple[Tensor |
         energies = [goodness.patch_energy(mean_squares, patches, "mean")]
         if reduction == "sum":
             energies[0] *= goodness.areas(height, width, patches, y)
-    return normalize(root_(mean_squares)), torch.cat(energies)
+    return block.unit.normalize(root_(mean_squares), block.mask(y, seed)), torch.cat(energies)
 
 
 def _slices(y: Tensor) -> list[slice]:

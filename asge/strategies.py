@@ -4,6 +4,8 @@ last    one linear layer on the globally average-pooled Y_L: fewest classifier p
 fusion  one linear layer on the pooled Y_2 .. Y_L, concatenated (the first layer is too inaccurate to help)
 best    a_l* of the layer l* that was most accurate on validation data: no classifier, and the layers after l*
         are not run
+
+With the network's ``features = "propagated"`` last and fusion read X_{l+1} in place of Y_l, as the authors' code does.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ def pooled(y: Tensor) -> Tensor:
 
 
 def last_logits(network: ASGENetwork, features: list[Tensor]) -> Tensor:
-    """(B, N) from the pooled features (B, C_l) of all L layers."""
+    """(B, N) from the pooled features (B, C_l) of all layers, or of the last alone."""
     logits: Tensor = network.last(features[-1])
     return logits
 
@@ -48,10 +50,22 @@ def predict(network: ASGENetwork, images: Tensor, strategy: str) -> Tensor:
         return network.blocks[depth - 1].local_logits(_final_activation(network, images, depth))
     if strategy == "last":
         final = _final_activation(network, images, len(network.blocks))
-        return last_logits(network, [pooled(final)])
+        x = network.blocks[-1].propagate(final) if network.features == "propagated" else final
+        return last_logits(network, [pooled(x)])
     if strategy == "fusion":
-        return fusion_logits(network, [pooled(y) for y in network.activations(images)])
+        return fusion_logits(network, features(network, images))
     raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
+
+
+@torch.no_grad()
+def features(network: ASGENetwork, images: Tensor) -> list[Tensor]:
+    """The pooled features (B, C_l) of all L layers, from which `last` and `fusion` predict."""
+    return [features_of(network, y, x) for y, x in _layers(network, images)]
+
+
+def features_of(network: ASGENetwork, y: Tensor, x: Tensor | None) -> Tensor:
+    """The pooled features (B, C_l) of a layer, from its Y_l or, where the network says so, its X_{l+1}."""
+    return pooled(x if x is not None and network.features == "propagated" else y)
 
 
 @torch.no_grad()
@@ -70,14 +84,14 @@ def layer_goodness(network: ASGENetwork, images: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def examine(network: ASGENetwork, images: Tensor) -> Examination:
     """Logits of all strategies and layers, and the mean of Y_l^2, from a single forward pass."""
-    by_layer, features, goodness = [], [], []
-    for block, y in zip(network.blocks, network.activations(images), strict=True):
+    by_layer, seen, goodness = [], [], []
+    for block, (y, x) in zip(network.blocks, _layers(network, images), strict=True):
         by_layer.append(block.local_logits(y))
-        features.append(pooled(y))
+        seen.append(features_of(network, y, x))
         goodness.append(_mean_square(y))
     by_strategy = {
-        "last": last_logits(network, features),
-        "fusion": fusion_logits(network, features),
+        "last": last_logits(network, seen),
+        "fusion": fusion_logits(network, seen),
         "best": by_layer[network.best_layer],
     }
     return Examination(by_strategy, by_layer, goodness)
@@ -108,6 +122,10 @@ def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:
     else:
         classifier: nn.Linear = getattr(network, strategy)
         yield from classifier.parameters()
+
+
+def _layers(network: ASGENetwork, images: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    return network.layers(images, last=network.features == "propagated")
 
 
 def _mean_square(y: Tensor) -> Tensor:

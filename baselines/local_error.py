@@ -48,7 +48,7 @@ FEW_CHANNELS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class LocalErrorSettings:
-    """Settings of local errors. Nøkland & Eidnes' VGG8b: plan vgg8, hidden [1024], 400 epochs of CIFAR-10.
+    """Settings of local errors. Nøkland & Eidnes' VGG8b: plan vgg8b, hidden [1024], 400 epochs of CIFAR-10.
 
     Attributes:
         signal: loss of a block, see above.

@@ -3,7 +3,7 @@
     h_l = activate(x_l),  x_{l+1} = propagate(h_l)
 
 Topology "asge": ``asge.block.ConvUnit``, ReLU, then pooling and LayerNorm. Topology "vgg": ``baselines.vgg.VGGBlock``.
-Nøkland & Eidnes' VGG8b is topology "vgg", plan `vgg8`, one hidden layer of 1024; VGG11b the same with plan `vgg11`.
+Nøkland & Eidnes' VGG8b is topology "vgg", plan `vgg8b`, one hidden layer of 1024; VGG11b the same with plan `vgg11b`.
 Shapes: B images, C channels, H x W pixels, N classes.
 """
 
@@ -55,7 +55,7 @@ class StackSettings(Protocol):
 
 def is_vgg8b(settings: Mapping[str, Any]) -> bool:
     """Whether settings, as in a record, describe VGG8b."""
-    wanted = {"model": "stack", "topology": "vgg", "plan": "vgg8", "hidden": [1024], "pooling": "max"}
+    wanted = {"model": "stack", "topology": "vgg", "plan": "vgg8b", "hidden": [1024], "pooling": "max"}
     return all(settings.get(key, "stack" if key == "model" else None) == value for key, value in wanted.items())
 
 

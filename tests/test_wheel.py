@@ -99,7 +99,7 @@ def test_suites_and_references_come_along(installed):
     assert looked_at["references"] == ", ".join(measured)
     program = (
         "from bench.reference import published; from bench.suites.describe import description;"
-        "print(published.accuracy(description('asge', {}, 'mnist')))"
+        "print(published.figure(description('asge', {}, 'mnist')).value)"
     )
     assert float(installed("python", "-c", program)) > 99
 

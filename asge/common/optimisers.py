@@ -12,15 +12,16 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from asge.common.marks import Choice, Range
+from asge.common.muon import Muon
 
-OptimiserName = Literal["adamw", "adam", "sgd", "nesterov"]
+OptimiserName = Literal["adamw", "adam", "sgd", "nesterov", "muon"]
 ScheduleName = Literal[
     "one-cycle", "cosine", "flat-linear", "milestones", "steps", "late-steps", "imagenet-steps", "constant"
 ]
 OptimiserSetting = Annotated[OptimiserName, Choice(("adamw", "sgd"))]
 LearningRate = Annotated[float, Gt(0), Range(1e-4, 1e-1, log=True)]
 WeightDecay = Annotated[float, Ge(0), Range(1e-6, 1e-1, log=True)]
-Momentum = Annotated[float, Ge(0), Lt(1), Range(0.8, 0.99, when={"optimiser": ("sgd", "nesterov")})]
+Momentum = Annotated[float, Ge(0), Lt(1), Range(0.8, 0.99, when={"optimiser": ("sgd", "nesterov", "muon")})]
 ScheduleSetting = Annotated[ScheduleName, Choice(("one-cycle", "cosine", "flat-linear", "constant"))]
 
 ONE_CYCLE_WARM_UP = 0.25
@@ -59,10 +60,12 @@ def optimiser_in_words(settings: Mapping[str, Any], *parts: str) -> str:
         parts: parts of a network that may have a rate of their own, the setting ``PART_learning_rate``.
     """
     name, rate, decay = (settings.get(key) for key in ("optimiser", "learning_rate", "weight_decay"))
-    momentum = f", momentum {settings.get('momentum')}" if name in ("sgd", "nesterov") else ""
+    momentum = f", momentum {settings.get('momentum')}" if name in ("sgd", "nesterov", "muon") else ""
     own = {part: settings.get(f"{part}_learning_rate") for part in parts}
     rates = "".join(f", {part} {value}" for part, value in own.items() if value is not None)
-    return f"{name} {rate}, decay {decay}, {settings.get('schedule')}{momentum}{rates}"
+    by_epoch = " by epoch" if settings.get("schedule_by") == "epoch" else ""
+    end = f" to {settings.get('min_learning_rate')}" if settings.get("min_learning_rate") else ""
+    return f"{name} {rate}, decay {decay}, {settings.get('schedule')}{by_epoch}{end}{momentum}{rates}"
 
 
 def schedule_factor(schedule: ScheduleName, progress: float) -> float:
@@ -98,18 +101,37 @@ class ScheduledOptimiser:
     without a gradient are skipped. Parameters may come in groups, as PyTorch's optimisers take them, with their own
     weight decay and peak learning rate ("lr"); all share the schedule.
 
+    Args:
+        parameters: tensors or groups.
+        settings: name, peak rate, weight decay, momentum and schedule.
+        total_steps: steps of the whole training.
+        hold: steps between two changes of the rate, such as those of an epoch.
+        min_rate: the rate where the schedule is at 0, as PyTorch's ``eta_min``.
+
     Raises:
-        ValueError: for an unknown optimiser, or nesterov without momentum.
+        ValueError: for an unknown optimiser, nesterov without momentum, or a minimum above the peak.
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], settings: OptimiserSettings, total_steps: int
+        self,
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        settings: OptimiserSettings,
+        total_steps: int,
+        *,
+        hold: int = 1,
+        min_rate: float = 0.0,
     ) -> None:
         if settings.optimiser not in get_args(OptimiserName):
             valid = ", ".join(get_args(OptimiserName))
             raise ValueError(f"optimiser must be one of {valid}, got {settings.optimiser!r}")
         if settings.optimiser == "nesterov" and settings.momentum == 0:
             raise ValueError("optimiser nesterov needs a momentum above 0, got 0")
+        if min_rate > settings.learning_rate:
+            raise ValueError(
+                f"the minimum of the learning rate must not be above its peak, {settings.learning_rate}: got {min_rate}"
+            )
+        self._hold = max(1, hold)
+        self._min_rate = min_rate
         self._schedule: ScheduleName = settings.schedule
         self._total = max(1, total_steps)
         self._step = 0
@@ -149,9 +171,10 @@ class ScheduledOptimiser:
     def step(self) -> None:
         """Update the parameters once, at the schedule's current rate."""
         optimiser, peaks = self._made
-        factor = schedule_factor(self._schedule, min(1.0, self._step / self._total))
+        changed = self._step - self._step % self._hold
+        factor = schedule_factor(self._schedule, min(1.0, changed / self._total))
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
+            group["lr"] = self._min_rate + (peak - self._min_rate) * factor
         optimiser.step()
         self._step += 1
 
@@ -173,6 +196,8 @@ def _make(parameters: list[Any], settings: OptimiserSettings) -> torch.optim.Opt
         return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
     if settings.optimiser == "adam":
         return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
+    if settings.optimiser == "muon":
+        return Muon(parameters, rate, momentum=settings.momentum, weight_decay=decay)
     nesterov = settings.optimiser == "nesterov"
     return torch.optim.SGD(
         parameters, rate, momentum=settings.momentum, weight_decay=decay, nesterov=nesterov, fused=True

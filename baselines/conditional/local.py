@@ -92,9 +92,9 @@ class GatedBlock(ASGEBlock):
         """Y_l: (B, C, H, W) -> (B, C', H, W)."""
         return self.gated(x)[0]
 
-    def propagate(self, y: Tensor) -> Tensor:
+    def propagate(self, y: Tensor, seed: int | None = None) -> Tensor:
         """X_{l+1}: (B, C', H, W) -> (B, C', H', W'), 0 where a channel of Y_l is."""
-        return super().propagate(y) * (y.amax((2, 3), keepdim=True) > 0)
+        return super().propagate(y, seed) * (y.amax((2, 3), keepdim=True) > 0)
 
 
 class GatedASGELearner:
@@ -132,7 +132,9 @@ class GatedASGELearner:
         of_gates = [parameter for block in self._blocks() for parameter in block.channel_gate.parameters()]
         groups = groups_without_decay(blocks, of_gates, settings.weight_decay)
         self._optimiser = ScheduledOptimiser(groups, settings, self._steps)
-        self._classifiers = Classifiers(self.network, settings, self._steps)
+        self._classifiers = Classifiers(
+            self.network, lambda parameters: ScheduledOptimiser(parameters, settings, self._steps)
+        )
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedules count steps."""

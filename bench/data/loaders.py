@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.data.batches.memory import MemoryLoader
 from bench.data.batches.plan import Preparation
+from bench.data.batches.scaling import Scaling
 from bench.data.ffcv.packing import Packing
 from bench.data.sets.encoded import Encoded
 from bench.data.sets.splits import Split
@@ -132,6 +133,7 @@ def make_loader(
     cache_dir: Path | None = None,
     resolutions: Sequence[tuple[int, int]] = (),
     packing: str | None = None,
+    scaling: Scaling = "standard",
     workers: int | None = None,
     progress: CountProgress | None = None,
 ) -> Loader:
@@ -139,7 +141,7 @@ def make_loader(
 
     Args:
         kind: one of ``KINDS``.
-        task: gives the normalisation.
+        task: gives mean and deviation.
         split: the samples.
         batch_size: at least 1; the last batch may be smaller.
         seed: determines order and augmentation, together with the epoch.
@@ -149,6 +151,7 @@ def make_loader(
         cache_dir: folder for the files of kind ``"ffcv"``; None for the user's cache.
         resolutions: (epoch, side) pairs: from this epoch on, counted from 1, images are square with this side.
         packing: how kind ``"ffcv"`` stores image files, see ``bench.data.ffcv.packing``; None: original bytes.
+        scaling: from pixel values to inputs, see ``bench.data.batches.scaling``.
         workers: threads that decode (``"ffcv"``) or processes that transform (``"torch"``); None for the
             environment variable's number, else PyTorch's thread count. Affects no batch.
         progress: called with the progress of writing a file.
@@ -164,7 +167,7 @@ def make_loader(
         raise UserError(f"the {split.source} split of {task.name} is empty")
     files = split.images if isinstance(split.images, Encoded) else None
     share = None if files is None else getattr(task, "evaluation_share", 1.0)
-    preparation = Preparation.of(task, augmentation, device, share=share, resolutions=resolutions)
+    preparation = Preparation.of(task, augmentation, device, share=share, resolutions=resolutions, scaling=scaling)
     workers = workers or workers_wanted()
     kind = resolve_kind(kind)
     if kind == "torch":

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.options import RunOptions
+
+Scaling = Literal["standard", "unit", "rms"]
+Split = Literal["stratified", "random"]
 
 
 class Model(BaseModel):
@@ -73,6 +76,10 @@ class CellSpec(Model):
         tuning: budget of tuning its settings, if they were tuned; it affects no number and no name.
         resolutions: (epoch, side) pairs, see ``bench.data.batches.framing.Framing``; null for the task's own size.
         packing: how the FFCV loader stores image files, see ``bench.data.ffcv.packing``; null for their original bytes.
+        resize: side of the task's images, resized when they are read; null for their own size.
+        scaling: from pixel values to inputs, see ``bench.data.batches.scaling``.
+        split, validation_samples: the samples held back for validation, see ``bench.data.sets.splits.split``.
+        augmented_validation: whether validation images are augmented too, in every epoch alike.
         described: what the method says of it, see ``bench.suites.describe``; it affects no number and no name. Null in
             older records, and where the method was not asked.
     """
@@ -92,6 +99,11 @@ class CellSpec(Model):
     start: Start | None = None
     resolutions: tuple[tuple[int, int], ...] | None = None
     packing: str | None = None
+    resize: int | None = None
+    scaling: Scaling = "standard"
+    split: Split = "stratified"
+    validation_samples: int | None = None
+    augmented_validation: bool = False
     tuning: Tuned | None = None
     described: Description | None = None
 

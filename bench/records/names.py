@@ -35,15 +35,16 @@ def conditions_of(cell: CellSpec) -> dict[str, Any]:
 def conditions_of_cells(cells: Sequence[CellSpec]) -> list[dict[str, Any]]:
     """The conditions of cells that stand side by side.
 
-    A cell without a description lacks settings that did not exist yet, or were at their default. Where another of its
-    method has a description, it gets those defaults from there: such a setting at its default changes nothing.
+    A cell lacks settings that did not exist yet when it ran and, without a description, those at their default. Where
+    another of its method has them, left out of its own settings, it gets those defaults from there: such a setting at
+    its default changes nothing.
     """
     defaults: dict[str, dict[str, Any]] = {}
     for cell in cells:
         if cell.described is not None:
             left_out = {key: value for key, value in cell.described.settings.items() if key not in cell.settings}
             defaults.setdefault(cell.method, {}).update(left_out)
-    return [(defaults.get(cell.method, {}) if cell.described is None else {}) | conditions_of(cell) for cell in cells]
+    return [defaults.get(cell.method, {}) | conditions_of(cell) for cell in cells]
 
 
 def family_of(cell: CellSpec) -> str:

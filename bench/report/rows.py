@@ -18,6 +18,8 @@ class Row:
 
     Attributes:
         error: what went wrong; empty if the status is ok.
+        published, gap: a published figure, and ours less it; no gap where the recipes are known to differ.
+        recipe: whether they are the same, see ``bench.reference.published``; empty if that is not known.
         verdict: compared with the measured reference; empty if the row was not checked.
         weights: shapes of the kernels and matrices used in prediction; None in records without them.
         inputs: digests of the learner's input data, see ``bench.records.Record``.
@@ -36,6 +38,7 @@ class Row:
     accuracy: float | None = None
     published: float | None = None
     gap: float | None = None
+    recipe: str = ""
     train_images_per_second: float | None = None
     train_images_per_second_compute: float | None = None
     predict_images_per_second: float | None = None
@@ -99,18 +102,24 @@ def _verdict(row: Row, checks: Sequence[Check]) -> str:
 def _record_rows(record: Record) -> list[Row]:
     if record.status != "ok" or record.training is None:
         return [_empty(record.cell, s, record.status, record.error or "") for s in _strategies(record.cell)]
-    reference = published.accuracy(record.cell.described)
+    figure = published.figure(record.cell.described)
     current = sources.is_current(record)
-    made = [_measured(record, record.training, strategy, reference) for strategy in record.strategies]
+    made = [
+        _measured(record, record.training, strategy, published.compare(record, strategy, figure))
+        for strategy in record.strategies
+    ]
     return [replace(row, current=current) for row in made]
 
 
-def _measured(record: Record, training: TrainingRecord, strategy: StrategyRecord, reference: float | None) -> Row:
+def _measured(
+    record: Record, training: TrainingRecord, strategy: StrategyRecord, beside: published.Compared | None
+) -> Row:
     return replace(
         _empty(record.cell, strategy.strategy, record.status, ""),
         accuracy=strategy.accuracy,
-        published=reference,
-        gap=None if reference is None else strategy.accuracy - reference,
+        published=None if beside is None else beside.value,
+        gap=None if beside is None else beside.gap,
+        recipe="" if beside is None else beside.recipe,
         train_images_per_second=training.images_per_second,
         train_images_per_second_compute=training.images_per_second_compute,
         predict_images_per_second=strategy.images_per_second,

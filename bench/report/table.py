@@ -97,9 +97,8 @@ def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
         if good:
             accuracies = [row.accuracy for row in good]
             width = _interval_text(accuracies) if good[0].gap is not None else ""
-            figures = [
-                _mean(good, column, show) + (width if column == "gap" else "") for column, (_, show) in columns.items()
-            ]
+            after = {"gap": width, "published": f", {good[0].recipe}" if good[0].recipe else ""}
+            figures = [_mean(good, column, show) + after.get(column, "") for column, (_, show) in columns.items()]
             status = ("ok" if len(good) == 1 else f"ok, {len(good)} seeds") + _other_code(good)
             verdict = [good[0].verdict or "-"] if checked else []
             lines.append([name, strategy, accuracy_text(accuracies), *figures, *verdict, status])

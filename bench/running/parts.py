@@ -14,6 +14,7 @@ from bench import methods, seeds
 from bench.data import loaders
 from bench.data.ffcv.beton import CountProgress
 from bench.data.sets import splits, tasks
+from bench.data.sets.resizing import resized
 from bench.errors import UserError
 from bench.methods import Beginner, Learner, settings
 from bench.records import CellSpec
@@ -30,6 +31,27 @@ class Data:
     test: loaders.Loader
 
 
+def task_of(spec: CellSpec) -> tasks.Task:
+    """A cell's task, with images of the cell's size."""
+    return resized(tasks.get_task(spec.task), spec.resize)
+
+
+def split(spec: CellSpec, data_dir: Path | None) -> splits.Splits:
+    """A cell's samples.
+
+    Raises:
+        UserError: if the data is not available, or has fewer samples than the cell needs.
+    """
+    task = task_of(spec)
+    return splits.split(
+        task,
+        task.read(data_dir),
+        train_limit=spec.train_samples,
+        kind=spec.split,
+        validation_samples=spec.validation_samples,
+    )
+
+
 @contextlib.contextmanager
 def data(spec: CellSpec, data_dir: Path | None, progress: CountProgress | None = None) -> Iterator[Data]:
     """A cell's data, on its device; the loaders are closed afterwards.
@@ -42,10 +64,10 @@ def data(spec: CellSpec, data_dir: Path | None, progress: CountProgress | None =
     Raises:
         UserError: if the data is not available.
     """
-    task = tasks.get_task(spec.task)
-    parts = splits.split(task, task.read(data_dir), train_limit=spec.train_samples)
+    task = task_of(spec)
+    parts = split(spec, data_dir)
 
-    def loader(part: splits.Split, *, train: bool) -> loaders.Loader:
+    def loader(part: splits.Split, *, train: bool = False, augmented: bool = False) -> loaders.Loader:
         return loaders.make_loader(
             spec.loader,
             task,
@@ -53,17 +75,20 @@ def data(spec: CellSpec, data_dir: Path | None, progress: CountProgress | None =
             batch_size=spec.batch_size if train else EVALUATION_BATCH,
             seed=spec.seed,
             shuffle=train,
-            augmentation=spec.augmentation if train else (),
+            augmentation=spec.augmentation if augmented else (),
             device=torch.device(spec.device),
             resolutions=(spec.resolutions or ()) if train else (),
             packing=spec.packing,
+            scaling=spec.scaling,
             progress=progress,
         )
 
     with contextlib.ExitStack() as stack:
-        train = stack.enter_context(contextlib.closing(loader(parts.train, train=True)))
-        validation = stack.enter_context(contextlib.closing(loader(parts.validation, train=False)))
-        test = stack.enter_context(contextlib.closing(loader(parts.test, train=False)))
+        train = stack.enter_context(contextlib.closing(loader(parts.train, train=True, augmented=True)))
+        validation = stack.enter_context(
+            contextlib.closing(loader(parts.validation, augmented=spec.augmented_validation))
+        )
+        test = stack.enter_context(contextlib.closing(loader(parts.test)))
         yield Data(train, validation, test)
 
 
@@ -83,7 +108,7 @@ def learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Genera
     """
     generator = seeds.generator(spec.seed, "learner")
     budget = Budget(spec.epochs, steps_per_epoch)
-    task, device = tasks.get_task(spec.task), torch.device(spec.device)
+    task, device = task_of(spec), torch.device(spec.device)
     return build(spec.method, spec.settings, task, budget, device, generator), generator
 
 
@@ -125,7 +150,7 @@ def begin(learner: Learner, spec: CellSpec, state: dict[str, Any]) -> None:
 
 def check_resolutions(spec: CellSpec, made: Learner) -> None:
     """Raise a UserError if a learner does not accept images of the sides that a cell trains on."""
-    channels, height, width = tasks.get_task(spec.task).shape
+    channels, height, width = task_of(spec).shape
     for _, side in spec.resolutions or ():
         try:
             for strategy in made.strategies:

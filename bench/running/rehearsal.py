@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.data import loaders
-from bench.data.sets import sources, splits, tasks
+from bench.data.sets import sources, tasks
 from bench.errors import UserError
 from bench.measure import noise
 from bench.records import CellSpec
@@ -28,8 +28,13 @@ def rehearse(cells: Sequence[CellSpec], data_dir: Path | None) -> None:
                 raise UserError(
                     f"{root / status.path} is {status.status} ({status.detail}); `bench data get {name}` repairs it"
                 )
-        for limit in {spec.train_samples for spec in cells if spec.train_samples is not None}:
-            splits.split(task, task.read(data_dir), train_limit=limit)
+        # Cells that take other samples or images than the task's own may ask for what it does not have.
+        for spec in {_samples(spec): spec for spec in cells if spec.task == name and any(_samples(spec))}.values():
+            parts.split(spec, data_dir)
+
+
+def _samples(spec: CellSpec) -> tuple[int | None, ...]:
+    return spec.train_samples, spec.validation_samples, spec.resize
 
 
 def rehearse_settings(cells: Sequence[CellSpec]) -> None:

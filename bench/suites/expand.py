@@ -43,7 +43,8 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
     task_names = _chosen("--tasks", names_in(overrides.tasks, "tasks"), suite.tasks)
     for task in task_names:
         tasks.get_task(task)
-    augment.check_names(suite.augmentation)
+    for images in suite.inputs:
+        augment.check_names(suite.augmentation if images.augmentation is None else images.augmentation)
     device, threads = device_name(overrides.device), overrides.threads
     seeds = overrides.seeds if overrides.seeds is not None else max([suite.seeds, *suite.seeds_of.values()])
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
@@ -76,7 +77,7 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             seed=seed,
             epochs=overrides.epochs or _of(suite, "epochs_of", method, variant) or suite.epochs,
             batch_size=suite.batch_size,
-            augmentation=suite.augmentation,
+            augmentation=suite.augmentation if images.augmentation is None else images.augmentation,
             train_samples=suite.train_samples,
             loader=loader,
             device=device,
@@ -85,12 +86,18 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             start=start,
             resolutions=suite.resolutions,
             packing=packing,
+            resize=images.resize or suite.resize,
+            scaling=images.scaling or suite.scaling,
+            split=suite.split,
+            validation_samples=suite.validation_samples,
+            augmented_validation=suite.augmented_validation,
             tuning=_spent(suite, overrides, method),
         )
         for task in task_names
         for seed in range(overrides.first_seed, overrides.first_seed + seeds)
         for method in chosen
         for variant in variants[method]
+        for images in suite.inputs
         if overrides.seeds is not None or seed < overrides.first_seed + own_seeds(suite, method, variant)
     ]
     return [describe.described(cell) for cell in with_starts(made)]

@@ -10,6 +10,7 @@ from annotated_types import Ge, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from bench.errors import UserError, unknown
+from bench.records.cells import Scaling, Split
 
 SHIPPED = Path(__file__).parent
 
@@ -55,6 +56,16 @@ class TuningTable(BaseModel):
     exported: str
 
 
+class InputTable(BaseModel):
+    """One of a suite's tables ``inputs``: other images than the suite's; what is left out is as in the suite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    augmentation: tuple[str, ...] | None = None
+    resize: Annotated[int, Ge(8)] | None = None
+    scaling: Scaling | None = None
+
+
 class Suite(BaseModel):
     """A named set of cells: every method on every task with every seed.
 
@@ -83,6 +94,13 @@ class Suite(BaseModel):
             default: the task's size. Evaluation always uses the task's size.
         packing: how the FFCV loader stores image files: "raw", "jpeg", "jpeg,share=0.5,quality=90,side=400"; default:
             their original bytes.
+        resize: side of the images, in pixels, of tasks that are arrays; default: their own.
+        scaling: "standard" (by the task's mean and deviation), "unit" (pixels in [0, 1]) or "rms" (every image divided
+            by the root mean square of its pixels).
+        inputs: tables of ``augmentation``, ``resize`` and ``scaling``: every method runs with each of them in turn.
+        split: validation samples are drawn "stratified" by class, or "random" from all.
+        validation_samples: number of training images held back for validation; default: the task's.
+        augmented_validation: augment validation images too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -107,6 +125,12 @@ class Suite(BaseModel):
     loader: str = "auto"
     resolutions: tuple[tuple[Annotated[int, Ge(1)], Annotated[int, Ge(8)]], ...] | None = None
     packing: str | None = None
+    resize: Annotated[int, Ge(8)] | None = None
+    scaling: Scaling = "standard"
+    inputs: Annotated[tuple[InputTable, ...], MinLen(1)] = (InputTable(),)
+    split: Split = "stratified"
+    validation_samples: Annotated[int, Ge(1)] | None = None
+    augmented_validation: bool = False
 
     @model_validator(mode="after")
     def _sweep_is_of_its_methods(self) -> Suite:

@@ -61,6 +61,30 @@ def test_unknown_projection_names_the_valid_ones():
         make(projection="learned")
 
 
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_the_rms_is_over_an_image_and_a_black_one_stays_black(memory_format):
+    block = make(pool=1, normalization="rms")
+    y = torch.rand(3, 4, 6, 5, dtype=torch.float64).to(memory_format=memory_format)
+    y[1] = 0
+    x = block.propagate(y)
+    torch.testing.assert_close(x[0], y[0] / y[0].square().mean().sqrt())
+    torch.testing.assert_close(x.square().mean((1, 2, 3)), torch.tensor([1.0, 0, 1], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"normalization": "batch"}, "normalization must be 'layer' or 'rms', got 'batch'"),
+        ({"dropout": 1.0}, "dropout must be from 0 to below 1, got 1.0"),
+        ({"projection_scale": "depth"}, "projection_scale must be 'width' or 'classes', got 'depth'"),
+        ({"projection_bias": "one"}, "projection_bias must be 'zero' or 'gaussian', got 'one'"),
+    ],
+)
+def test_unknown_choices_name_the_valid_ones(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
 def test_same_generator_same_block():
     first, second = make(), make()
     for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):

@@ -25,8 +25,30 @@ def test_a_strided_convolution_halves_as_a_pool_does_but_rounds_up():
     assert [y.shape[2] for y in network.activations(torch.randn(2, 1, 28, 28))] == [14, 7, 3]
 
 
-def test_vgg8_at_32_pixels():
+def test_vgg8_and_vgg11_are_the_authors():
     layers = parse_plan("vgg8", (3, 32, 32))
+    assert [(x.channels, x.pool, x.height) for x in layers] == [
+        (128, 1, 32), (256, 2, 32), (256, 1, 16), (512, 2, 16), (512, 2, 8), (512, 2, 4), (512, 1, 2),
+    ]  # fmt: skip
+    weights = [9 * x.in_channels * x.channels for x in layers]
+    assert round(sum(weights) / 1e6, 2) == 9.15
+    assert round(sum(w * x.height * x.width for w, x in zip(weights, layers, strict=True)) / 1e6) == 957
+    deeper = [x.channels for x in parse_plan("vgg11", (3, 32, 32))]
+    assert deeper == [128, 256, 256, 512, 512, 512, 512, 512, 512, 512]
+
+
+def test_features_and_classifiers_of_an_unknown_kind_are_refused():
+    for option, message in (
+        ({"features": "maps"}, "features must be 'activations' or 'propagated', got 'maps'"),
+        ({"fusion_layers": "two"}, "fusion_layers must be 'joint' or 'per-block', got 'two'"),
+        ({"classifier_init": "one"}, "classifier_init must be 'zero' or 'kaiming', got 'one'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ASGENetwork((1, 28, 28), 10, **option, generator=torch.Generator().manual_seed(0))
+
+
+def test_vgg8b_at_32_pixels():
+    layers = parse_plan("vgg8b", (3, 32, 32))
     assert [(x.channels, x.pool, x.height) for x in layers] == [
         (128, 1, 32),
         (256, 2, 32),
@@ -42,8 +64,8 @@ def test_vgg8_at_32_pixels():
     [
         ("small", (1, 28, 28), [8, 4, 2, 1]),
         ("tiny", (1, 8, 8), [4, 2, 1]),
-        ("vgg8", (3, 32, 32), [4, 2, 2, 1, 1, 1]),
-        ("vgg8", (3, 64, 64), [4, 2, 2, 1, 1, 1]),
+        ("vgg8", (3, 32, 32), [4, 2, 2, 1, 1, 1, 1]),
+        ("vgg8b", (3, 64, 64), [4, 2, 2, 1, 1, 1]),
         ("imagenet", (3, 224, 224), [8, 4, 2, 2, 1, 1, 1]),
     ],
 )

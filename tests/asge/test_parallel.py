@@ -17,7 +17,7 @@ from asge.strategies import choose_best_layer
 
 TASK = SimpleNamespace(shape=(1, 12, 12), classes=4)
 BUDGET = SimpleNamespace(epochs=2, steps_per_epoch=3)
-SETTINGS = ASGESettings(plan="6,M,8,8s,12", affine=True)
+SETTINGS = ASGESettings(plan="6,M,8,8s,12", affine=True, dropout=0.2, features="propagated")
 CPU = torch.device("cpu")
 VALIDATION = [(torch.randn(50, 1, 12, 12, generator=torch.Generator().manual_seed(9)), torch.arange(50) % 4)]
 

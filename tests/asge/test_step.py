@@ -23,13 +23,16 @@ def block(**options):
     return made
 
 
-def both(made, size, *, propagate=True, memory_format=torch.channels_last):
-    generator = torch.Generator().manual_seed(3)
-    x = torch.randn(7, 3, *size, dtype=torch.float64, generator=generator).to(memory_format=memory_format)
-    labels = torch.randint(4, (7,), generator=generator)
+def images(size):
+    return torch.randn(7, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+def both(made, size, *, propagate=True, memory_format=torch.channels_last, seed=None):
+    x = images(size).to(memory_format=memory_format)
+    labels = torch.randint(4, (7,), generator=torch.Generator().manual_seed(4))
     for step in (autograd_step, fast_step):
         made.zero_grad()
-        outcome = step(made, x.clone(memory_format=torch.preserve_format), labels, propagate=propagate)
+        outcome = step(made, x.clone(memory_format=torch.preserve_format), labels, propagate=propagate, seed=seed)
         yield outcome, [parameter.grad for parameter in made.parameters()]
 
 
@@ -62,6 +65,30 @@ def test_so_it_does_with_what_is_seldom_used(options, memory_format):
     made = block(**options)
     (plain, plain_gradients), (fast, fast_gradients) = both(made, (16, 16), memory_format=memory_format)
     assert len(plain_gradients) == len(list(made.parameters()))
+    for value, expected in zip(
+        [fast.loss, fast.next_input, *fast_gradients], [plain.loss, plain.next_input, *plain_gradients], strict=True
+    ):
+        close(value, expected)
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("pooling", ["rms", "avg"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalization": "rms"},
+        {"normalization": "rms", "affine": True},
+        {"dropout": 0.3},
+        {"normalization": "rms", "dropout": 0.3},
+        {"projection": "gaussian", "projection_scale": "classes", "projection_bias": "gaussian"},
+        {"label_smoothing": 0.2},
+    ],
+)
+def test_so_it_does_with_every_other_choice(options, pooling, pool):
+    made = block(**options, pool=pool, pooling=pooling)
+    (plain, plain_gradients), (fast, fast_gradients) = both(made, (8, 8), seed=5)
+    evaluated = made.propagate(made.activate(images((8, 8))))
+    assert torch.allclose(fast.next_input, evaluated) == ("dropout" not in options)
     for value, expected in zip(
         [fast.loss, fast.next_input, *fast_gradients], [plain.loss, plain.next_input, *plain_gradients], strict=True
     ):

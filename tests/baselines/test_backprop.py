@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from asge.block import normalize
+from asge.block import normalize_by_layer
 from asge.layers.gating import GatedChannelTransform
 from asge.network import ASGENetwork
 from baselines.backprop import BackpropLearner, BackpropSettings, build_network
@@ -111,7 +111,7 @@ def test_a_batch_in_parts_is_the_same_step_with_less_memory():
 def test_pooling_is_that_of_the_setting():
     unit = make(pooling="max").network.blocks[0]
     y = unit.activate(batch()[0])
-    torch.testing.assert_close(unit.propagate(y), normalize(F.max_pool2d(y, 2)))
+    torch.testing.assert_close(unit.propagate(y), normalize_by_layer(F.max_pool2d(y, 2)))
 
 
 def gates_of(learner):

@@ -16,7 +16,7 @@ def vgg(plan, hidden=(), dropout=0.0, shape=(3, 32, 32)):
 
 
 def test_vgg8b_and_vgg11b_have_the_published_layers():
-    vgg8b, vgg11b = vgg("vgg8", (1024,)), vgg("vgg11", (1024,))
+    vgg8b, vgg11b = vgg("vgg8b", (1024,)), vgg("vgg11b", (1024,))
     assert vgg8b.activation_shapes == [
         (128, 32, 32), (256, 32, 32), (256, 16, 16), (512, 16, 16), (512, 8, 8), (512, 4, 4), (1024,)
     ]  # fmt: skip
@@ -36,7 +36,7 @@ def test_vgg8b_and_vgg11b_have_the_published_layers():
     [("local-error", {"signal": "pred"}), ("local-error", {"signal": "predsim"}), ("backprop", {"topology": "vgg"})],
 )
 def test_vgg8b_takes_steps_that_reach_every_weight(method, changes):
-    made = settings.make(method, {"plan": "vgg8", "hidden": [1024], "pooling": "max", **changes})
+    made = settings.make(method, {"plan": "vgg8b", "hidden": [1024], "pooling": "max", **changes})
     task, budget = SimpleNamespace(shape=(3, 32, 32), classes=10), SimpleNamespace(epochs=1, steps_per_epoch=8)
     learner = methods.get(method).build(task, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
     weights = [parameter for parameter in learner.parameters() if parameter.dim() > 1]

@@ -28,7 +28,7 @@ def test_a_step_of_vgg8b(benchmark, capfd):
     task, budget = SimpleNamespace(shape=(3, 32, 32), classes=10), SimpleNamespace(epochs=1, steps_per_epoch=100)
 
     def step(method, changes):
-        made = settings.make(method, {"plan": "vgg8", "hidden": [1024], "pooling": "max", **changes})
+        made = settings.make(method, {"plan": "vgg8b", "hidden": [1024], "pooling": "max", **changes})
         learner = methods.get(method).build(task, made, budget, CPU, torch.Generator().manual_seed(0))
         learner.begin_epoch(0)
         learner.train_step(images, labels)

@@ -1,8 +1,8 @@
 """Augmentation of uint8 images: random numbers are drawn first, then applied to a whole batch or to a single image.
 
 The numbers come from an explicit CPU generator, so that a run sees the same crops on every device and with every
-loader. Functions on a batch do not loop over samples; those on a single image are torchvision's and give the same
-pixels.
+loader. Functions on a batch do not loop over samples; those on a single image give the same pixels and are, except
+for changes of colour, torchvision's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- PyTorch's own name for it
 from torch import Tensor
 
-from bench.data.batches import framing
+from bench.data.batches import colour, framing
 from bench.errors import UserError, unknown
 
 
@@ -142,6 +142,8 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     # Cutout (DeVries & Taylor 2017, arXiv 1708.04552): zeros in a square of half the shorter side, at a random centre;
     # a hole whose centre is near the border is partly outside the image.
     "cutout": Augmentation(_draw_hole, _hole, _hole_in_one),
+    "colour-jitter": Augmentation(colour.draw_jitter, colour.jitter, colour.one(colour.jitter)),
+    "greyscale": Augmentation(colour.draw_grey, colour.greyscale, colour.one(colour.greyscale)),
     framing.RANDOM: Augmentation(framing.draw, framing.same_size, framing.same_size_one),
 }
 

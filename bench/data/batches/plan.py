@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.data.batches import framing
 from bench.data.batches.augment import AUGMENTATIONS, check_names
 from bench.data.batches.framing import Framing, resample
+from bench.data.batches.scaling import Scaling, scaled
 from bench.data.sets.tasks import Task
 from bench.seeds import generator
 
@@ -87,7 +88,7 @@ def framed(images: Tensor, plan: Plan, framing: Framing, begin: Callable[[int], 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Turns a stored batch into a training batch: on the device, augmented, normalised.
+    """Turns a stored batch into a training batch: on the device, augmented, scaled.
 
     Attributes:
         augmentation: names in ``AUGMENTATIONS``, except random resized crops.
@@ -95,6 +96,7 @@ class Preparation:
         mean: (1, C, 1, 1) float32 on the device, in units of a stored pixel (0 to 255).
         std: likewise.
         device: where batches go.
+        scaling: see ``bench.data.batches.scaling``.
     """
 
     augmentation: tuple[str, ...]
@@ -102,6 +104,7 @@ class Preparation:
     mean: Tensor
     std: Tensor
     device: torch.device
+    scaling: Scaling = "standard"
 
     @classmethod
     def of(
@@ -112,15 +115,17 @@ class Preparation:
         *,
         share: float | None = None,
         resolutions: Sequence[tuple[int, int]] = (),
+        scaling: Scaling = "standard",
     ) -> Preparation:
         """Make the preparation of a task.
 
         Args:
-            task: gives shape and normalisation.
+            task: gives shape, mean and deviation.
             augmentation: names in ``AUGMENTATIONS``.
             device: where batches go.
             share: see ``Framing``; ignored with random crops.
             resolutions: see ``Framing``.
+            scaling: see ``bench.data.batches.scaling``.
 
         Raises:
             UserError: if an augmentation is unknown.
@@ -134,7 +139,7 @@ class Preparation:
             return torch.tensor(scaled, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
         framed = Framing(random, share, task.shape, tuple(resolutions))
-        return cls(rest, framed, per_channel(task.mean), per_channel(task.std), device)
+        return cls(rest, framed, per_channel(task.mean), per_channel(task.std), device, scaling)
 
     def on(self, device: torch.device) -> Preparation:
         """The same preparation for batches on another device."""
@@ -167,7 +172,7 @@ class Preparation:
     def batches(
         self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor], batch_size: int | None = None
     ) -> Iterator[Batch]:
-        """Augment and normalise samples that were read together.
+        """Augment and scale samples that were read together.
 
         Args:
             images: (B, C, H, W) uint8, framed; not changed.
@@ -176,7 +181,7 @@ class Preparation:
             batch_size: of all batches but the last; None for a single one.
 
         Yields:
-            images (b, C, H, W) float32 with about zero mean and unit deviation, and labels (b,) int64, on the device.
+            images (b, C, H, W) float32, scaled, and labels (b,) int64, on the device.
         """
         images = images.to(self.device, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
@@ -184,8 +189,12 @@ class Preparation:
             images = AUGMENTATIONS[name].batch(images, drawn)
         size = batch_size or len(images)
         for some, of_some in zip(images.split(size), labels.split(size), strict=True):
-            # Only one float batch exists at a time; converted first, as PyTorch subtracts much slower from uint8.
-            yield some.to(torch.float32).sub_(self.mean).div_(self.std), of_some
+            # Only one float batch exists at a time.
+            yield self.scaled(some), of_some
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) uint8 as a network gets them, see ``bench.data.batches.scaling``."""
+        return scaled(images, self.scaling, self.mean, self.std)
 
     def __call__(self, images: Tensor, labels: Tensor, numbers: Sequence[Tensor]) -> Batch:
         """Prepare one batch; see ``batches``."""

@@ -56,6 +56,14 @@ class _Drawn(v2.Transform):  # type: ignore[misc]  # torchvision has no types
         return self._single(inpt, self.numbers)
 
 
+def _scaling(preparation: Preparation) -> list[v2.Transform]:
+    """The last transforms of a sample."""
+    if preparation.scaling == "standard":
+        mean, std = preparation.mean[0, :, 0, 0].tolist(), preparation.std[0, :, 0, 0].tolist()
+        return [v2.ToDtype(torch.float32), v2.Normalize(mean, std)]
+    return [v2.Lambda(lambda image: preparation.scaled(image.as_subclass(Tensor)[None])[0])]
+
+
 class _Lazily:
     """An iterable that calls a function for a new iterator each time."""
 
@@ -76,9 +84,8 @@ class _Samples(Dataset[tuple[Tensor, Tensor] | str]):
     def __init__(self, split: Split, preparation: Preparation, signs: Tensor) -> None:
         self._split = split
         self._prepare = preparation
-        mean, std = preparation.mean[0, :, 0, 0].tolist(), preparation.std[0, :, 0, 0].tolist()
         self._drawn = [_Drawn(name) for name in preparation.augmentation]
-        self._transform = v2.Compose([v2.ToImage(), *self._drawn, v2.ToDtype(torch.float32), v2.Normalize(mean, std)])
+        self._transform = v2.Compose([v2.ToImage(), *self._drawn, *_scaling(preparation)])
         self.signs = signs
 
     def __getitem__(self, item: Item) -> tuple[Tensor, Tensor] | str:

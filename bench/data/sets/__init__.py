@@ -5,5 +5,6 @@ sources, files          where files are looked for, downloaded, and verified by 
 debian, fetchers        fetchers: a Debian package, a download
 idx, cifar, digits      file formats and the bundled set;  folders, encoded: images that stay JPEG files
 arrays, cache           images and labels as read
+resizing                tasks with images of another size
 splits, stratify        train, validation and test
 """

@@ -1,4 +1,4 @@
-"""Train, validation and test splits: fixed by the task, the same for every cell."""
+"""Train, validation and test splits: the same for every seed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bench.errors import UserError
 from bench.seeds import generator
 
 Source = Literal["train", "test"]
+Kind = Literal["stratified", "random"]
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,40 @@ class Splits:
     test: Split
 
 
-def split(task: Task, arrays: Arrays, *, train_limit: int | None = None) -> Splits:
+def split(
+    task: Task,
+    arrays: Arrays,
+    *,
+    train_limit: int | None = None,
+    kind: Kind = "stratified",
+    validation_samples: int | None = None,
+) -> Splits:
     """Split a data set into training, validation and test samples.
 
-    Validation is a stratified draw of ``task.validation_size`` from the official training set that depends only on
-    ``task.split_seed``, never on a cell's seed: all cells are validated on the same samples, and none trains on
-    them. The test set is the official one, unchanged.
+    Validation is a draw from the official training set that depends only on ``task.split_seed``, never on a cell's
+    seed: all cells are validated on the same samples, and none trains on them. The test set is the official one,
+    unchanged.
 
     Args:
-        task: gives the validation size and the split seed.
+        task: gives the split seed, and the number of validation samples.
         arrays: the data set.
         train_limit: keep this many training samples, stratified and fixed in the same way; None keeps all.
+        kind: validation samples are drawn with the same proportions of classes ("stratified"), or from all alike.
+        validation_samples: their number; None for the task's own.
 
     Raises:
-        UserError: if ``train_limit`` is not between 1 and the number of samples left for training.
+        UserError: if ``train_limit`` is not between 1 and the number of samples left for training, or validation leaves
+            none.
     """
     labels = arrays.train_labels
-    validation = stratified(labels, task.validation_size, generator(task.split_seed, "validation"))
+    wanted = task.validation_size if validation_samples is None else validation_samples
+    if not 1 <= wanted < len(labels):
+        raise UserError(f"validation_samples must be from 1 to {len(labels) - 1} for {task.name}, got {wanted}")
+    if kind == "stratified":
+        validation = stratified(labels, wanted, generator(task.split_seed, "validation"))
+    else:
+        order = torch.randperm(len(labels), generator=generator(task.split_seed, "random validation"))
+        validation = order[:wanted].sort().values
     remaining = torch.ones(len(labels), dtype=torch.bool)
     remaining[validation] = False
     train = torch.nonzero(remaining).squeeze(1)

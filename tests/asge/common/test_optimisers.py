@@ -154,3 +154,23 @@ def test_a_parameter_without_gradient_is_left_alone():
 def test_milestones_take_a_quarter_at_the_published_shares_of_training():
     factors = [schedule_factor("milestones", share) for share in (0, 0.49, 0.5, 0.74, 0.75, 0.88, 0.89, 0.93, 0.94, 1)]
     assert factors == [1, 1, 1 / 4, 1 / 4, 1 / 16, 1 / 16, 1 / 64, 1 / 64, 1 / 256, 1 / 256]
+
+
+def test_a_schedule_by_epochs_down_to_a_minimum_is_pytorchs():
+    mine, theirs = (torch.ones(3, requires_grad=True) for _ in range(2))
+    settings = _settings(schedule="cosine", optimiser="adamw", learning_rate=1e-2, weight_decay=0.0)
+    optimiser = ScheduledOptimiser([mine], settings, total_steps=12, hold=3, min_rate=1e-3)
+    expected = torch.optim.AdamW([theirs], 1e-2, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(expected, 4, eta_min=1e-3)
+    for step in range(12):
+        for weight, stepper in ((mine, optimiser), (theirs, expected)):
+            weight.grad = torch.tensor([1.0, -2.0, 0.5]) * (step + 1)
+            stepper.step()
+        if step % 3 == 2:
+            schedule.step()
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_a_minimum_above_the_peak_is_refused():
+    with pytest.raises(ValueError, match=r"must not be above its peak, 0\.01: got 0\.1"):
+        ScheduledOptimiser([torch.zeros(1, requires_grad=True)], _settings(learning_rate=0.01), 1, min_rate=0.1)

@@ -5,6 +5,7 @@ import torch
 
 from bench.data import loaders
 from bench.data.batches.plan import Preparation
+from bench.data.batches.scaling import Scaling
 from bench.data.loaders import Loader, make_loader, resolve_kind
 from bench.data.sets.splits import Split, split
 from bench.data.sets.tasks import DIGITS, Task
@@ -70,16 +71,17 @@ PARITY = [
     pytest.param("ffcv", 1, marks=[needs_ffcv, pytest.mark.slow]),
     pytest.param("ffcv", 3, marks=[needs_ffcv, pytest.mark.slow]),
 ]
-AUGMENTATIONS: list[tuple[tuple[str, ...], bool]] = [
-    ((), False),
-    (("shift", "flip"), False),
-    (("crop", "cutout"), True),
-    (("resized-crop", "flip", "cutout"), True),
+AUGMENTATIONS: list[tuple[tuple[str, ...], bool, Scaling]] = [
+    ((), False, "standard"),
+    (("shift", "flip"), False, "unit"),
+    (("crop", "cutout"), True, "standard"),
+    (("resized-crop", "flip", "cutout"), True, "standard"),
+    (("crop", "flip", "colour-jitter", "greyscale"), True, "rms"),
 ]
 
 
 @pytest.mark.usefixtures("keep_threads")
-@pytest.mark.parametrize(("augmentation", "shuffle"), AUGMENTATIONS)
+@pytest.mark.parametrize(("augmentation", "shuffle", "scaling"), AUGMENTATIONS)
 @pytest.mark.parametrize("name", ["digits", "colours"])
 @pytest.mark.parametrize(("kind", "workers"), PARITY)
 def test_all_kinds_give_the_same_tensors(
@@ -88,6 +90,7 @@ def test_all_kinds_give_the_same_tensors(
     name: str,
     shuffle: bool,
     augmentation: tuple[str, ...],
+    scaling: Scaling,
     betons: Path,
     colours: Task,
     colour_split: Split,
@@ -108,6 +111,7 @@ def test_all_kinds_give_the_same_tensors(
             device=CPU,
             cache_dir=betons,
             resolutions=[(3, 9)],
+            scaling=scaling,
             workers=workers,
         )
 

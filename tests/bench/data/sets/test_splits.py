@@ -50,6 +50,25 @@ def test_only_the_split_seed_moves_the_validation_samples(colours: Task, arrays:
     assert set(again.train.indices.tolist()) <= set(first.train.indices.tolist())
 
 
+def test_a_random_split_has_its_own_number_of_samples_and_the_same_for_every_run(colours: Task, arrays: Arrays) -> None:
+    splits = split(colours, arrays, kind="random", validation_samples=30)
+    assert (len(splits.train), len(splits.validation)) == (50, 30)
+    together = torch.cat([splits.train.indices, splits.validation.indices])
+    assert torch.equal(together.sort().values, torch.arange(80))
+    assert torch.bincount(splits.validation.labels).tolist() != [8, 8, 7, 7]
+    torch.manual_seed(3)
+    again = split(colours, arrays, kind="random", validation_samples=30)
+    assert torch.equal(again.validation.indices, splits.validation.indices)
+    stratified = split(colours, arrays, validation_samples=30)
+    assert sorted(torch.bincount(stratified.validation.labels).tolist()) == [7, 7, 8, 8]
+
+
+@pytest.mark.parametrize("wanted", [0, 80])
+def test_validation_samples_out_of_range(colours: Task, arrays: Arrays, wanted: int) -> None:
+    with pytest.raises(UserError, match=f"validation_samples must be from 1 to 79 for colours, got {wanted}"):
+        split(colours, arrays, validation_samples=wanted)
+
+
 @pytest.mark.parametrize("limit", [0, 73])
 def test_train_limit_out_of_range(colours: Task, arrays: Arrays, limit: int) -> None:
     with pytest.raises(UserError, match=f"train_limit must be from 1 to 72 for colours, got {limit}"):
