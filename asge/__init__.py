@@ -15,7 +15,7 @@ during the one forward pass; no gradient leaves a block.
 Shared with the baselines:
 
     layers      pools (RMSPool, SoftPool) and gates (GCT); also as ``asge.pooling`` and ``asge.gating``
-    common      optimisers and schedules, types, annotations of settings
+    common      optimisers (Muon) and schedules, types, annotations of settings
 """
 
 from asge import strategies

@@ -3,4 +3,5 @@
 types         protocols for a task's shape and a training budget; a learner's predictions
 marks         annotations of settings: search spaces of tuning
 optimisers    optimisers and learning-rate schedules
+muon          Muon, which PyTorch has for matrices only
 """

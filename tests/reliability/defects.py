@@ -75,8 +75,8 @@ DEFECTS = (
             BY_AUTOGRAD,
             Edit(
                 "asge/block.py",
-                'self.register_buffer("weight", draw * (scale / math.sqrt(dimension)))',
-                "self.weight = nn.Parameter(draw * (scale / math.sqrt(dimension)))",
+                'self.register_buffer("weight", draw * factor)',
+                "self.weight = nn.Parameter(draw * factor)",
             ),
         ),
     ),
@@ -115,7 +115,7 @@ DEFECTS = (
         (
             Edit(
                 "bench/running/parts.py",
-                "augmentation=spec.augmentation if train else ()",
+                "augmentation=spec.augmentation if augmented else ()",
                 "augmentation=spec.augmentation",
             ),
         ),
@@ -133,7 +133,7 @@ DEFECTS = (
         "learning-rate",
         "learning rate three times as high",
         ALL,
-        (Edit("asge/common/optimisers.py", '["lr"] = peak * factor', '["lr"] = 3 * peak * factor'),),
+        (Edit("asge/common/optimisers.py", '(peak - self._min_rate) * factor', '(3 * peak - self._min_rate) * factor'),),
     ),
     Defect(
         "relu",

@@ -21,6 +21,15 @@ def test_singular_vectors_stay_and_singular_values_become_alike(shape):
     assert float(values.max() / values.min()) > 1.5
 
 
+def test_the_iteration_equals_the_one_on_whole_matrices():
+    matrix = torch.randn(7, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    x = matrix / matrix.norm()
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    torch.testing.assert_close(orthogonalized(matrix), x, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
 def test_kernels_follow_pytorchs_muon(memory_format):
     start = torch.randn(12, 4, 3, 3, generator=torch.Generator().manual_seed(0))

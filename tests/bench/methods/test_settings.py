@@ -61,7 +61,9 @@ def test_canonical_form_is_the_same_for_equal_settings():
 
 def test_a_neutral_setting_is_no_part_of_a_run_that_does_without_it():
     plain, gated = (settings.canonical("asge", values) for values in ({}, {"gating": "gct"}))
-    assert set(plain) == set(settings.keys("asge")) - {"gating", "gating_where", "gate_activation"}
+    neutral = set(settings.complete("asge", {})) - set(plain)
+    assert {"gating", "gating_where", "gate_activation", "normalization", "dropout", "min_learning_rate"} <= neutral
+    assert {"plan", "alpha", "pooling", "affine", "optimiser", "learning_rate"} <= set(plain)
     assert plain == settings.canonical("asge", {"gating": "none", "gating_where": "every"})
     assert "head_learning_rate" not in settings.canonical("cwc", {})
     assert settings.canonical("cwc", {"head_learning_rate": 1e-3})["head_learning_rate"] == 1e-3
