@@ -30,6 +30,7 @@ Projection = Literal["signs", "gaussian"]
 ProjectionScale = Literal["width", "classes"]
 Bias = Literal["zero", "gaussian"]
 Normalization = Literal["layer", "rms"]
+Features = Literal["activations", "energies", "propagated"]
 LAYER_NORM_EPS = 1e-5
 RMS_EPS = math.exp(-50)
 """Added to the root mean square that an image is divided by, as in the authors' code: a black image stays black."""
@@ -170,6 +171,8 @@ class ASGEBlock(nn.Module):
             ("classes"): the temperature of the local softmax.
         projection_bias: the fixed b_l: "zero", or "gaussian", with the scale of W_l.
         label_smoothing: share of the label's probability in L_l that is spread over all classes.
+        features: what classifiers read of the block, averaged over every map: Y_l ("activations"), its squares
+            ("energies"), or X_{l+1} ("propagated").
         generator: draws the convolution's first weights, W_l and b_l.
 
     Raises:
@@ -199,11 +202,14 @@ class ASGEBlock(nn.Module):
         projection_scale: ProjectionScale = "width",
         projection_bias: Bias = "zero",
         label_smoothing: float = 0.0,
+        features: Features = "activations",
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, got {dropout}")
+        if features not in get_args(Features):
+            raise ValueError(f"features must be 'activations', 'energies' or 'propagated', got {features!r}")
         if projection_scale not in get_args(ProjectionScale):
             raise ValueError(f"projection_scale must be 'width' or 'classes', got {projection_scale!r}")
         if projection_bias not in get_args(Bias):
@@ -221,6 +227,7 @@ class ASGEBlock(nn.Module):
         )
         self.dropout = dropout
         self.label_smoothing = label_smoothing
+        self.features: Features = features
         self.patches = patches
         self.reduction: Reduction = reduction
         dimension = out_channels * patches * patches
@@ -257,3 +264,15 @@ class ASGEBlock(nn.Module):
     def local_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_l, a scalar, from a_l (B, N) and labels (B,)."""
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def pooled(self, y: Tensor, x: Tensor | None) -> Tensor:
+        """The classifiers' features, (B, C'), from Y_l and, where they are of what is propagated, X_{l+1}."""
+        if self.features == "propagated":
+            assert x is not None  # noqa: S101 -- for the type checker
+            return pooled(x)
+        return pooled(y.square() if self.features == "energies" else y)
+
+
+def pooled(y: Tensor) -> Tensor:
+    """Global average pool: (B, C, H, W) -> (B, C)."""
+    return y.mean((2, 3))

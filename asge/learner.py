@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge import strategies
-from asge.block import Bias, Normalization, Projection, ProjectionScale, between_units
+from asge.block import Bias, Features, Normalization, Projection, ProjectionScale, between_units
 from asge.common.marks import Choice, Range
 from asge.common.optimisers import (
     LearningRate,
@@ -28,7 +28,7 @@ from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.goodness import Reduction, Rule
 from asge.layers.gating import Gate, Gating, Where, gammas
 from asge.layers.pooling import Pooling
-from asge.network import ASGENetwork, ClassifierInit, Features, FusionLayers
+from asge.network import ASGENetwork, ClassifierInit, FusionLayers
 from asge.stage import ScheduleBy, Stage, dropout_seeds, scheduled
 from asge.step import StepName
 
@@ -50,8 +50,8 @@ class ASGESettings:
         gating: gates of channels before convolutions: GCT with l2 or l1 norms, or squeeze-and-excitation.
         gating_where: before every convolution, or ("block") only before the first on maps of each size.
         gate_activation: of GCT, see ``asge.gating.GatedChannelTransform``.
-        features, fusion_layers, classifier_init: the classifiers of `last` and `fusion`, see
-            ``asge.network.ASGENetwork``.
+        features: what the classifiers of `last` and `fusion` read, see ``asge.block.ASGEBlock``.
+        fusion_layers, classifier_init: these classifiers, see ``asge.network.ASGENetwork``.
         classifier_epochs: 0: the classifiers of `last` and `fusion` train along with the blocks, on detached features;
             n > 0: they train in the last n epochs, after the blocks, with a schedule of their own.
         step: the local step written out, or by autograd; same result, see ``asge.step``.
@@ -76,13 +76,13 @@ class ASGESettings:
     gating: Annotated[Gating, Neutral("none")] = "none"
     gating_where: Annotated[Where, Neutral("every")] = "every"
     gate_activation: Annotated[Gate, Neutral("tanh")] = "tanh"
-    features: Annotated[Features, Neutral("activations")] = "activations"
+    features: Annotated[Features, Neutral("activations")] = "energies"
     fusion_layers: Annotated[FusionLayers, Neutral("joint")] = "joint"
     classifier_init: Annotated[ClassifierInit, Neutral("zero")] = "zero"
     classifier_epochs: Annotated[int, Ge(0)] = 0
     step: StepName = "fast"
-    optimiser: OptimiserSetting = "adamw"
-    learning_rate: LearningRate = 3e-3
+    optimiser: OptimiserSetting = "muon"
+    learning_rate: LearningRate = 1e-2
     weight_decay: WeightDecay = 1e-4
     momentum: Momentum = 0.9
     schedule: ScheduleSetting = "one-cycle"
@@ -102,6 +102,7 @@ AUTHORS: Mapping[str, Any] = {
     "features": "propagated",
     "fusion_layers": "per-block",
     "classifier_init": "kaiming",
+    "optimiser": "adamw",
     "learning_rate": 2e-4,
     "weight_decay": 1e-3,
     "schedule": "cosine",
@@ -206,7 +207,6 @@ class ASGELearner:
             self.network.blocks,
             settings,
             step=settings.step,
-            features=settings.features,
             epochs=self._block_epochs,
             steps_per_epoch=budget.steps_per_epoch,
         )

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from asge.block import ASGEBlock, Bias, Normalization, Projection, ProjectionScale
+from asge.block import ASGEBlock, Bias, Features, Normalization, Projection, ProjectionScale
 from asge.goodness import Reduction, Rule, patches_per_side
 from asge.layers.gating import Gate, Gating, Where, make_gate
 from asge.layers.pooling import Pooling
@@ -29,7 +29,6 @@ vgg8 and vgg11 are those of ASGE's authors (github.com/KCL-KAI-Lab/ASGE), vgg8b 
 (arXiv 1901.06656), without their linear layer.
 """
 
-Features = Literal["activations", "propagated"]
 FusionLayers = Literal["joint", "per-block"]
 ClassifierInit = Literal["zero", "kaiming"]
 
@@ -123,8 +122,7 @@ class ASGENetwork(nn.Module):
         pooling, normalization, dropout, affine: see ``ASGEBlock``; the first block, on images, is never affine.
         reduction, projection, scale, projection_scale, projection_bias, label_smoothing: see there.
         gating, gating_where, gate_activation: see ``gates``.
-        features: what the classifiers of `last` and `fusion` read, averaged over space: the activations Y_l, or
-            ("propagated") X_{l+1}, which leaves the block for the next one.
+        features: what the classifiers of `last` and `fusion` read, see ``ASGEBlock``.
         fusion_layers: the classifier of `fusion` is one linear layer on all features ("joint"), or the sum of one per
             block, each with a bias of its own.
         classifier_init: first weights of both classifiers: zero, or Kaiming normal; the biases are zero.
@@ -133,7 +131,6 @@ class ASGENetwork(nn.Module):
 
     Attributes:
         blocks: the L blocks.
-        features: see above.
         last: linear classifier on the features of block L.
         fusion: linear classifier on the features of blocks 2 .. L.
         best_layer: index l* of the layer whose own logits predict for the strategy `best`.
@@ -168,7 +165,6 @@ class ASGENetwork(nn.Module):
     ) -> None:
         super().__init__()
         for name, value, kind in (
-            ("features", features, Features),
             ("fusion_layers", fusion_layers, FusionLayers),
             ("classifier_init", classifier_init, ClassifierInit),
         ):
@@ -198,11 +194,11 @@ class ASGENetwork(nn.Module):
                 projection_scale=projection_scale,
                 projection_bias=projection_bias,
                 label_smoothing=label_smoothing,
+                features=features,
                 generator=generator,
             )
             self.blocks.append(block)
         self._blocks = nn.ModuleList(self.blocks)
-        self.features: Features = features
         draws = None if classifier_init == "zero" else generator
         widths = [layer.channels for layer in layers[1:]]
         self.last = _linear(last_channels, classes, draws)

@@ -90,7 +90,6 @@ class LayerParallelTrainer:
             blocks,
             settings,
             step=settings.step,
-            features=settings.features,
             epochs=budget.epochs,
             steps_per_epoch=budget.steps_per_epoch,
         )

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from asge.block import ASGEBlock
 from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
 from asge.layers.gating import parameter_groups
-from asge.network import Features
 from asge.step import StepName, autograd_step, fast_step
-from asge.strategies import pooled
 
 STEPS = {"fast": fast_step, "autograd": autograd_step}
 GROUP_BYTES = 2**20
@@ -65,7 +63,7 @@ class StageOutcome:
 
     Attributes:
         losses: a scalar per block.
-        features: global average pools of the Y_l, or of the X_{l+1}, (B, C_l) each.
+        features: of the classifiers, see ``ASGEBlock``, (B, C_l) each.
         next_input: X of the block after the stage; None if not requested.
     """
 
@@ -81,7 +79,6 @@ class Stage:
         blocks: at least one.
         settings: of the optimisers.
         step: the local step written out, or by autograd.
-        features: what features are averages of, see ``asge.network.ASGENetwork``.
         epochs, steps_per_epoch: of the whole training, for the schedule.
     """
 
@@ -91,13 +88,11 @@ class Stage:
         settings: StageSettings,
         *,
         step: StepName,
-        features: Features,
         epochs: int,
         steps_per_epoch: int,
     ) -> None:
         self.blocks = blocks
         self._local_step = STEPS[step]
-        self._propagated = features == "propagated"
         self._optimisers = {
             index: scheduled(
                 parameter_groups(group, settings.weight_decay),
@@ -132,19 +127,19 @@ class Stage:
         for optimiser in self._optimisers.values():
             optimiser.zero_grad()  # nothing is left, unless a step was interrupted
         for index, block in enumerate(self.blocks):
-            needed = propagate or self._propagated or index + 1 < len(self.blocks)
+            needed = propagate or index + 1 < len(self.blocks)
             outcome = self._local_step(block, x, labels, propagate=needed, seed=seeds[index] if seeds else None)
             if index in self._optimisers:  # the gradients of the group are used, then freed
                 self._optimisers[index].step()
                 self._optimisers[index].zero_grad()
             losses.append(outcome.loss)
+            features.append(outcome.features)
             next_input = outcome.next_input
             if next_input is not None:
                 x = next_input
-            features.append(pooled(x) if self._propagated else outcome.features)
             if on_layer is not None:
                 on_layer()
-        return StageOutcome(losses, features, next_input if propagate else None)
+        return StageOutcome(losses, features, next_input)
 
     def state_dict(self) -> dict[str, Any]:
         """Optimisers and their schedule; the blocks' parameters are the network's."""

@@ -34,9 +34,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from asge import goodness
-from asge.block import ASGEBlock
+from asge.block import ASGEBlock, pooled
 from asge.layers.pooling import root_
-from asge.strategies import pooled
 
 StepName = Literal["fast", "autograd"]
 SLICE_BYTES = 2**21
@@ -49,7 +48,7 @@ class Outcome:
 
     Attributes:
         loss: scalar, detached.
-        features: global average pool of Y, (B, C), detached.
+        features: of the classifiers, see ``ASGEBlock``, (B, C), detached.
         next_input: X of the next block, detached; None if not requested.
     """
 
@@ -73,7 +72,8 @@ def autograd_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: boo
         loss = block.local_loss(block.local_logits(y), labels)
         loss.backward()
     y = y.detach()
-    return Outcome(loss.detach(), pooled(y), block.propagate(y, seed) if propagate else None)
+    next_input = block.propagate(y, seed) if propagate or block.features == "propagated" else None
+    return Outcome(loss.detach(), block.pooled(y, next_input), next_input if propagate else None)
 
 
 @torch.no_grad()
@@ -86,8 +86,8 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, s
         with torch.enable_grad():  # a gate may be any module; the convolution after it is not differentiated here
             gated = block.unit.prepare(x)
         y = block.unit.convolve(gated.detach())
-    features = pooled(y)
-    next_input, g = _branches(block, y, propagate=propagate, seed=seed)
+    next_input, g = _branches(block, y, propagate=propagate or block.features == "propagated", seed=seed)
+    features = _features(block, y, next_input, g)
     logits = F.linear(g.flatten(1), block.weight, block.bias)
     loss = block.local_loss(logits, labels)
     by_logit = logits.softmax(1)
@@ -102,7 +102,19 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, s
         _set_gradients(block, x, y)
     else:
         _set_gradients_through_gate(block, gated, y)
-    return Outcome(loss, features, next_input)
+    return Outcome(loss, features, next_input if propagate else None)
+
+
+def _features(block: ASGEBlock, y: Tensor, x: Tensor | None, g: Tensor) -> Tensor:
+    """``block.pooled``; the mean of the squares from the goodness (B, C, P, P)."""
+    if block.features != "energies":
+        return block.pooled(y, x)
+    height, width = y.shape[2:]
+    if block.reduction == "sum":
+        return g.sum((2, 3)) / (height * width)
+    if height % block.patches == 0 and width % block.patches == 0:
+        return pooled(g)
+    return (g * goodness.areas(height, width, block.patches, g)).sum((2, 3)) / (height * width)
 
 
 def _activate(block: ASGEBlock, x: Tensor) -> Tensor:

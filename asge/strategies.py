@@ -5,7 +5,7 @@ fusion  one linear layer on the pooled Y_2 .. Y_L, concatenated (the first layer
 best    a_l* of the layer l* that was most accurate on validation data: no classifier, and the layers after l*
         are not run
 
-With the network's ``features = "propagated"`` last and fusion read X_{l+1} in place of Y_l, as the authors' code does.
+The blocks' ``features`` say what last and fusion read: Y_l, its squares, or X_{l+1}, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -19,11 +19,6 @@ from asge.common.types import Examination
 from asge.network import ASGENetwork
 
 STRATEGIES = ("last", "fusion", "best")
-
-
-def pooled(y: Tensor) -> Tensor:
-    """Global average pool: (B, C, H, W) -> (B, C)."""
-    return y.mean((2, 3))
 
 
 def last_logits(network: ASGENetwork, features: list[Tensor]) -> Tensor:
@@ -50,8 +45,8 @@ def predict(network: ASGENetwork, images: Tensor, strategy: str) -> Tensor:
         return network.blocks[depth - 1].local_logits(_final_activation(network, images, depth))
     if strategy == "last":
         final = _final_activation(network, images, len(network.blocks))
-        x = network.blocks[-1].propagate(final) if network.features == "propagated" else final
-        return last_logits(network, [pooled(x)])
+        block = network.blocks[-1]
+        return last_logits(network, [block.pooled(final, block.propagate(final) if _propagates(network) else None)])
     if strategy == "fusion":
         return fusion_logits(network, features(network, images))
     raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
@@ -60,12 +55,7 @@ def predict(network: ASGENetwork, images: Tensor, strategy: str) -> Tensor:
 @torch.no_grad()
 def features(network: ASGENetwork, images: Tensor) -> list[Tensor]:
     """The pooled features (B, C_l) of all L layers, from which `last` and `fusion` predict."""
-    return [features_of(network, y, x) for y, x in _layers(network, images)]
-
-
-def features_of(network: ASGENetwork, y: Tensor, x: Tensor | None) -> Tensor:
-    """The pooled features (B, C_l) of a layer, from its Y_l or, where the network says so, its X_{l+1}."""
-    return pooled(x if x is not None and network.features == "propagated" else y)
+    return [block.pooled(y, x) for block, (y, x) in zip(network.blocks, _layers(network, images), strict=True)]
 
 
 @torch.no_grad()
@@ -87,7 +77,7 @@ def examine(network: ASGENetwork, images: Tensor) -> Examination:
     by_layer, seen, goodness = [], [], []
     for block, (y, x) in zip(network.blocks, _layers(network, images), strict=True):
         by_layer.append(block.local_logits(y))
-        seen.append(features_of(network, y, x))
+        seen.append(block.pooled(y, x))
         goodness.append(_mean_square(y))
     by_strategy = {
         "last": last_logits(network, seen),
@@ -125,7 +115,12 @@ def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:
 
 
 def _layers(network: ASGENetwork, images: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-    return network.layers(images, last=network.features == "propagated")
+    return network.layers(images, last=_propagates(network))
+
+
+def _propagates(network: ASGENetwork) -> bool:
+    """Whether the last block's X_{L+1} is needed."""
+    return network.blocks[-1].features == "propagated"
 
 
 def _mean_square(y: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from asge.block import ConvUnit, between_units
+from asge.block import pooled as average
 from asge.layers.pooling import Pooling
 from asge.network import Layer, parse_plan
-from asge.strategies import pooled as average
 from baselines.vgg import Activation, VGGBlock
 
 Topology = Literal["asge", "vgg"]

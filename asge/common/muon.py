@@ -33,15 +33,14 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
     x = wide / wide.norm().clamp_min(EPS)
-    gram, product = x @ x.T, None
+    gram, product = x @ x.T, x.new_empty(0)
     for iteration in range(ITERATIONS):
         factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
-        product = factor if product is None else factor @ product
+        product = factor @ product if iteration else factor
         if iteration + 1 < ITERATIONS:
             gram = factor @ gram @ factor
-    assert product is not None  # noqa: S101 -- for the type checker
-    x = product @ x
+    x = torch.mm(product, x)
     return x if wide is matrix else x.T
 
 

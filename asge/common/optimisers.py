@@ -18,7 +18,7 @@ OptimiserName = Literal["adamw", "adam", "sgd", "nesterov", "muon"]
 ScheduleName = Literal[
     "one-cycle", "cosine", "flat-linear", "milestones", "steps", "late-steps", "imagenet-steps", "constant"
 ]
-OptimiserSetting = Annotated[OptimiserName, Choice(("adamw", "sgd"))]
+OptimiserSetting = Annotated[OptimiserName, Choice(("adamw", "sgd", "muon"))]
 LearningRate = Annotated[float, Gt(0), Range(1e-4, 1e-1, log=True)]
 WeightDecay = Annotated[float, Ge(0), Range(1e-6, 1e-1, log=True)]
 Momentum = Annotated[float, Ge(0), Lt(1), Range(0.8, 0.99, when={"optimiser": ("sgd", "nesterov", "muon")})]

@@ -25,7 +25,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge import strategies
-from asge.block import ASGEBlock, between_units
+from asge.block import ASGEBlock, between_units, pooled
 from asge.common.optimisers import (
     LearningRate,
     Momentum,
@@ -160,7 +160,7 @@ class GatedASGELearner:
             for name, of_block in gates.items():
                 of_gates[name].append(of_block.detach())
             y = y.detach()
-            features.append(strategies.pooled(y))
+            features.append(pooled(y))
             x = block.propagate(y)
             if self.on_layer is not None:
                 self.on_layer()

@@ -39,7 +39,7 @@ def test_vgg8_and_vgg11_are_the_authors():
 
 def test_features_and_classifiers_of_an_unknown_kind_are_refused():
     for option, message in (
-        ({"features": "maps"}, "features must be 'activations' or 'propagated', got 'maps'"),
+        ({"features": "maps"}, "features must be 'activations', 'energies' or 'propagated', got 'maps'"),
         ({"fusion_layers": "two"}, "fusion_layers must be 'joint' or 'per-block', got 'two'"),
         ({"classifier_init": "one"}, "classifier_init must be 'zero' or 'kaiming', got 'one'"),
     ):

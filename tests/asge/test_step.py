@@ -82,6 +82,7 @@ def test_so_it_does_with_what_is_seldom_used(options, memory_format):
         {"normalization": "rms", "dropout": 0.3},
         {"projection": "gaussian", "projection_scale": "classes", "projection_bias": "gaussian"},
         {"label_smoothing": 0.2},
+        {"features": "propagated", "normalization": "rms", "dropout": 0.3},
     ],
 )
 def test_so_it_does_with_every_other_choice(options, pooling, pool):
@@ -89,10 +90,24 @@ def test_so_it_does_with_every_other_choice(options, pooling, pool):
     (plain, plain_gradients), (fast, fast_gradients) = both(made, (8, 8), seed=5)
     evaluated = made.propagate(made.activate(images((8, 8))))
     assert torch.allclose(fast.next_input, evaluated) == ("dropout" not in options)
+    close(fast.features, plain.features)
     for value, expected in zip(
         [fast.loss, fast.next_input, *fast_gradients], [plain.loss, plain.next_input, *plain_gradients], strict=True
     ):
         close(value, expected)
+
+
+@pytest.mark.parametrize("propagate", [True, False])
+@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("features", ["activations", "energies", "propagated"])
+def test_features_are_what_the_block_says(features, reduction, size, propagate):
+    made = block(features=features, reduction=reduction, pool=2)
+    y = made.activate(images(size)).detach()
+    expected = {"activations": y, "energies": y.square(), "propagated": made.propagate(y)}[features].mean((2, 3))
+    for outcome, _ in both(made, size, propagate=propagate):
+        close(outcome.features, expected)
+        assert (outcome.next_input is None) == (not propagate)
 
 
 @pytest.mark.parametrize("gating", ["gct", "gct-l1", "se"])

@@ -49,9 +49,10 @@ DEFECTS = (
             BY_AUTOGRAD,
             Edit(
                 "asge/step.py",
-                "    y = y.detach()\n    return Outcome(loss.detach(), pooled(y),",
-                "    return Outcome(loss.detach(), pooled(y.detach()),",
+                "    y = y.detach()\n    next_input",
+                "    next_input",
             ),
+            Edit("asge/step.py", "block.pooled(y, next_input)", "block.pooled(y.detach(), next_input)"),
             Edit("asge/step.py", "loss.backward()", "loss.backward(retain_graph=True)"),
             Edit("baselines/cwc.py", "x = out.detach()", "x = out"),
             Edit(
@@ -133,7 +134,11 @@ DEFECTS = (
         "learning-rate",
         "learning rate three times as high",
         ALL,
-        (Edit("asge/common/optimisers.py", '(peak - self._min_rate) * factor', '(3 * peak - self._min_rate) * factor'),),
+        (
+            Edit(
+                "asge/common/optimisers.py", "(peak - self._min_rate) * factor", "(3 * peak - self._min_rate) * factor"
+            ),
+        ),
     ),
     Defect(
         "relu",

@@ -16,7 +16,7 @@ CLASSIFIERS = 2 * (8 * 3 + 3)
 def learner():
     task = SimpleNamespace(shape=(1, 8, 8), classes=3)
     budget = SimpleNamespace(epochs=1, steps_per_epoch=10)
-    made = ASGESettings(plan=PLAN, affine=False)
+    made = ASGESettings(plan=PLAN, affine=False, optimiser="adamw", features="activations")
     return ASGELearner(task, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
 
 
@@ -56,7 +56,7 @@ def test_work_is_the_mean_over_the_phases_of_training_and_memory_that_of_the_gre
 
     def figures(epochs, **settings):
         budget = SimpleNamespace(epochs=epochs, steps_per_epoch=10)
-        made = ASGESettings(plan=PLAN, affine=False, **settings)
+        made = ASGESettings(plan=PLAN, affine=False, optimiser="adamw", features="activations", **settings)
         learner = ASGELearner(task, made, budget, torch.device("cpu"), torch.Generator().manual_seed(0))
         generator = torch.Generator().manual_seed(1)
         images, labels = torch.randn(16, 1, 8, 8, generator=generator), torch.randint(3, (16,), generator=generator)
