@@ -55,7 +55,8 @@ class ASGESettings:
         classifier_epochs: 0: the classifiers of `last` and `fusion` train along with the blocks, on detached features;
             n > 0: they train in the last n epochs, after the blocks, with a schedule of their own.
         step: the local step written out, or by autograd; same result, see ``asge.step``.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's
+            and Muon's.
         min_learning_rate: the rate where the schedule is at 0, as PyTorch's ``eta_min``.
         schedule_by: whether the rate changes with every step, or only with every epoch.
     """

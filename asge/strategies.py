@@ -5,7 +5,8 @@ fusion  one linear layer on the pooled Y_2 .. Y_L, concatenated (the first layer
 best    a_l* of the layer l* that was most accurate on validation data: no classifier, and the layers after l*
         are not run
 
-The blocks' ``features`` say what last and fusion read: Y_l, its squares, or X_{l+1}, as in the authors' code.
+The blocks' ``features`` say what last and fusion read: Y_l as above, its squares (this project's default), or X_{l+1},
+as in the authors' code.
 """
 
 from __future__ import annotations

@@ -53,8 +53,25 @@ def lines(table: Sequence[Row]) -> list[Line]:
     ]
     if any(rows[0].conditions.get("start") for rows in groups):
         compared.append(("begun with", lambda row: row.conditions.get("start") or "nothing", str))
+    for what, value in (("size and scaling", _images), ("validation images", _validation)):
+        if any(value(rows[0]) for rows in groups):
+            compared.append((what, value, lambda text: text or "the task's own"))
     found = [_line(what, [value(rows[0]) for rows in groups], show) for what, value, show in compared]
     return [*found, _data_order(groups)]
+
+
+def _images(row: Row) -> str:
+    """How a row's images differ from the task's own; empty if they do not."""
+    side, scaling = row.conditions.get("resize"), row.conditions.get("scaling", "standard")
+    return ", ".join([*([f"{side} pixels"] if side else []), *([scaling] if scaling != "standard" else [])])
+
+
+def _validation(row: Row) -> str:
+    """How a row's validation images differ from the task's own; empty if they do not."""
+    count, kind = row.conditions.get("validation_samples"), row.conditions.get("split", "stratified")
+    augmented = row.conditions.get("augmented_validation", False)
+    parts = ([f"{count:,}"] if count else []) + ([kind] if kind != "stratified" else [])
+    return ", ".join([*parts, *(["augmented"] if augmented else [])])
 
 
 def _groups(table: Sequence[Row]) -> dict[str, list[Row]]:

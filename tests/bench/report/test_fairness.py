@@ -34,6 +34,14 @@ def test_equal_runs_are_equal_in_everything():
     assert found["augmentation"].values == ("none", "none")
 
 
+def test_images_are_described_where_they_are_not_the_tasks_own():
+    assert "size and scaling" not in lines(*pair())
+    assert lines(*pair(resize=32, scaling="rms"))["size and scaling"].values == ("the task's own", "32 pixels, rms")
+    changes = {"split": "random", "validation_samples": 10_000, "augmented_validation": True}
+    found = lines(*pair(**changes))["validation images"]
+    assert found.values == ("the task's own", "10,000, random, augmented")
+
+
 @pytest.mark.parametrize(
     ("what", "changes"),
     [
@@ -42,6 +50,8 @@ def test_equal_runs_are_equal_in_everything():
         ("training images", {"train_samples": 500}),
         ("batch size", {"batch_size": 32}),
         ("augmentation", {"augmentation": ("flip",)}),
+        ("size and scaling", {"scaling": "rms"}),
+        ("validation images", {"split": "random", "validation_samples": 100}),
         (
             "optimiser",
             {"settings": NETWORK | OPTIMISER | {"optimiser": "sgd"}},

@@ -113,6 +113,15 @@ def test_runs_of_several_machines_are_named_and_those_of_one_are_not():
     assert "between machines" not in render("markdown", [record(), record(seed=1)])
 
 
+def test_a_gap_is_shown_only_where_the_recipe_is_the_same():
+    mine = record(accuracies={"fusion": 90.0, "best": 91.0}).model_copy(update={"suite": "authors-fashion"})
+    [best, fusion] = [line for line in sorted(render("markdown", [mine]).splitlines()) if line.startswith("| asge")]
+    beyond = mine.strategies[0].accuracy_at_best_validation - 93.41
+    assert f"| 93.41, same recipe, epoch best on validation | {beyond:+.2f} |" in fusion
+    assert "| 93.41, other recipe | - |" in best
+    assert "same recipe" not in render("markdown", [record(accuracies={"fusion": 90.0})])
+
+
 def test_a_table_that_is_piped_is_not_folded():
     lines = render("rich", [record()]).splitlines()
     assert any("asge" in line and "90.00" in line and "93.41" in line and "ok" in line for line in lines)
