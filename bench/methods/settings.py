@@ -117,12 +117,14 @@ def check_key(method: str, key: str) -> None:
 
 
 def make(method: str, values: Mapping[str, Any]) -> Any:
-    """Make the settings object of a method.
+    """The settings object of a run, from its canonical settings: what they leave out has its neutral value.
+
+    That may be another one than the default of today. Settings that a user gave become canonical first.
 
     Raises:
-        UserError: for an unknown key or a value of the wrong type or out of range.
+        UserError: if a value is not valid.
     """
-    return validated(methods.get(method).Settings, method, values)
+    return validated(methods.get(method).Settings, method, {**_neutral(method), **values})
 
 
 def validated(cls: type, owner: str, values: Mapping[str, Any]) -> Any:
@@ -150,8 +152,8 @@ def validated(cls: type, owner: str, values: Mapping[str, Any]) -> Any:
 
 def complete(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a method, defaults included, as JSON types."""
-    settings = make(method, values)
-    dumped: dict[str, Any] = TypeAdapter(methods.get(method).Settings).dump_python(settings, mode="json")
+    cls = methods.get(method).Settings
+    dumped: dict[str, Any] = TypeAdapter(cls).dump_python(validated(cls, method, values), mode="json")
     return dumped
 
 

@@ -53,7 +53,7 @@ class SmallMethod:
         generator = torch.Generator().manual_seed(seed)
         task = SimpleNamespace(shape=SHAPE, classes=CLASSES)
         budget = SimpleNamespace(epochs=EPOCHS, steps_per_epoch=STEPS)
-        made = settings.make(self.name, self.settings)
+        made = settings.make(self.name, settings.canonical(self.name, self.settings))
         return methods.get(self.name).build(task, made, budget, self.device, generator), generator
 
     def learner(self, seed: int = 0) -> Learner:

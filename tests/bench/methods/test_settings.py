@@ -1,5 +1,6 @@
 import pytest
 
+from asge import ASGESettings
 from bench.errors import UserError
 from bench.methods import settings
 
@@ -70,7 +71,11 @@ def test_a_neutral_setting_is_no_part_of_a_run_that_does_without_it():
     assert gated == {**plain, "gating": "gct"}
     assert settings.filled("asge", plain) == settings.complete("asge", {})
     assert settings.filled("asge", gated) == settings.complete("asge", {"gating": "gct"})
-    assert settings.make("asge", plain) == settings.make("asge", {})
+    assert settings.make("asge", plain) == ASGESettings()
+    former = settings.canonical("asge", {"features": "activations"})
+    assert "features" not in former
+    assert settings.make("asge", former) == ASGESettings(features="activations")
+    assert settings.make("asge", plain).features == "energies"
 
 
 def test_settings_of_a_method_that_is_not_here_are_left_as_they_are():

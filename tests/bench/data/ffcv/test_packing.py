@@ -308,7 +308,7 @@ def test_large_pictures_are_decoded_at_a_reduced_size(tmp_path: Path) -> None:
 @needs_ffcv
 def test_a_picture_that_is_merely_odd_is_decoded_all_the_same(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "data", train=2, test=1, size=(16, 16))
-    task = replace(_task(tmp_path, folder), validation_size=0, evaluation_share=1.0)
+    task = replace(_task(tmp_path, folder), validation_size=1, evaluation_share=1.0)
     part = split(task, task.read(None)).train
     assert isinstance(part.images, Encoded)
     path = part.images.path(3)
