@@ -212,18 +212,20 @@ class ASGENetwork(nn.Module):
 
         A generator, so that at most two layers' maps are held at once.
         """
-        return (y for y, _ in self.layers(images, depth))
-
-    def layers(
-        self, images: Tensor, depth: int | None = None, *, last: bool = False
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """The same with X_2 .. X_{depth+1}; the last one is None unless asked for. A generator too."""
         blocks = self.blocks[:depth]
-        x: Tensor | None = images
+        x = images
         for index, block in enumerate(blocks, start=1):
-            assert x is not None  # noqa: S101 -- for the type checker: only the last one is
             y = block.activate(x)
-            x = block.propagate(y) if last or index < len(blocks) else None
+            yield y
+            if index < len(blocks):
+                x = block.propagate(y)
+
+    def layers(self, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Y_l and X_{l+1} of all L blocks, for images (B, C, H, W); a generator too."""
+        x = images
+        for block in self.blocks:
+            y = block.activate(x)
+            x = block.propagate(y)
             yield y, x
 
 

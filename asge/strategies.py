@@ -116,11 +116,12 @@ def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:
 
 
 def _layers(network: ASGENetwork, images: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-    return network.layers(images, last=_propagates(network))
+    """Y_l of all L layers, each with X_{l+1} where features are made of it."""
+    return network.layers(images) if _propagates(network) else ((y, None) for y in network.activations(images))
 
 
 def _propagates(network: ASGENetwork) -> bool:
-    """Whether the last block's X_{L+1} is needed."""
+    """Whether features are made of X_{l+1}."""
     return network.blocks[-1].features == "propagated"
 
 
