@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from asge.common.types import check_choice
 from asge.goodness import Reduction, spatial_goodness
 from asge.layers.pooling import Pooling, pool2d
 
@@ -70,8 +71,7 @@ class ConvUnit(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(f"normalization must be 'layer' or 'rms', got {normalization!r}")
+        check_choice("normalization", normalization, Normalization)
         self.gamma = nn.Parameter(torch.ones(in_channels, 1, 1)) if affine else None
         self.beta = nn.Parameter(torch.zeros(in_channels, 1, 1)) if affine else None
         self.gate = gate
@@ -208,12 +208,10 @@ class ASGEBlock(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, got {dropout}")
-        if features not in get_args(Features):
-            raise ValueError(f"features must be 'activations', 'energies' or 'propagated', got {features!r}")
-        if projection_scale not in get_args(ProjectionScale):
-            raise ValueError(f"projection_scale must be 'width' or 'classes', got {projection_scale!r}")
-        if projection_bias not in get_args(Bias):
-            raise ValueError(f"projection_bias must be 'zero' or 'gaussian', got {projection_bias!r}")
+        check_choice("features", features, Features)
+        check_choice("projection", projection, Projection)
+        check_choice("projection_scale", projection_scale, ProjectionScale)
+        check_choice("projection_bias", projection_bias, Bias)
         self.unit = ConvUnit(
             in_channels,
             out_channels,
@@ -234,8 +232,6 @@ class ASGEBlock(nn.Module):
         draw = torch.randn(classes, dimension, generator=generator)
         if projection == "signs":
             draw = torch.where(draw < 0, -1.0, 1.0)
-        elif projection != "gaussian":
-            raise ValueError(f"projection must be 'signs' or 'gaussian', got {projection!r}")
         factor = scale / math.sqrt(dimension if projection_scale == "width" else classes)
         self.register_buffer("weight", draw * factor)
         gaussian = projection_bias == "gaussian"

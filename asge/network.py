@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from asge.block import ASGEBlock, Bias, Features, Normalization, Projection, ProjectionScale
+from asge.common.types import check_choice
 from asge.goodness import Reduction, Rule, patches_per_side
 from asge.layers.gating import Gate, Gating, Where, make_gate
 from asge.layers.pooling import Pooling
@@ -164,12 +165,8 @@ class ASGENetwork(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        for name, value, kind in (
-            ("fusion_layers", fusion_layers, FusionLayers),
-            ("classifier_init", classifier_init, ClassifierInit),
-        ):
-            if value not in get_args(kind):
-                raise ValueError(f"{name} must be {' or '.join(map(repr, get_args(kind)))}, got {value!r}")
+        check_choice("fusion_layers", fusion_layers, FusionLayers)
+        check_choice("classifier_init", classifier_init, ClassifierInit)
         layers = parse_plan(plan, shape)
         last_channels = layers[-1].channels
         self.blocks: list[ASGEBlock] = []

@@ -154,51 +154,71 @@ class ScheduledOptimiser:
         return cls(groups, settings, total_steps)
 
     @cached_property
-    def _made(self) -> tuple[torch.optim.Optimizer, list[float]]:
-        """The optimiser and its groups' peak rates, made on first use.
+    def _made(self) -> list[tuple[torch.optim.Optimizer, list[float]]]:
+        """The optimisers, each with its groups' peak rates, made on first use.
 
         The first optimiser of a process imports PyTorch's compiler, which takes seconds: a process that only inspects a
         learner does not wait for it.
         """
-        optimiser = _make(self._parameters, self._settings)
-        return optimiser, [group["lr"] for group in optimiser.param_groups]
+        made = _make(self._parameters, self._settings)
+        return [(optimiser, [group["lr"] for group in optimiser.param_groups]) for optimiser in made]
 
     def zero_grad(self) -> None:
         """Clear all gradients."""
-        optimiser, _ = self._made
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser, _ in self._made:
+            optimiser.zero_grad(set_to_none=True)
 
     def step(self) -> None:
         """Update the parameters once, at the schedule's current rate."""
-        optimiser, peaks = self._made
         changed = self._step - self._step % self._hold
         factor = schedule_factor(self._schedule, min(1.0, changed / self._total))
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = self._min_rate + (peak - self._min_rate) * factor
-        optimiser.step()
+        for optimiser, peaks in self._made:
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = self._min_rate + (peak - self._min_rate) * factor
+            optimiser.step()
         self._step += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimiser's state and the number of steps done."""
-        optimiser, _ = self._made
-        return {"step": self._step, "optimiser": optimiser.state_dict()}
+        """The optimisers' states and the number of steps done."""
+        return {"step": self._step, "optimisers": [optimiser.state_dict() for optimiser, _ in self._made]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a ``state_dict``."""
-        optimiser, _ = self._made
         self._step = state["step"]
-        optimiser.load_state_dict(state["optimiser"])
+        for (optimiser, _), own in zip(self._made, state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
 
 
-def _make(parameters: list[Any], settings: OptimiserSettings) -> torch.optim.Optimizer:
+def _make(parameters: list[Any], settings: OptimiserSettings) -> list[torch.optim.Optimizer]:
+    """The optimiser; for Muon two, of convolution kernels and of all else, as far as there are some."""
     rate, decay = settings.learning_rate, settings.weight_decay
-    if settings.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
-    if settings.optimiser == "adam":
-        return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
     if settings.optimiser == "muon":
-        return Muon(parameters, rate, momentum=settings.momentum, weight_decay=decay)
+        kernels, others = _kernels_and_others(parameters)
+        made: list[torch.optim.Optimizer] = []
+        if kernels:
+            made.append(Muon(kernels, rate, momentum=settings.momentum, weight_decay=decay))
+        if others:
+            made.append(torch.optim.AdamW(others, rate, weight_decay=decay, fused=True))
+        return made
+    if settings.optimiser == "adamw":
+        return [torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)]
+    if settings.optimiser == "adam":
+        return [torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)]
     nesterov = settings.optimiser == "nesterov"
-    return torch.optim.SGD(
-        parameters, rate, momentum=settings.momentum, weight_decay=decay, nesterov=nesterov, fused=True
-    )
+    return [
+        torch.optim.SGD(parameters, rate, momentum=settings.momentum, weight_decay=decay, nesterov=nesterov, fused=True)
+    ]
+
+
+def _kernels_and_others(parameters: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The groups of a list of tensors or groups, those of convolution kernels apart, without empty ones."""
+    given = parameters if parameters and isinstance(parameters[0], dict) else [{"params": parameters}]
+    kernels: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for group in given:
+        tensors = list(group["params"])
+        for groups, wanted in ((kernels, True), (others, False)):
+            chosen = [each for each in tensors if (each.dim() == 4) is wanted]
+            if chosen:
+                groups.append({**group, "params": chosen})
+    return kernels, others

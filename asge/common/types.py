@@ -1,10 +1,10 @@
-"""What methods and harness share: protocols for task and budget, a learner's predictions, neutral settings."""
+"""What methods and harness share: protocols for task and budget, a learner's predictions, neutral settings, choices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from torch import Tensor
 
@@ -21,6 +21,18 @@ class Neutral:
     """
 
     value: Any
+
+
+def check_choice(name: str, value: object, kind: object) -> None:
+    """Check that a value is one of a ``Literal`` type.
+
+    Raises:
+        ValueError: naming the choices, if it is not.
+    """
+    choices = get_args(kind)
+    if value not in choices:
+        first, last = ", ".join(map(repr, choices[:-1])), repr(choices[-1])
+        raise ValueError(f"{name} must be {first} or {last}, got {value!r}")
 
 
 class TaskShape(Protocol):

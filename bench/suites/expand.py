@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from bench.data import loaders
 from bench.data.batches import augment
@@ -16,6 +16,7 @@ from bench.inputs import device_name
 from bench.methods import contract, settings
 from bench.options import Overrides, names_in
 from bench.records import CellSpec, Start, Tuned, Yardstick
+from bench.records.cells import Scaling
 from bench.suites import describe
 from bench.suites.file import Suite
 
@@ -43,8 +44,9 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
     task_names = _chosen("--tasks", names_in(overrides.tasks, "tasks"), suite.tasks)
     for task in task_names:
         tasks.get_task(task)
-    for images in suite.inputs:
-        augment.check_names(suite.augmentation if images.augmentation is None else images.augmentation)
+    inputs = _inputs(suite)
+    for images in inputs:
+        augment.check_names(images.augmentation)
     device, threads = device_name(overrides.device), overrides.threads
     seeds = overrides.seeds if overrides.seeds is not None else max([suite.seeds, *suite.seeds_of.values()])
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
@@ -77,7 +79,7 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             seed=seed,
             epochs=overrides.epochs or _of(suite, "epochs_of", method, variant) or suite.epochs,
             batch_size=suite.batch_size,
-            augmentation=suite.augmentation if images.augmentation is None else images.augmentation,
+            augmentation=images.augmentation,
             train_samples=suite.train_samples,
             loader=loader,
             device=device,
@@ -86,8 +88,8 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             start=start,
             resolutions=suite.resolutions,
             packing=packing,
-            resize=images.resize or suite.resize,
-            scaling=images.scaling or suite.scaling,
+            resize=images.resize,
+            scaling=images.scaling,
             split=suite.split,
             validation_samples=suite.validation_samples,
             augmented_validation=suite.augmented_validation,
@@ -97,10 +99,30 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
         for seed in range(overrides.first_seed, overrides.first_seed + seeds)
         for method in chosen
         for variant in variants[method]
-        for images in suite.inputs
+        for images in inputs
         if overrides.seeds is not None or seed < overrides.first_seed + own_seeds(suite, method, variant)
     ]
     return [describe.described(cell) for cell in with_starts(made)]
+
+
+class _Inputs(NamedTuple):
+    """What cells see of the task's images."""
+
+    augmentation: tuple[str, ...]
+    resize: int | None
+    scaling: Scaling
+
+
+def _inputs(suite: Suite) -> list[_Inputs]:
+    """The suite's tables ``inputs``, completed by the suite's own keys."""
+    return [
+        _Inputs(
+            suite.augmentation if table.augmentation is None else table.augmentation,
+            table.resize or suite.resize,
+            table.scaling or suite.scaling,
+        )
+        for table in suite.inputs
+    ]
 
 
 def _threads_or_all(threads: int | None) -> int:

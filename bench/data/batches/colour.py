@@ -17,6 +17,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from bench.data.batches.scaling import WHITE
+
 BRIGHTNESS = CONTRAST = SATURATION = 0.4
 """Factors are drawn uniformly from 1 - this to 1 + this."""
 HUE = 0.1
@@ -25,7 +27,6 @@ GREY = 0.2
 """Probability of greyscale."""
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in an image's grey (ITU-R 601-2)."""
-WHITE = 255.0
 OPERATIONS = 4
 BASES = (64, 16, 4, 1)
 """Powers of the number of operations: an order as one number."""
@@ -64,10 +65,13 @@ def jitter(images: Tensor, numbers: Tensor) -> Tensor:
 
 @cache
 def _compiled() -> Callable[..., None] | None:
-    """The compiled jitter; None without numba."""
+    """The compiled jitter; None without numba, or where numba finds no folder to keep compiled code in."""
     if importlib.util.find_spec("numba") is None:
         return None
-    compiled: Callable[..., None] = importlib.import_module("bench.data.batches.colour_compiled").jitter
+    try:
+        compiled: Callable[..., None] = importlib.import_module("bench.data.batches.colour_compiled").jitter
+    except RuntimeError:
+        return None
     return compiled
 
 

@@ -1,3 +1,4 @@
+import importlib.util
 import math
 
 import pytest
@@ -103,3 +104,12 @@ def test_without_numba_the_operations_serve(monkeypatch):
     numbers = colour.draw_jitter(images.shape, torch.Generator().manual_seed(0))
     expected = colour.jitter_by_operations(images, numbers[:, :4], numbers[:, 4:].long())
     assert torch.equal(colour.jitter(images, numbers), expected)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba, which comes with FFCV")
+def test_where_numba_can_keep_no_code_the_operations_serve(monkeypatch):
+    def no_folder(name):
+        raise RuntimeError(f"cannot cache {name}: no locator available")
+
+    monkeypatch.setattr(colour.importlib, "import_module", no_folder)
+    assert colour._compiled.__wrapped__() is None
