@@ -8,6 +8,7 @@ from typing import Literal
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from asge.common.types import check_choice
 from asge.layers.pooling.rms import rms_pool1d, rms_pool2d, rms_pool3d
 from asge.layers.pooling.soft import soft_pool1d, soft_pool2d, soft_pool3d
 from asge.layers.pooling.windows import Size, average
@@ -46,25 +47,27 @@ def pool(
     stride: Size | None = None,
     padding: Size = 0,
     ceil_mode: bool = False,
+    dimensions: int | None = None,
 ) -> Tensor:
-    """Pool by name, over all dimensions after batch and channels.
+    """Pool by name, over the last dimensions.
 
     Padding counts in no window, not even in an average.
 
     Args:
-        y: (B, C, L), (B, C, H, W) or (B, C, T, H, W).
+        y: (B, C, L), (B, C, H, W) or (B, C, T, H, W); without B too, where ``dimensions`` is given.
         kind: "rms", "soft" (with its exact gradient), "max" or "avg".
         kernel_size: side or sides of a window.
         stride: step or steps between windows; by default their sides.
         padding: on both sides of the map.
         ceil_mode: whether windows that begin within the map may end outside.
+        dimensions: how many are pooled; by default all after batch and channels.
 
     Raises:
         ValueError: for an unknown kind or another number of dimensions.
     """
-    if kind not in POOLINGS:
-        raise ValueError(f"pooling must be 'rms', 'soft', 'max' or 'avg', got {kind!r}")
-    dimensions = y.dim() - 2
+    check_choice("pooling", kind, Pooling)
+    if dimensions is None:
+        dimensions = y.dim() - 2
     if dimensions not in POOLINGS[kind]:
         raise ValueError(f"y must be (B, C, L), (B, C, H, W) or (B, C, T, H, W), got {tuple(y.shape)}")
     return POOLINGS[kind][dimensions](y, kernel_size, stride, padding, ceil_mode)
@@ -73,9 +76,11 @@ def pool(
 def pool2d(y: Tensor, kernel_size: int, kind: Pooling) -> Tensor:
     """Pool by name over adjacent square windows: (B, C, H, W) -> (B, C, H // kernel_size, W // kernel_size).
 
+    A map without B is pooled too, and errors are PyTorch's.
+
     Raises:
         ValueError: for an unknown kind.
     """
     if kind == "max":  # PyTorch's own, called as networks call it
         return F.max_pool2d(y, kernel_size)
-    return pool(y, kind, kernel_size)
+    return pool(y, kind, kernel_size, dimensions=2)

@@ -27,7 +27,7 @@ class Pool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H', W')."""
-        return pool(x, self.kind, *self.windows)
+        return pool(x, self.kind, *self.windows, dimensions=2)
 
     def extra_repr(self) -> str:
         """Kind and windows."""
@@ -100,7 +100,7 @@ class _OtherPool(TorchFunctionMode):
     ) -> Any:
         if func in (F.max_pool2d, torch.max_pool2d):
             with torch._C.DisableTorchFunction():  # noqa: SLF001 - the other pool may take maxima itself
-                return pool(*_windows(*args, **(kwargs or {}), kind=self._kind))
+                return pool(*_windows(*args, **(kwargs or {}), kind=self._kind), dimensions=2)
         return func(*args, **(kwargs or {}))
 
 

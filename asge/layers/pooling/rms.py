@@ -16,21 +16,21 @@ from asge.layers.pooling.windows import Size, average
 def rms_pool1d(
     y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
 ) -> Tensor:
-    """RMSPool over (B, C, L); arguments as of ``torch.nn.functional.avg_pool1d``, same dtype."""
+    """RMSPool over (B, C, L), or without B; arguments as of ``torch.nn.functional.avg_pool1d``, same dtype."""
     return root(average(y.square(), F.avg_pool1d, kernel_size, stride, padding, ceil_mode))
 
 
 def rms_pool2d(
     y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
 ) -> Tensor:
-    """RMSPool over (B, C, H, W); arguments as of ``torch.nn.functional.avg_pool2d``, same dtype."""
+    """RMSPool over (B, C, H, W), or without B; arguments as of ``torch.nn.functional.avg_pool2d``, same dtype."""
     return root(average(y.square(), F.avg_pool2d, kernel_size, stride, padding, ceil_mode))
 
 
 def rms_pool3d(
     y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
 ) -> Tensor:
-    """RMSPool over (B, C, T, H, W); arguments as of ``torch.nn.functional.avg_pool3d``, same dtype."""
+    """RMSPool over (B, C, T, H, W), or without B; arguments as of ``torch.nn.functional.avg_pool3d``, same dtype."""
     return root(average(y.square(), F.avg_pool3d, kernel_size, stride, padding, ceil_mode))
 
 

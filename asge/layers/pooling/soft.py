@@ -7,12 +7,14 @@ Over a window R, per channel and sample:
     gradient="exact"    d out / d a_i = w_i (1 + a_i - out)
     gradient="paper"    d out / d a_i = w_i, as if the weights were constant: the paper's rule
 
-Always avg <= out <= max. Exponentials are taken of a_i minus the maximum of the window, in
-float32 at least: exact for any range of inputs.
+Always avg <= out <= max. Exponentials are taken of a_i minus the maximum of the window, in float32 at least: exact for
+any range of finite inputs. A cell of -inf has weight 0 and gradient 0, as padding has; a window of nothing else is
+-inf, without a gradient. +inf and NaN make a window NaN.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -33,8 +35,8 @@ def soft_pool1d(
     ceil_mode: bool = False,
     gradient: Gradient = "exact",
 ) -> Tensor:
-    """SoftPool over (B, C, L); arguments and errors as of ``torch.nn.functional.max_pool1d``, same dtype."""
-    return _soft_pool(x, F.max_pool1d, kernel_size, stride, padding, ceil_mode, gradient)
+    """SoftPool over (B, C, L), or without B; same dtype, arguments and errors as ``F.max_pool1d``."""
+    return _soft_pool(x, 1, F.max_pool1d, kernel_size, stride, padding, ceil_mode, gradient)
 
 
 def soft_pool2d(
@@ -45,8 +47,8 @@ def soft_pool2d(
     ceil_mode: bool = False,
     gradient: Gradient = "exact",
 ) -> Tensor:
-    """SoftPool over (B, C, H, W); arguments and errors as of ``torch.nn.functional.max_pool2d``, same dtype."""
-    return _soft_pool(x, F.max_pool2d, kernel_size, stride, padding, ceil_mode, gradient)
+    """SoftPool over (B, C, H, W), or without B; same dtype, arguments and errors as ``F.max_pool2d``."""
+    return _soft_pool(x, 2, F.max_pool2d, kernel_size, stride, padding, ceil_mode, gradient)
 
 
 def soft_pool3d(
@@ -57,12 +59,13 @@ def soft_pool3d(
     ceil_mode: bool = False,
     gradient: Gradient = "exact",
 ) -> Tensor:
-    """SoftPool over (B, C, T, H, W); arguments and errors as of ``torch.nn.functional.max_pool3d``, same dtype."""
-    return _soft_pool(x, F.max_pool3d, kernel_size, stride, padding, ceil_mode, gradient)
+    """SoftPool over (B, C, T, H, W), or without B; same dtype, arguments and errors as ``F.max_pool3d``."""
+    return _soft_pool(x, 3, F.max_pool3d, kernel_size, stride, padding, ceil_mode, gradient)
 
 
 def _soft_pool(
     x: Tensor,
+    dimensions: int,
     max_pool: Callable[..., Tensor],
     kernel_size: Size,
     stride: Size | None,
@@ -72,11 +75,13 @@ def _soft_pool(
 ) -> Tensor:
     if gradient not in ("exact", "paper"):
         raise ValueError(f"gradient must be 'exact' or 'paper', got {gradient!r}")
+    if not x.is_floating_point():
+        raise TypeError(f"SoftPool takes maps of floats, got {x.dtype}")
     with torch.autocast(x.device.type, enabled=False):
         precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         with torch.no_grad():  # any shift gives the same weights: that of the maximum makes none of them overflow
             shift = max_pool(precise, kernel_size, stride, padding, 1, ceil_mode)
-        windows = Windows.of(x, shift, kernel_size, stride, padding)
+        windows = Windows.of(x, shift, kernel_size, stride, padding, dimensions)
         pooled: Tensor = _SoftPool.apply(precise, shift, windows, gradient == "paper")[0]
         return pooled.to(x.dtype)
 
@@ -104,26 +109,32 @@ def _forward(x: Tensor, shift: Tensor, windows: Windows) -> tuple[Tensor, Tensor
     """SoftPool of x and the sum of its windows' exponentials, shifted."""
     total: Tensor | None = None
     weighted: Tensor | None = None
-    for cell in windows.cells(windows.pad(x, _nothing(x))):
-        exponential = (cell - shift).exp()
+    nothing = _nothing(x)
+    highest = shift.clamp_min(nothing)
+    for cell in windows.cells(windows.pad(x, nothing)):
+        finite = cell.clamp_min(nothing)
+        exponential = (finite - highest).exp()
         total = exponential if total is None else total + exponential
-        weighted = exponential * cell if weighted is None else torch.addcmul(weighted, exponential, cell)
+        weighted = exponential * finite if weighted is None else torch.addcmul(weighted, exponential, finite)
     assert total is not None  # noqa: S101 - a window has cells
     assert weighted is not None  # noqa: S101
-    return weighted / total, total
+    return torch.where(shift == -math.inf, shift, weighted / total), total
 
 
 def _backward(
     by_pooled: Tensor, x: Tensor, shift: Tensor, pooled: Tensor, total: Tensor, windows: Windows, *, paper: bool
 ) -> Tensor:
     """The gradient with respect to x, given that with respect to its SoftPool."""
-    padded = windows.pad(x, _nothing(x))
+    nothing = _nothing(x)
+    padded = windows.pad(x, nothing)
     by_padded = torch.zeros_like(padded)
-    scaled = by_pooled / total
-    constant = scaled if paper else scaled * (1 - pooled)
+    highest, empty = shift.clamp_min(nothing), shift == -math.inf
+    scaled = torch.where(empty, 0, by_pooled / total)
+    rest = 1 - torch.where(empty, 0, pooled)
     for cell, by_cell in zip(windows.cells(padded), windows.cells(by_padded), strict=True):
-        exponential = (cell - shift).exp()
-        by_cell += exponential * (constant if paper else torch.addcmul(constant, scaled, cell))
+        finite = cell.clamp_min(nothing)
+        weight = (finite - highest).exp() * scaled
+        by_cell += weight if paper else weight * (rest + finite)
     return windows.crop(by_padded)
 
 

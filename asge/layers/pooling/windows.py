@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -31,10 +31,11 @@ class Windows:
     outputs: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: Tensor, pooled: Tensor, kernel_size: Size, stride: Size | None, padding: Size) -> Windows:
-        """The windows by which PyTorch's pool with the same arguments made ``pooled`` of ``x``."""
-        inputs, outputs = tuple(x.shape[2:]), tuple(pooled.shape[2:])
-        dimensions = len(inputs)
+    def of(
+        cls, x: Tensor, pooled: Tensor, kernel_size: Size, stride: Size | None, padding: Size, dimensions: int
+    ) -> Windows:
+        """The windows of the last dimensions of ``x`` by which PyTorch's pool, same arguments, made ``pooled``."""
+        inputs, outputs = tuple(x.shape[-dimensions:]), tuple(pooled.shape[-dimensions:])
         kernel = _each(kernel_size, dimensions)
         steps = kernel if stride is None else _each(stride, dimensions)
         return cls(kernel, steps, _each(padding, dimensions), inputs, outputs)
@@ -53,16 +54,21 @@ class Windows:
                 slice(offset, offset + step * (count - 1) + 1, step)
                 for offset, step, count in zip(offsets, self.stride, self.outputs, strict=True)
             )
-            yield padded[(slice(None), slice(None), *places)]
+            yield padded[_last(places)]
 
     def crop(self, padded: Tensor) -> Tensor:
         """Cut the padding off a padded map."""
         places = tuple(slice(before, before + inputs) for before, inputs in zip(self.padding, self.inputs, strict=True))
-        return padded[(slice(None), slice(None), *places)]
+        return padded[_last(places)]
 
     def _extent(self) -> tuple[int, ...]:
         sizes = zip(self.outputs, self.stride, self.kernel, strict=True)
         return tuple((count - 1) * step + side for count, step, side in sizes)
+
+
+def _last(places: tuple[slice, ...]) -> Any:
+    """The index of these places in the last dimensions."""
+    return (..., *places)
 
 
 def average(

@@ -36,6 +36,16 @@ def test_padding_counts_in_no_window(kind):
     torch.testing.assert_close(pool(y, kind, **OVERLAPPING), torch.full((1, 1, 3, 3), 3.0))
 
 
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_a_map_without_a_batch_is_pooled_where_its_dimensions_are_given(kind, dimensions):
+    y = torch.randn(SHAPES[dimensions])
+    expected = pool(y, kind, **OVERLAPPING)[0]
+    assert torch.equal(pool(y[0], kind, **OVERLAPPING, dimensions=dimensions), expected)
+    if dimensions == 2:
+        assert torch.equal(pool2d(y[0], 2, kind), pool2d(y, 2, kind)[0])
+
+
 def test_flat_inputs_are_refused():
     with pytest.raises(ValueError, match=r"\(B, C, L\), \(B, C, H, W\) or \(B, C, T, H, W\), got \(2, 3\)"):
         pool(torch.zeros(2, 3), "soft", 2)

@@ -168,3 +168,43 @@ def test_wrong_windows_are_refused_as_by_pytorch(arguments):
 def test_an_unknown_gradient_is_refused():
     with pytest.raises(ValueError, match="gradient must be 'exact' or 'paper', got 'true'"):
         soft_pool2d(torch.zeros(1, 1, 4, 4), 2, gradient="true")
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("windows", WINDOWS, ids=str)
+def test_a_map_without_a_batch_is_pooled_as_in_a_batch_of_one(dimensions, windows):
+    x = inputs(dimensions)
+    pooled = POOLS[dimensions](x[0], **windows)
+    assert pooled.shape == MAX_POOLS[dimensions](x[0], **windows).shape
+    assert torch.equal(pooled, POOLS[dimensions](x[:1], **windows)[0])
+    by_map, by_batch = (
+        torch.autograd.grad(POOLS[dimensions](each, **windows).square().sum(), x)[0] for each in (x[0], x[:1])
+    )
+    assert torch.equal(by_map, by_batch)
+
+
+@pytest.mark.parametrize("gradient", ["exact", "paper"])
+@pytest.mark.parametrize("windows", [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}], ids=str)
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-14), (torch.float32, 1e-6), (torch.bfloat16, 8e-3)])
+def test_minus_infinity_weighs_nothing_and_a_window_of_it_alone_is_minus_infinity(gradient, windows, dtype, error):
+    x = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    x[..., :4, :4] = -math.inf
+    x[..., 0, 0] = 0.5 if windows["kernel_size"] == 2 else -math.inf  # a window of one finite cell, and some of none
+    x.requires_grad_()
+    pooled = soft_pool2d(x, **windows, gradient=gradient)
+    highest = F.max_pool2d(x.detach(), **windows)
+    assert torch.equal(pooled == -math.inf, highest == -math.inf)
+    assert bool((highest == -math.inf).any())
+    precise = x.detach().double()
+    expected = oracle(precise, **windows)
+    finite = highest > -math.inf
+    torch.testing.assert_close(pooled.detach().double()[finite], expected[finite], rtol=error, atol=error)
+    by_input = torch.autograd.grad(pooled, x, torch.full_like(pooled, 10))[0]
+    assert bool(by_input.isfinite().all())
+    assert float(by_input[x == -math.inf].abs().max()) == 0
+    assert float(by_input[x > -math.inf].abs().max()) > 0
+
+
+def test_maps_of_integers_are_refused():
+    with pytest.raises(TypeError, match="maps of floats, got"):
+        soft_pool2d(torch.ones(1, 1, 4, 4, dtype=torch.int64), 2)
