@@ -7,6 +7,7 @@ during the one forward pass; no gradient leaves a block.
     block       one block: convolution, the branch that feeds the next block, the branch that learns
     step        one block's local step: by autograd, and the same written out
     stage       consecutive blocks and their optimisers
+    whitening   a first convolution that begins as whitening of the images
     network     channel plans and the stack of blocks
     strategies  how a trained network predicts: last, fusion, best
     learner     training: one local step per block and batch

@@ -112,7 +112,7 @@ def patches_per_side(
         rule: "power" or "linear".
 
     Raises:
-        ValueError: for non-positive channels or size, negative alpha, or an unknown rule.
+        ValueError: for non-positive channels or size, negative alpha, an alpha that is too large, or an unknown rule.
     """
     if min(channels, last_channels, size) < 1:
         raise ValueError(f"channels, last_channels and size must be positive, got {channels}, {last_channels}, {size}")
@@ -120,9 +120,16 @@ def patches_per_side(
         raise ValueError(f"alpha must be at least 0, got {alpha}")
     ratio = last_channels / channels
     if rule == "power":
-        patches: float = ratio**alpha
+        patches = _power(ratio, alpha)
     elif rule == "linear":
         patches = alpha * ratio
     else:
         raise ValueError(f"rule must be 'power' or 'linear', got {rule!r}")
-    return max(1, min(size, math.floor(patches + 0.5)))
+    return max(1, math.floor(min(size, patches) + 0.5))
+
+
+def _power(ratio: float, alpha: float) -> float:
+    try:
+        return float(ratio**alpha)
+    except OverflowError:
+        raise ValueError(f"alpha is too large: {ratio:g} to the power of {alpha:g} is no finite number") from None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Lt
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge import strategies
@@ -24,6 +23,7 @@ from asge.common.optimisers import (
     WeightDecay,
     optimiser_in_words,
 )
+from asge.common.settings import settings_class
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.goodness import Reduction, Rule
 from asge.layers.gating import Gate, Gating, Where, gammas
@@ -31,9 +31,10 @@ from asge.layers.pooling import Pooling
 from asge.network import ASGENetwork, ClassifierInit, FusionLayers
 from asge.stage import ScheduleBy, Stage, dropout_seeds, scheduled
 from asge.step import StepName
+from asge.whitening import FirstLayer, whiten
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class ASGESettings:
     """Settings of ASGE. The defaults are this project's own choices; ``AUTHORS`` has those of the authors' code.
 
@@ -46,12 +47,14 @@ class ASGESettings:
         pooling: in branch 1, see ``asge.pooling.pool2d``.
         normalization: in branch 1: LayerNorm over the channels of a pixel, or the RMS over the whole image.
         dropout: in branch 1, between the two: probability of dropping an element.
+        first_layer: its first weights: random as all others', or "whitened", see ``asge.whitening``.
         affine: whether the normalisation's gamma and beta are trained, by the block after it.
         gating: gates of channels before convolutions: GCT with l2 or l1 norms, or squeeze-and-excitation.
         gating_where: before every convolution, or ("block") only before the first on maps of each size.
         gate_activation: of GCT, see ``asge.gating.GatedChannelTransform``.
         features: what the classifiers of `last` and `fusion` read, see ``asge.block.ASGEBlock``.
         fusion_layers, classifier_init: these classifiers, see ``asge.network.ASGENetwork``.
+        blocks: "trained", or "random": a control, in which they keep their first weights, and classifiers alone learn.
         classifier_epochs: 0: the classifiers of `last` and `fusion` train along with the blocks, on detached features;
             n > 0: they train in the last n epochs, after the blocks, with a schedule of their own.
         step: the local step written out, or by autograd; same result, see ``asge.step``.
@@ -73,6 +76,7 @@ class ASGESettings:
     pooling: Pooling = "rms"
     normalization: Annotated[Normalization, Neutral("layer")] = "layer"
     dropout: Annotated[float, Ge(0), Lt(1), Neutral(0.0)] = 0.0
+    first_layer: Annotated[FirstLayer, Neutral("random")] = "random"
     affine: Annotated[bool, Choice((False, True))] = True
     gating: Annotated[Gating, Neutral("none")] = "none"
     gating_where: Annotated[Where, Neutral("every")] = "every"
@@ -80,6 +84,7 @@ class ASGESettings:
     features: Annotated[Features, Neutral("activations")] = "energies"
     fusion_layers: Annotated[FusionLayers, Neutral("joint")] = "joint"
     classifier_init: Annotated[ClassifierInit, Neutral("zero")] = "zero"
+    blocks: Annotated[Literal["trained", "random"], Neutral("trained")] = "trained"
     classifier_epochs: Annotated[int, Ge(0)] = 0
     step: StepName = "fast"
     optimiser: OptimiserSetting = "muon"
@@ -198,26 +203,30 @@ class ASGELearner:
         self.network = build_network(task, settings, generator)
         self.network.to(device).to(memory_format=torch.channels_last)
         self.on_layer: Callable[[], None] | None = None
+        trained = settings.blocks == "trained"
+        if settings.classifier_epochs and not trained:
+            raise ValueError("with random blocks the classifiers train in every epoch: classifier_epochs must be 0")
         if settings.classifier_epochs >= budget.epochs:
             raise ValueError(
                 f"classifier_epochs must leave an epoch to the blocks: it is {settings.classifier_epochs}, "
                 f"of {budget.epochs} epochs"
             )
-        self._block_epochs = budget.epochs - settings.classifier_epochs
+        self._block_epochs = budget.epochs - settings.classifier_epochs if trained else 0
         self._stage = Stage(
             self.network.blocks,
             settings,
             step=settings.step,
-            epochs=self._block_epochs,
+            epochs=budget.epochs - settings.classifier_epochs,
             steps_per_epoch=budget.steps_per_epoch,
         )
-        self._along = settings.classifier_epochs == 0
+        self._along = trained and settings.classifier_epochs == 0
         classifier_epochs = settings.classifier_epochs or budget.epochs
         self._classifiers = Classifiers(
             self.network,
             partial(scheduled, settings=settings, epochs=classifier_epochs, steps_per_epoch=budget.steps_per_epoch),
         )
         self._generator = generator
+        self._to_whiten = settings.first_layer == "whitened"
         self._epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
@@ -234,6 +243,9 @@ class ASGELearner:
         Returns:
             Detached scalar losses of what is trained: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
         """
+        if self._to_whiten:
+            whiten(self.network.blocks[0].unit.conv, images)
+            self._to_whiten = False
         if not self._along and self._epoch >= self._block_epochs:
             features = strategies.features(self.network, images.contiguous(memory_format=torch.channels_last))
             return self._classifiers.train_step(features, labels)
@@ -281,12 +293,13 @@ class ASGELearner:
             yield from strategies.parameters(self.network, strategy)
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimiser, schedule and l*."""
+        """Network, optimiser, schedule, l*, and whether the first layer is still to be whitened."""
         return {
             "network": self.network.state_dict(),
             "blocks": self._stage.state_dict(),
             "classifiers": self._classifiers.state_dict(),
             "best_layer": self.network.best_layer,
+            "to_whiten": self._to_whiten,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -295,6 +308,7 @@ class ASGELearner:
         self._stage.load_state_dict(state["blocks"])
         self._classifiers.load_state_dict(state["classifiers"])
         self.network.best_layer = state["best_layer"]
+        self._to_whiten = state["to_whiten"]
 
 
 class ASGE:

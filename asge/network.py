@@ -30,6 +30,7 @@ vgg8 and vgg11 are those of ASGE's authors (github.com/KCL-KAI-Lab/ASGE), vgg8b 
 (arXiv 1901.06656), without their linear layer.
 """
 
+MOST_CHANNELS = 1_000_000
 FusionLayers = Literal["joint", "per-block"]
 ClassifierInit = Literal["zero", "kaiming"]
 
@@ -69,7 +70,9 @@ def parse_plan(plan: str, shape: tuple[int, int, int]) -> list[Layer]:
             if not layers:
                 raise ValueError(f"plan {plan!r} pools before its first convolution")
             layers[-1] = replace(layers[-1], pool=layers[-1].pool * 2)
-        elif (number := token.removesuffix("s")).isdecimal() and int(number) > 0:
+        elif (number := token.removesuffix("s")).isdecimal() and number.strip("0"):
+            if len(number) > len(str(MOST_CHANNELS)) or int(number) > MOST_CHANNELS:
+                raise ValueError(f"plan {plan[:80]!r} has a convolution of more than {MOST_CHANNELS:,} channels")
             stride = 1 if token == number else 2
             # padding 1: a strided convolution rounds up
             height, width = -(-height // stride), -(-width // stride)

@@ -25,6 +25,7 @@ from asge.common.types import TaskShape, TrainingBudget
 from asge.learner import ASGESettings, Classifiers, build_network
 from asge.network import Layer, parse_plan
 from asge.stage import Stage, dropout_seeds, scheduled
+from asge.whitening import whiten
 
 AHEAD = 2
 """Batches that may be in flight from one stage to the next."""
@@ -63,7 +64,7 @@ class LayerParallelTrainer:
         numbers: indices of this stage's blocks, counted from 0.
 
     Raises:
-        ValueError: if there are more processes than blocks, or ``classifier_epochs`` is not 0.
+        ValueError: if there are more processes than blocks, or not all blocks and classifiers train in every epoch.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class LayerParallelTrainer:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        if settings.classifier_epochs:
-            raise ValueError("layer-parallel training trains the classifiers along: classifier_epochs must be 0")
+        if settings.classifier_epochs or settings.blocks != "trained":
+            raise ValueError(
+                "layer-parallel training trains blocks and classifiers: classifier_epochs must be 0, blocks 'trained'"
+            )
         self._rank, self._stages = dist.get_rank(), dist.get_world_size()
         self._device = device
         self.network = build_network(task, settings, generator)
@@ -86,6 +89,7 @@ class LayerParallelTrainer:
         for block in blocks:
             block.to(memory_format=torch.channels_last)
         self._generator = generator
+        self._to_whiten = settings.first_layer == "whitened"
         self._stage = Stage(
             blocks,
             settings,
@@ -155,6 +159,9 @@ class LayerParallelTrainer:
 
     def _loaded(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:
         for images, labels in batches:
+            if self._to_whiten:
+                whiten(self.network.blocks[0].unit.conv, images.to(self._device))
+                self._to_whiten = False
             yield images.to(self._device, memory_format=torch.channels_last), labels.to(self._device), []
 
     def _received(self) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge.block import ConvUnit
@@ -27,10 +26,12 @@ from asge.common.optimisers import (
     WeightDecay,
     optimiser_in_words,
 )
+from asge.common.settings import settings_class
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from asge.layers.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
 from asge.layers.pooling import Pooling, replace_pools
 from asge.network import gates, parse_plan
+from asge.whitening import FirstLayer, whiten
 from baselines.library_models import library_model
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.start import take_over, weights_of
@@ -41,7 +42,7 @@ OF_A_STACK = ("topology", "plan", "hidden", "pooling", "activation", "dropout", 
 LibraryPools = Literal["own", "soft", "rms", "max", "avg"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class BackpropSettings:
     """Settings of backprop.
 
@@ -50,6 +51,8 @@ class BackpropSettings:
             ``baselines.library_models``.
         topology, plan, hidden, pooling, activation, dropout, affine: of a stack, see ``baselines.stack``; reset to
             their defaults where the model is a library's.
+        first_layer: of topology "asge": its first weights: random as all others', or "whitened", see
+            ``asge.whitening``.
         library_pools: pools that replace those of a library's model, see ``asge.pooling.replace_pools``.
         gating, gate_activation: gates of channels before convolutions, see ``asge.gating.make_gate``.
         gating_where: "every" convolution, or the first of each "block": of a stack, the first on maps of each size; of
@@ -69,6 +72,7 @@ class BackpropSettings:
     activation: Activation = "relu"
     dropout: Dropout = 0.0
     affine: Annotated[bool, Neutral(False)] = False
+    first_layer: Annotated[FirstLayer, Neutral("random")] = "random"
     library_pools: Annotated[LibraryPools, Neutral("own")] = "own"
     gating: Annotated[Gating, Neutral("none")] = "none"
     gating_where: Annotated[Where, Neutral("every")] = "every"
@@ -132,6 +136,8 @@ def _check(settings: BackpropSettings) -> None:
                 f"{name} has no effect with model {settings.model!r} and gating {settings.gating!r}: it cannot be "
                 f"{value!r}"
             )
+    if settings.first_layer != default.first_layer and (settings.model, settings.topology) != ("stack", "asge"):
+        raise ValueError(f"first_layer is of topology 'asge' alone: it cannot be {settings.first_layer!r} here")
 
 
 def _gates(network: nn.Module) -> dict[str, nn.Module]:
@@ -162,6 +168,7 @@ class BackpropLearner:
         self._parts = settings.accumulate
         self._gate_epochs = settings.gate_epochs
         self._frozen = False
+        self._to_whiten = settings.first_layer == "whitened"
         self.network.to(device).to(memory_format=torch.channels_last)
         groups = parameter_groups(self.network, settings.weight_decay)
         self._optimiser = ScheduledOptimiser(groups, settings, total_steps=budget.epochs * budget.steps_per_epoch)
@@ -179,6 +186,7 @@ class BackpropLearner:
         def old_name(name: str) -> str:
             return name if gated else name.replace(".convolution.", ".")
 
+        self._to_whiten = False
         take_over(self.network, weights, lambda name: name.startswith(of_gates), old_name)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -194,6 +202,9 @@ class BackpropLearner:
         self.network.train(not self._frozen)
         self._optimiser.zero_grad()
         images = images.contiguous(memory_format=torch.channels_last)
+        if self._to_whiten:
+            whiten(cast(ConvUnit, cast(Stack, self.network).blocks[0]).conv, images)
+            self._to_whiten = False
         total = torch.zeros((), device=images.device)
         for part, of_part in zip(images.chunk(self._parts), labels.chunk(self._parts), strict=True):
             loss = F.cross_entropy(self.network(part), of_part, reduction="sum") / len(labels)
@@ -224,13 +235,18 @@ class BackpropLearner:
         return self.network.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimiser and schedule."""
-        return {"network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()}
+        """Network, optimiser, schedule, and whether the first layer is still to be whitened."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "to_whiten": self._to_whiten,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a ``state_dict``."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self._to_whiten = state["to_whiten"]
 
 
 class Backprop:

@@ -1,6 +1,6 @@
 """CwC, channel-wise competitive learning for FF (Papachristodoulou et al., AAAI 2024, arXiv 2312.12668).
 
-    layer l:  x_l = BatchNorm([MaxPool_2](ReLU(Conv(x_{l-1}))))         x_{l-1} is detached; pool on every second layer
+    layer l:  x_l = BatchNorm([MaxPool_2](ReLU(Conv(x_{l-1}))))         x_{l-1} is detached; every second layer pools
     G_j = mean of x_l^2 over the channels of group j and over space     N groups of C / N channels, one per class
     L_l = CE(G, label)                                                  no negative data
 
@@ -20,7 +20,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge.common.marks import Choice
@@ -33,21 +32,22 @@ from asge.common.optimisers import (
     WeightDecay,
     optimiser_in_words,
 )
+from asge.common.settings import settings_class
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from baselines.cwc_layer import CwCLayer, LossName, class_goodness, goodness_loss
 
-POOL_EVERY = 2
 ROUNDING = 1e-9
 """Tolerance for shares such as 10 / 23 of 23 epochs, which are not exactly whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class CwCSettings:
     """Settings of CwC.
 
     Attributes:
         channels: of each layer, multiples of the number of classes (or superclasses) that it tells apart.
         blocks: "cfse" (extractors and separators alternate) or "plain" (ordinary convolutions only).
+        pool_every: every so many layers, one pools: 2 as published; more where networks are deeper than images allow.
         loss: "ce", "pvn" or "ce+pvn".
         superclass_layers: number of first layers that tell superclasses apart; needs a task that has them.
         train_until: share of training after which each layer is frozen (ILT), one per layer; the default is the
@@ -60,6 +60,7 @@ class CwCSettings:
 
     channels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (20, 80, 240, 480)
     blocks: Literal["cfse", "plain"] = "cfse"
+    pool_every: Annotated[int, Ge(1), Neutral(2)] = 2
     loss: Annotated[LossName, Choice(("ce", "ce+pvn"))] = "ce"
     superclass_layers: Annotated[int, Ge(0)] = 0
     train_until: tuple[Annotated[float, Gt(0), Le(1)], ...] = (10 / 23, 15 / 23, 19 / 23, 1.0)
@@ -101,7 +102,7 @@ class CwCLearner:
             if channels % classes:
                 raise ValueError(f"channels must be multiples of the {classes} classes, got {channels}")
             separator = settings.blocks == "cfse" and index % 2 == 1
-            pool = index % POOL_EVERY == POOL_EVERY - 1
+            pool = (index + 1) % settings.pool_every == 0
             groups = classes if separator else 1
             self.layers.append(CwCLayer(inputs, channels, groups=groups, pool=pool, generator=generator))
             self._groups.append(classes)

@@ -19,7 +19,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Lt, MinLen
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge.common.marks import Range
@@ -32,6 +31,7 @@ from asge.common.optimisers import (
     WeightDecay,
     optimiser_in_words,
 )
+from asge.common.settings import settings_class
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.layers.pooling import Pooling
 from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
@@ -40,7 +40,7 @@ ELEMENTS = 2**26
 """Most activations of a layer, under all labels, that are held at once (about)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class ForwardForwardSettings:
     """Settings of FF.
 
@@ -56,7 +56,12 @@ class ForwardForwardSettings:
         label_value: value of the hot label in the image; the others are 0. The neutral label is label_value / N.
         peer_normalization: weight of the loss that keeps every unit's mean activity near the layer's mean.
         peer_momentum: of the running mean activity.
+        halves: a layer's loss is the "sum" of its means over positive and negative data, or the "mean" of the two, as
+            over one batch of both: half as much, beside the peer loss and for SGD's rate.
+        relu: its gradient is 0 where it is closed ("exact"), or passes as through the identity ("passing"), so that
+            the peer loss reaches units that are never active.
         head_learning_rate: of the linear layer of the softmax prediction; null for ``learning_rate``.
+        head_weight_decay: likewise; null for ``weight_decay``.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
@@ -69,7 +74,10 @@ class ForwardForwardSettings:
     negatives: Literal["uniform", "hard"] = "uniform"
     peer_normalization: Annotated[float, Ge(0), Range(1e-3, 1, log=True)] = 0.03
     peer_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    halves: Annotated[Literal["sum", "mean"], Neutral("sum")] = "sum"
+    relu: Annotated[Literal["exact", "passing"], Neutral("exact")] = "exact"
     head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral(None)] = None
+    head_weight_decay: Annotated[Annotated[float, Ge(0)] | None, Neutral(None)] = None
     optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 1e-3
     weight_decay: WeightDecay = 3e-4
@@ -109,6 +117,8 @@ class ForwardForwardLearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
+        if task.classes < 2:
+            raise ValueError(f"FF learns from wrong labels: it needs two classes at least, got {task.classes}")
         self.classes = task.classes
         self.settings = settings
         self._generator = generator
@@ -119,6 +129,7 @@ class ForwardForwardLearner:
             )
         else:
             self.body = Perceptron(task.shape, task.classes, settings.hidden, generator=generator)
+        self.body.passing = settings.relu == "passing"
         self.read_out = nn.Linear(sum(self.body.feature_counts[1:]), task.classes, bias=False)
         nn.init.zeros_(self.read_out.weight)
         self.body.to(device)
@@ -129,7 +140,9 @@ class ForwardForwardLearner:
         self._mean_activity = [torch.full((units,), 0.5, device=device) for units in self.body.unit_counts]
         steps = budget.epochs * budget.steps_per_epoch
         body, head = self.body.parameters(), self.read_out.parameters()
-        self._optimiser = ScheduledOptimiser.with_head(body, head, settings, steps, settings.head_learning_rate)
+        self._optimiser = ScheduledOptimiser.with_head(
+            body, head, settings, steps, settings.head_learning_rate, settings.head_weight_decay
+        )
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing to do: the schedule counts steps."""
@@ -150,6 +163,8 @@ class ForwardForwardLearner:
             goodness, theta = self._goodness(h), settings.threshold
             margin = goodness - (theta * h[0].numel() if settings.goodness == "sum" else theta)
             loss = F.softplus(-margin[:batch]).mean() + F.softplus(margin[batch:]).mean()
+            if settings.halves == "mean":
+                loss = loss / 2
             if settings.peer_normalization:
                 loss = loss + settings.peer_normalization * self._peer_loss(index, h[:batch])
             loss.backward()
@@ -243,16 +258,19 @@ class ForwardForwardLearner:
         return squares.sum(1) if self.settings.goodness == "sum" else squares.mean(1)
 
     def _activities(self, x: Tensor) -> Iterator[Tensor]:
-        """The h of every layer, one at a time."""
-        for index in range(len(self.body.layers)):
-            h = self.body.activate(index, x)
+        """The h of every layer for a labelled x, one at a time."""
+        return self._activities_from(self.body.activate(0, x))
+
+    def _activities_from(self, h: Tensor) -> Iterator[Tensor]:
+        """The h of every layer, given the first, one at a time."""
+        yield h
+        for index in range(1, len(self.body.layers)):
+            h = self.body.activate(index, self.body.propagate(index - 1, h))
             yield h
-            x = self.body.propagate(index, h)
 
     def _layer_logits(self, images: Tensor) -> list[Tensor]:
-        labels = self.settings.label_value * torch.eye(self.classes, device=images.device).repeat(len(images), 1)
-        x = self.body.labelled(images.repeat_interleave(self.classes, 0), labels)
-        return [self._goodness(h).view(len(images), self.classes) for h in self._activities(x)]
+        first = self.body.activate_under_all(images, self.settings.label_value)
+        return [self._goodness(h).view(len(images), self.classes) for h in self._activities_from(first)]
 
     def _softmax_logits(self, images: Tensor) -> Tensor:
         with torch.no_grad():

@@ -3,6 +3,9 @@
     perceptron      label in the first N values of the flat image;  h = ReLU(W norm(x) + b)
     convolutions    label in N extra planes, constant over space;    h = ReLU(Conv(norm(x))), pooled where the plan says
 
+Prediction needs the first layer under every label. It is linear before its ReLU, and the length of an input does not
+depend on which label it bears: W norm(x) is a part of the image, computed once, plus a part of each label.
+
 norm divides all of a sample's activities by their root mean square, so that only their direction is passed on. FF has
 no official form for convolutions; this one is the perceptron's with the layers replaced. Shapes: B images, N classes,
 D values of a flat image, C channels, H x W pixels.
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -44,16 +47,34 @@ class Layers(nn.Module):
         unit_counts: units per layer whose mean activity peer normalisation tracks; of convolutions, channels.
         feature_counts: values per layer that the read-out reads.
         largest: number of values of one sample's largest h.
+        passing: whether the gradient passes a closed ReLU.
     """
 
     layers: nn.ModuleList
     unit_counts: list[int]
     feature_counts: list[int]
     largest: int
+    passing: bool = False
 
     def activate(self, index: int, x: Tensor) -> Tensor:
         """The h of a layer: (B, D) -> (B, D'), or (B, C, H, W) -> (B, C', H, W)."""
-        return F.relu(self.layers[index](normalize_length(x)))
+        z: Tensor = self.layers[index](normalize_length(x))
+        if self.passing and torch.is_grad_enabled():
+            passed: Tensor = _PassingReLU.apply(z)
+            return passed
+        return F.relu(z)
+
+
+class _PassingReLU(torch.autograd.Function):
+    """ReLU with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:  # noqa: ARG004
+        return F.relu(z)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return gradient
 
 
 class Perceptron(Layers):
@@ -76,6 +97,7 @@ class Perceptron(Layers):
         inputs = math.prod(shape)
         if inputs <= classes:
             raise ValueError(f"FF writes {classes} label values into images of {inputs} values")
+        self._classes = classes
         self.layers = nn.ModuleList()
         for units in hidden:
             layer = nn.Linear(inputs, units)
@@ -89,6 +111,17 @@ class Perceptron(Layers):
     def labelled(self, images: Tensor, label: Tensor) -> Tensor:
         """Flatten images to (B, D) and write a label (B, N), or one (N,) for all, into their first values."""
         return overlay(images.flatten(1), label)
+
+    def activate_under_all(self, images: Tensor, label_value: float) -> Tensor:
+        """The first h of images (B, C, H, W) under each of the N labels: (B N, D'), labels change fastest."""
+        layer, flat = cast(nn.Linear, self.layers[0]), images.flatten(1)
+        weight = layer.weight
+        rest = flat[:, self._classes :]
+        length = (rest.square().sum(1, keepdim=True) + label_value**2).div_(flat.shape[1]).sqrt_().add_(NORM_EPS)
+        by_image = F.linear(rest, weight[:, self._classes :])
+        by_label = label_value * weight[:, : self._classes].T
+        z = (by_image[:, None] + by_label) / length[:, None] + layer.bias
+        return F.relu_(z.flatten(0, 1))
 
     def propagate(self, index: int, h: Tensor) -> Tensor:  # noqa: ARG002
         """The next layer's x."""
@@ -119,6 +152,7 @@ class Convolutions(Layers):
     ) -> None:
         super().__init__()
         layers = parse_plan(plan, (shape[0] + classes, *shape[1:]))
+        self._channels = shape[0]
         self.layers = nn.ModuleList()
         for layer in layers:
             conv = nn.Conv2d(layer.in_channels, layer.channels, kernel_size=3, padding=1, stride=layer.stride)
@@ -135,6 +169,20 @@ class Convolutions(Layers):
         """Append a label (B, N), or one (N,) for all, to images (B, C, H, W) as planes: (B, C + N, H, W)."""
         planes = label.expand(len(images), -1)[:, :, None, None].expand(-1, -1, *images.shape[2:])
         return torch.cat([images, planes], dim=1).contiguous(memory_format=torch.channels_last)
+
+    def activate_under_all(self, images: Tensor, label_value: float) -> Tensor:
+        """The first h of images (B, C, H, W) under each of the N labels: (B N, C', H', W'), labels change fastest."""
+        conv, channels = cast(nn.Conv2d, self.layers[0]), self._channels
+        own, of_labels = conv.weight[:, :channels], conv.weight[:, channels:]
+        plane = of_labels.new_ones(1, 1, *images.shape[2:])
+        squares = images.square().sum((1, 2, 3)) + label_value**2 * plane.numel()
+        length = (squares / ((channels + of_labels.shape[1]) * plane.numel())).sqrt_().add_(NORM_EPS)
+        by_image = F.conv2d(images, own, None, conv.stride, 1)
+        kernels = of_labels.transpose(0, 1).flatten(0, 1)[:, None]  # (N C', 1, k, k)
+        by_label = F.conv2d(plane, kernels, None, conv.stride, 1)
+        by_label = label_value * by_label.view(-1, *by_image.shape[1:])
+        z = (by_image[:, None] + by_label) / length[:, None, None, None, None] + cast(Tensor, conv.bias)[:, None, None]
+        return F.relu_(z.flatten(0, 1).contiguous(memory_format=torch.channels_last))
 
     def propagate(self, index: int, h: Tensor) -> Tensor:
         """The next layer's x, pooled where the plan says so."""

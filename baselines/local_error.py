@@ -22,7 +22,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Lt
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge.common.marks import Range
@@ -35,18 +34,20 @@ from asge.common.optimisers import (
     WeightDecay,
     optimiser_in_words,
 )
+from asge.common.settings import settings_class
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.layers.pooling import Pooling
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.vgg import Activation, Dropout
 
 Signal = Literal["pred", "sim", "predsim"]
+Border = Literal["remainder", "zeros"]
 COSINE_EPS = 1e-8
 FEW_CHANNELS = 3
 """With this many channels or fewer, centring leaves almost nothing of their deviations."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class LocalErrorSettings:
     """Settings of local errors. Nøkland & Eidnes' VGG8b: plan vgg8b, hidden [1024], 400 epochs of CIFAR-10.
 
@@ -54,6 +55,8 @@ class LocalErrorSettings:
         signal: loss of a block, see above.
         similarity_weight: weight of sim in predsim.
         read_out_size: pred averages over windows until at most this many values are left; 1024 for 28 x 28 images.
+        read_out_border: where windows do not fit a map, they average over the "remainder" at its end, or over a map
+            padded with "zeros" on all sides, as in the authors' code.
         topology, plan, hidden, pooling, dropout, affine: see ``baselines.stack``. With topology "asge" the network is
             ASGE's; with pred each block then has a trained read-out of averages instead of ASGE's fixed one of the
             spatial goodness.
@@ -64,6 +67,7 @@ class LocalErrorSettings:
     signal: Signal = "predsim"
     similarity_weight: Annotated[float, Gt(0), Lt(1)] = 0.99
     read_out_size: Annotated[int, Ge(1)] = 2048
+    read_out_border: Annotated[Border, Neutral("remainder")] = "remainder"
     topology: Topology = "vgg"
     plan: str = "small"
     hidden: Hidden = ()
@@ -107,16 +111,21 @@ class PredSignal(nn.Module):
         shape: (C, H, W) of h, or (D,) where it is flat.
         classes: N.
         read_out_size: maximum number of values read.
+        border: see ``LocalErrorSettings``.
     """
 
-    def __init__(self, shape: Sequence[int], classes: int, *, read_out_size: int) -> None:
+    def __init__(self, shape: Sequence[int], classes: int, *, read_out_size: int, border: Border = "remainder") -> None:
         super().__init__()
         features = math.prod(shape)
+        self.padding = (0, 0)
         self.window: tuple[int, int] | None = None
         if len(shape) == 3:
             channels, height, width = shape
             self.window = read_out_windows(channels, height, width, read_out_size)
             features = channels * math.ceil(height / self.window[0]) * math.ceil(width / self.window[1])
+            if border == "zeros":
+                rest = (height % self.window[0], width % self.window[1])
+                self.padding = (self.window[0] // 2 if rest[0] else 0, self.window[1] // 2 if rest[1] else 0)
         self.read_out = nn.Linear(features, classes)
         nn.init.zeros_(self.read_out.weight)
         nn.init.zeros_(self.read_out.bias)
@@ -124,7 +133,8 @@ class PredSignal(nn.Module):
     def logits(self, h: Tensor) -> Tensor:
         """a: (B, C, H, W) or (B, D) -> (B, N)."""
         if self.window is not None:
-            h = F.avg_pool2d(h, self.window, ceil_mode=True)
+            # With padding, the floor is the same number of windows; without it, the last ones are smaller.
+            h = F.avg_pool2d(h, self.window, padding=self.padding, ceil_mode=self.padding == (0, 0))
         logits: Tensor = self.read_out(h.flatten(1))
         return logits
 
@@ -179,7 +189,8 @@ class LocalError(nn.Module):
         super().__init__()
         sim_weight = {"pred": 0.0, "sim": 1.0, "predsim": settings.similarity_weight}[settings.signal]
         self.sim_weight = sim_weight
-        self.pred = PredSignal(shape, classes, read_out_size=settings.read_out_size) if sim_weight < 1 else None
+        size, border = settings.read_out_size, settings.read_out_border
+        self.pred = PredSignal(shape, classes, read_out_size=size, border=border) if sim_weight < 1 else None
         self.sim = SimSignal(shape, classes, generator=generator) if sim_weight > 0 else None
 
     def forward(self, h: Tensor, labels: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class OptimiserSettings(Protocol):
 
 
 def optimiser_in_words(settings: Mapping[str, Any], *parts: str) -> str:
-    """Describe an optimiser, in words: "adamw 0.003, decay 0.01, one-cycle".
+    """Describe an optimiser and the first weights it gets, in words: "adamw 0.003, decay 0.01, one-cycle".
 
     Args:
         settings: by name, as in a record.
@@ -61,11 +61,16 @@ def optimiser_in_words(settings: Mapping[str, Any], *parts: str) -> str:
     """
     name, rate, decay = (settings.get(key) for key in ("optimiser", "learning_rate", "weight_decay"))
     momentum = f", momentum {settings.get('momentum')}" if name in ("sgd", "nesterov", "muon") else ""
-    own = {part: settings.get(f"{part}_learning_rate") for part in parts}
-    rates = "".join(f", {part} {value}" for part, value in own.items() if value is not None)
+    rates = ""
+    for part in parts:
+        own_rate, own_decay = settings.get(f"{part}_learning_rate"), settings.get(f"{part}_weight_decay")
+        rates += f", {part} {own_rate}" if own_rate is not None else ""
+        if own_decay != (0.0 if part == "gate" else None):  # gates have none unless it is said
+            rates += f", {part} decay {'as all' if own_decay is None else own_decay}"
     by_epoch = " by epoch" if settings.get("schedule_by") == "epoch" else ""
     end = f" to {settings.get('min_learning_rate')}" if settings.get("min_learning_rate") else ""
-    return f"{name} {rate}, decay {decay}, {settings.get('schedule')}{by_epoch}{end}{momentum}{rates}"
+    start = ", first layer whitened" if settings.get("first_layer") == "whitened" else ""
+    return f"{name} {rate}, decay {decay}, {settings.get('schedule')}{by_epoch}{end}{momentum}{rates}{start}"
 
 
 def schedule_factor(schedule: ScheduleName, progress: float) -> float:
@@ -146,11 +151,14 @@ class ScheduledOptimiser:
         settings: OptimiserSettings,
         total_steps: int,
         head_rate: float | None,
+        head_decay: float | None = None,
     ) -> ScheduledOptimiser:
-        """For a network and its final linear layer; ``head_rate`` is that layer's peak rate, None for the body's."""
+        """For a network and its final linear layer, with that layer's own peak rate and decay; None for the body's."""
         groups: list[dict[str, Any]] = [{"params": list(body)}, {"params": list(head)}]
         if head_rate is not None:
             groups[1]["lr"] = head_rate
+        if head_decay is not None:
+            groups[1]["weight_decay"] = head_decay
         return cls(groups, settings, total_steps)
 
     @cached_property

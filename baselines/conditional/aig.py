@@ -14,7 +14,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge.common.optimisers import (
@@ -24,6 +23,7 @@ from asge.common.optimisers import (
     ScheduleSetting,
     WeightDecay,
 )
+from asge.common.settings import settings_class
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner, kind_of_gates, optimiser_of
@@ -35,7 +35,7 @@ IMAGENET_50 = (1, 1, 0.8, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0.7, 1)
 """The authors' targets for the blocks of a ResNet-50; 0 stands for the setting ``target``."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class AIGSettings:
     """Settings of ConvNet-AIG. Published for CIFAR-10: cifar-110, 350 epochs, batches of 256, target 0.6 or 0.7.
 
@@ -53,6 +53,7 @@ class AIGSettings:
         rate_weight, rate_reduction: lambda, and the reduction over blocks.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
         gate_learning_rate: of the gates, null for `learning_rate`; a higher one helps gates in a trained network.
+        gate_weight_decay: of the gates; null for `weight_decay`, as in the authors' code.
     """
 
     architecture: str = "cifar-20"
@@ -68,6 +69,7 @@ class AIGSettings:
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
     gate_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral(None)] = None
+    gate_weight_decay: Annotated[Annotated[float, Ge(0)] | None, Neutral(0.0)] = 0.0
     schedule: ScheduleSetting = "steps"
 
 

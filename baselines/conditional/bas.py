@@ -19,7 +19,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asge.common.optimisers import (
@@ -29,6 +28,7 @@ from asge.common.optimisers import (
     ScheduleSetting,
     WeightDecay,
 )
+from asge.common.settings import settings_class
 from asge.common.types import Neutral, TaskShape, TrainingBudget
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner, kind_of_gates, optimiser_of
@@ -39,7 +39,7 @@ Weight = Annotated[float, Ge(0)]
 Width = Annotated[float, Gt(0), Le(16)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class BASSettings:
     """Settings of batch-shaping. Published for CIFAR-10: cifar-20, 32 or 56, 500 epochs, batches of 256.
 
@@ -51,9 +51,9 @@ class BASSettings:
         shaping_until: share of training over which gamma falls linearly to 0.
         l0_weight: final lambda; constant for FBS.
         l0_from, l0_until: shares of training between which lambda rises linearly from 0.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; gates have
-            no weight decay.
+        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
         gate_learning_rate: of the gates, null for `learning_rate`; a higher one helps gates in a trained network.
+        gate_weight_decay: of the gates; null for `weight_decay`.
     """
 
     architecture: str = "cifar-20"
@@ -71,6 +71,7 @@ class BASSettings:
     weight_decay: WeightDecay = 5e-4
     momentum: Momentum = 0.9
     gate_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral(None)] = None
+    gate_weight_decay: Annotated[Annotated[float, Ge(0)] | None, Neutral(0.0)] = 0.0
     schedule: ScheduleSetting = "late-steps"
 
 

@@ -27,6 +27,10 @@ class GatedSettings(OptimiserSettings, Protocol):
     def gate_learning_rate(self) -> float | None:
         """Peak learning rate of the gates; None for the network's."""
 
+    @property
+    def gate_weight_decay(self) -> float | None:
+        """Weight decay of the gates; None for the network's."""
+
 
 def optimiser_of(settings: Mapping[str, Any]) -> str:
     """Describe the optimiser, in words, with the gates' own rate where there are gates."""
@@ -70,8 +74,11 @@ class ConditionalLearner:
             for parameter in module.parameters()
         ]
         groups = groups_without_decay(network, of_gates, settings.weight_decay)
-        if of_gates and settings.gate_learning_rate is not None:
-            groups[-1]["lr"] = settings.gate_learning_rate
+        if of_gates:
+            decay = settings.gate_weight_decay
+            groups[-1]["weight_decay"] = settings.weight_decay if decay is None else decay
+            if settings.gate_learning_rate is not None:
+                groups[-1]["lr"] = settings.gate_learning_rate
         self._optimiser = ScheduledOptimiser(groups, settings, self._steps)
 
     def begin_with(self, state: dict[str, Any]) -> None:

@@ -21,7 +21,6 @@ from typing import Annotated, Any, ClassVar
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asge import strategies
@@ -35,6 +34,7 @@ from asge.common.optimisers import (
     WeightDecay,
     optimiser_in_words,
 )
+from asge.common.settings import settings_class
 from asge.common.types import OPEN, Examination, TaskShape, TrainingBudget
 from asge.layers.gating import groups_without_decay
 from asge.learner import Classifiers
@@ -47,7 +47,7 @@ OPEN_BIAS = 2.0
 """Gates are initially open with probability 0.88; at even odds a block would learn from every other channel."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class GatedASGESettings:
     """Settings of ASGE with gates on channels.
 

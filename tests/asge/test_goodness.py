@@ -110,3 +110,10 @@ def test_wrong_arguments_say_what_is_valid(call, message):
 def test_mean_is_sum_over_the_patch_area():
     y = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(spatial_goodness(y, 4, "mean") * math.prod((2, 2)), spatial_goodness(y, 4, "sum"))
+
+
+def test_a_huge_alpha_is_refused_in_a_sentence_where_it_makes_no_number():
+    with pytest.raises(ValueError, match=r"alpha is too large: 8 to the power of 1e\+308"):
+        patches_per_side(8, 64, 1e308, size=14)
+    assert patches_per_side(64, 8, 1e308, size=14) == 1
+    assert patches_per_side(8, 64, 1e308, size=14, rule="linear") == 14

@@ -108,6 +108,20 @@ def test_classifiers_afterwards_learn_when_the_blocks_no_longer_do():
     assert losses["last"] > float(F.cross_entropy(learner.predict(batch()[0], "last"), batch()[1]))
 
 
+def test_random_blocks_stay_as_they_were_drawn_while_the_classifiers_learn():
+    learner = make(blocks="random", learning_rate=0.1, affine=True)
+    network = learner.network
+    blocks, before = _copies(network.blocks), float(F.cross_entropy(learner.predict(batch()[0], "fusion"), batch()[1]))
+    for _ in range(10):
+        losses = learner.train_step(*batch())
+    assert _equal(blocks, network.blocks)
+    assert list(losses) == ["last", "fusion"]
+    assert float(losses["fusion"]) < before
+    learner.finish([batch()])
+    with pytest.raises(ValueError, match="the classifiers train in every epoch"):
+        make(blocks="random", classifier_epochs=1, learning_rate=0.1)
+
+
 def _copies(modules):
     return [parameter.detach().clone() for module in modules for parameter in module.parameters()]
 

@@ -86,6 +86,8 @@ def test_activations_have_the_sizes_of_the_plan():
     [
         ("huge", "neither one of tiny"),
         ("32,M,x", "'x' is not a number"),
+        (f"32,M,{10**30}", "more than 1,000,000 channels"),
+        ("8,0", "'0' is not a number"),
         ("M,32,64", "before its first"),
         ("32", "at least two"),
         ("32,M,M,M,M,64", "to nothing"),

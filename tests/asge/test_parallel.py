@@ -17,7 +17,7 @@ from asge.strategies import choose_best_layer
 
 TASK = SimpleNamespace(shape=(1, 12, 12), classes=4)
 BUDGET = SimpleNamespace(epochs=2, steps_per_epoch=3)
-SETTINGS = ASGESettings(plan="6,M,8,8s,12", affine=True, dropout=0.2, features="propagated")
+SETTINGS = ASGESettings(plan="6,M,8,8s,12", dropout=0.2, features="propagated", first_layer="whitened")
 CPU = torch.device("cpu")
 VALIDATION = [(torch.randn(50, 1, 12, 12, generator=torch.Generator().manual_seed(9)), torch.arange(50) % 4)]
 
@@ -90,8 +90,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
     try:
         with pytest.raises(ValueError, match="the first process gets the batches"):
             LayerParallelTrainer(TASK, SETTINGS, BUDGET, CPU, torch.Generator()).train_epoch()
-        with pytest.raises(ValueError, match="classifier_epochs must be 0"):
-            LayerParallelTrainer(TASK, ASGESettings(classifier_epochs=1), BUDGET, CPU, torch.Generator())
+        for settings in (ASGESettings(classifier_epochs=1), ASGESettings(blocks="random")):
+            with pytest.raises(ValueError, match="classifier_epochs must be 0, blocks 'trained'"):
+                LayerParallelTrainer(TASK, settings, BUDGET, CPU, torch.Generator())
     finally:
         dist.destroy_process_group()
 

@@ -176,6 +176,19 @@ def test_plain_blocks_have_no_groups():
     assert [layer.conv.groups for layer in make(blocks="cfse").layers] == [1, 3, 1, 3]
 
 
+@pytest.mark.parametrize(("every", "pools"), [(1, [True] * 3), (2, [False, True, False]), (3, [False, False, True])])
+def test_layers_pool_as_often_as_the_settings_say(every, pools):
+    learner = make(channels=(3, 6, 9), train_until=(0.5, 0.75, 1.0), pool_every=every)
+    assert [layer.pool for layer in learner.layers] == pools
+
+
+def test_deep_networks_fit_where_layers_pool_seldom():
+    deep = {"channels": (3,) * 14, "train_until": (1.0,) * 14}
+    with pytest.raises(ValueError, match="pool images of"):
+        make(**deep)
+    make(**deep, pool_every=5).train_step(*batch())
+
+
 def test_a_layer_is_frozen_after_its_window_with_its_statistics():
     learner = make(learning_rate=0.1, optimiser="adam")
     for epoch in range(4):

@@ -46,8 +46,13 @@ def test_normalised_rows_have_root_mean_square_one_and_zero_stays_zero():
     torch.testing.assert_close(normalize_length(x), torch.tensor([[3 / rms, 4 / rms], [0.0, 0.0]]))
 
 
-def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
-    learner = make(learning_rate=0.1, peer_normalization=0.5, peer_momentum=0.9)
+def relu(z, kind):
+    return torch.relu(z) if kind == "exact" else z + (torch.relu(z) - z).detach()
+
+
+@pytest.mark.parametrize(("halves", "kind"), [("sum", "exact"), ("mean", "exact"), ("sum", "passing")])
+def test_a_step_equals_plain_gradient_descent_on_every_local_loss(halves, kind):
+    learner = make(learning_rate=0.1, peer_normalization=0.5, peer_momentum=0.9, halves=halves, relu=kind)
     torch.nn.init.normal_(learner.read_out.weight, std=0.1, generator=torch.Generator().manual_seed(3))
     images, labels = batch()
     read_out = learner.read_out.weight.detach().clone().requires_grad_()
@@ -74,14 +79,15 @@ def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
     for index, (weight, bias) in enumerate(weights):
         weight.requires_grad_()
         bias.requires_grad_()
-        h_pos = torch.relu(positive / positive.pow(2).mean(1, keepdim=True).sqrt() @ weight.T + bias)
-        h_neg = torch.relu(negative / negative.pow(2).mean(1, keepdim=True).sqrt() @ weight.T + bias)
+        h_pos = relu(positive / positive.pow(2).mean(1, keepdim=True).sqrt() @ weight.T + bias, kind)
+        h_neg = relu(negative / negative.pow(2).mean(1, keepdim=True).sqrt() @ weight.T + bias, kind)
         theta = h_pos.shape[1]
         p_pos = torch.sigmoid(h_pos.pow(2).sum(1) - theta)
         p_neg = torch.sigmoid(h_neg.pow(2).sum(1) - theta)
         mean = 0.9 * 0.5 + 0.1 * h_pos.mean(0)
         peer = ((mean - mean.mean()) ** 2).mean()
-        loss = -p_pos.log().mean() - (1 - p_neg).log().mean() + 0.5 * peer
+        share = 1 if halves == "sum" else 0.5
+        loss = share * (-p_pos.log().mean() - (1 - p_neg).log().mean()) + 0.5 * peer
         torch.testing.assert_close(losses[f"layer{index + 1}"], loss.detach())
         grad_weight, grad_bias = torch.autograd.grad(loss, (weight, bias))
         torch.testing.assert_close(learner.body.layers[index].weight, weight - 0.1 * grad_weight)
@@ -90,13 +96,14 @@ def test_a_step_equals_plain_gradient_descent_on_every_local_loss():
 
 
 @torch.no_grad()
-def test_goodness_prediction_equals_one_pass_per_label():
-    learner = make()
+@pytest.mark.parametrize("label_value", [1.0, 2.5])
+def test_goodness_prediction_equals_one_pass_per_label(label_value):
+    learner = make(label_value=label_value)
     images, _ = batch()
     expected = torch.zeros(len(images), 3)
     for label in range(3):
         x = images.flatten(1).clone()
-        x[:, :3] = torch.eye(3)[label]
+        x[:, :3] = label_value * torch.eye(3)[label]
         for depth, layer in enumerate(learner.body.layers):
             x = torch.relu(layer(normalize_length(x)))
             if depth > 0:
@@ -146,6 +153,19 @@ def test_the_read_out_may_have_a_learning_rate_of_its_own():
     assert all(torch.equal(*pair) for pair in zip(moved[None], moved[0.1], strict=True))
     torch.testing.assert_close(moved[0.01][0], 0.1 * moved[0.1][0])  # the read-out is zero at first
     assert torch.equal(moved[0.01][1], moved[0.1][1])
+
+
+def test_the_read_out_may_have_a_weight_decay_of_its_own():
+    plain, decayed = make(learning_rate=0.1), make(learning_rate=0.1, head_weight_decay=0.5)
+    images, labels = batch()
+    for _ in range(3):
+        before = decayed.read_out.weight.detach().clone()
+        plain.read_out.weight.data.copy_(before)
+        for learner in (plain, decayed):
+            learner._generator.manual_seed(3)
+            learner.train_step(images, labels)
+        torch.testing.assert_close(decayed.read_out.weight, plain.read_out.weight - 0.1 * 0.5 * before)
+        assert torch.equal(decayed.body.layers[0].weight, plain.body.layers[0].weight)
 
 
 def test_hard_negatives_are_drawn_as_the_model_errs_and_never_have_the_true_label():
@@ -217,3 +237,30 @@ def test_convolutional_goodness_under_each_label_in_parts_is_the_same(monkeypatc
     by_label = [learner.body.labelled(images, hot) for hot in torch.eye(3)]
     expected = [sum(h.pow(2).sum((1, 2, 3)) for h in list(learner._activities(x))[1:]) for x in by_label]
     torch.testing.assert_close(whole, torch.stack(expected, 1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("options", [{}, {"plan": "4s,M,6", "label_value": 3.0}, {"plan": "4,6", "label_value": 0.5}])
+def test_the_first_layer_under_all_labels_is_that_under_each(options):
+    learner = make(**options)
+    learner.body.layers[0].bias.copy_(torch.arange(len(learner.body.layers[0].bias)) / 10 - 0.2)
+    images, _ = batch()
+    found = learner.body.activate_under_all(images, learner.settings.label_value)
+    for label, hot in enumerate(learner.settings.label_value * torch.eye(3)):
+        expected = learner.body.activate(0, learner.body.labelled(images, hot))
+        torch.testing.assert_close(found[label::3], expected)
+
+
+def test_convolutions_with_a_thousand_classes_predict():
+    task = SimpleNamespace(shape=(3, 27, 31), classes=1000)
+    settings = ForwardForwardSettings(plan="8,M,8,M")
+    learner = ForwardForwardLearner(task, settings, BUDGET, torch.device("cpu"), torch.Generator().manual_seed(0))
+    images, labels = torch.randn(4, 3, 27, 31), torch.arange(4) * 300
+    learner.train_step(images, labels)
+    assert learner.predict(images, "goodness").shape == (4, 1000)
+
+
+def test_a_single_class_is_refused_in_a_sentence():
+    task = SimpleNamespace(shape=(1, 4, 4), classes=1)
+    with pytest.raises(ValueError, match="needs two classes at least, got 1"):
+        ForwardForwardLearner(task, ForwardForwardSettings(), BUDGET, torch.device("cpu"), torch.Generator())

@@ -178,6 +178,28 @@ def test_read_out_reads_whole_windows_and_what_is_left_at_the_border():
     torch.testing.assert_close(pred.logits(h), expected)
 
 
+@pytest.mark.parametrize(("side", "limit"), [(7, 16), (14, 64), (28, 64), (8, 16), (5, 4)])
+def test_as_in_the_authors_code_windows_may_lie_over_a_map_padded_with_zeros(side, limit):
+    pred, plain = (PredSignal((4, side, side), 3, read_out_size=limit, border=each) for each in ("zeros", "remainder"))
+    h = torch.rand(2, 4, side, side)
+    windows = torch.tensor(pred.window)
+    fitting = -(-side // windows)
+    before = (windows * (fitting - side // windows)).div(2, rounding_mode="floor").tolist()
+    padded = F.pad(h, (before[1], before[1] + 8, before[0], before[0] + 8))  # more than enough behind
+    (rows, columns), (tall, wide) = fitting.tolist(), pred.window
+    averages = torch.stack(
+        [
+            padded[:, :, i * tall : (i + 1) * tall, j * wide : (j + 1) * wide].mean((2, 3))
+            for i in range(rows)
+            for j in range(columns)
+        ],
+        -1,
+    )
+    torch.nn.init.normal_(pred.read_out.weight)
+    torch.testing.assert_close(pred.logits(h), averages.flatten(1) @ pred.read_out.weight.T)
+    assert pred.read_out.weight.shape == plain.read_out.weight.shape
+
+
 def test_only_blocks_with_a_read_out_predict():
     images, _ = batch()
     assert len(make(signal="pred").layer_logits(images)) == 3

@@ -149,8 +149,8 @@ DEFECTS = (
             Edit("baselines/cwc_layer.py", "return F.relu(y, inplace=True)", "return y"),
             Edit(
                 "baselines/forward_forward_bodies.py",
-                "return F.relu(self.layers[index](normalize_length(x)))",
-                "return self.layers[index](normalize_length(x))",
+                "        return F.relu(z)\n\n\nclass _Passing",
+                "        return z\n\n\nclass _Passing",
             ),
         ),
     ),

@@ -119,3 +119,16 @@ def test_gates_may_have_a_rate_of_their_own():
     for name, value in after["both"].items():
         assert torch.equal(value, after["fast" if "_gate." in name else "slow"][name]), name
     assert any(not torch.equal(after["fast"][name], after["slow"][name]) for name in after["slow"] if "_gate." in name)
+
+
+def test_gates_decay_only_if_asked_to():
+    after = {}
+    for name, decay, of_gates in (("free", 0.0, None), ("default", 0.5, 0.0), ("all", 0.5, None), ("own", 0.0, 0.5)):
+        learner = build(weight_decay=decay, gate_weight_decay=of_gates, schedule="constant")
+        learner.train_step(*batch())
+        after[name] = dict(learner.network.named_parameters())
+    for name, value in after["default"].items():
+        assert torch.equal(value, after["free" if "_gate." in name else "all"][name]), name
+    for name, value in after["own"].items():
+        assert torch.equal(value, after["all" if "_gate." in name else "free"][name]), name
+    assert any(not torch.equal(after["all"][name], after["free"][name]) for name in after["all"] if "_gate." in name)
