@@ -26,7 +26,7 @@ from asge.common.optimisers import (
 from asge.common.settings import settings_class
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
 from asge.goodness import Reduction, Rule
-from asge.layers.gating import Gate, Gating, Where, gammas
+from asge.layers.gating import Gate, Gating, Where, check_gating, gammas
 from asge.layers.pooling import Pooling
 from asge.network import ASGENetwork, ClassifierInit, FusionLayers
 from asge.stage import ScheduleBy, Stage, dropout_seeds, scheduled
@@ -120,7 +120,12 @@ AUTHORS: Mapping[str, Any] = {
 
 
 def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Generator) -> ASGENetwork:
-    """Build the network of some settings for a task, on the CPU; ``generator`` draws everything random in it."""
+    """Build the network of some settings for a task, on the CPU; ``generator`` draws everything random in it.
+
+    Raises:
+        ValueError: if a setting has no effect, or settings and task do not fit.
+    """
+    check_gating(settings)
     return ASGENetwork(
         task.shape,
         task.classes,

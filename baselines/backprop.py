@@ -27,8 +27,18 @@ from asge.common.optimisers import (
     optimiser_in_words,
 )
 from asge.common.settings import settings_class
-from asge.common.types import Neutral, TaskShape, TrainingBudget
-from asge.layers.gating import Gate, Gated, Gating, Where, add_gates, gammas, make_gate, parameter_groups
+from asge.common.types import Neutral, TaskShape, TrainingBudget, refuse_without_effect
+from asge.layers.gating import (
+    Gate,
+    Gated,
+    Gating,
+    Where,
+    add_gates,
+    check_gating,
+    gammas,
+    make_gate,
+    parameter_groups,
+)
 from asge.layers.pooling import Pooling, replace_pools
 from asge.network import gates, parse_plan
 from asge.whitening import FirstLayer, whiten
@@ -124,20 +134,13 @@ def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.
 
 def _check(settings: BackpropSettings) -> None:
     """Raise a ValueError for a setting that would have no effect."""
-    default = BackpropSettings()
-    foreign = ["library_pools"] if settings.model == "stack" else []
-    if settings.gating == "none":
-        foreign += ["gating_where", "gate_epochs"]
-    if not settings.gating.startswith("gct"):
-        foreign.append("gate_activation")
-    for name in foreign:
-        if (value := getattr(settings, name)) != getattr(default, name):
-            raise ValueError(
-                f"{name} has no effect with model {settings.model!r} and gating {settings.gating!r}: it cannot be "
-                f"{value!r}"
-            )
-    if settings.first_layer != default.first_layer and (settings.model, settings.topology) != ("stack", "asge"):
-        raise ValueError(f"first_layer is of topology 'asge' alone: it cannot be {settings.first_layer!r} here")
+    check_gating(settings)
+    refuse_without_effect(settings, ["gate_epochs"] if settings.gating == "none" else [], f"gating {settings.gating!r}")
+    if settings.model == "stack":
+        refuse_without_effect(settings, ["library_pools"], "model 'stack'")
+    if (settings.model, settings.topology) != ("stack", "asge"):
+        other = f"topology {settings.topology!r}" if settings.model == "stack" else f"model {settings.model!r}"
+        refuse_without_effect(settings, ["first_layer"], other)
 
 
 def _gates(network: nn.Module) -> dict[str, nn.Module]:

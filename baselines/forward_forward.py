@@ -32,7 +32,7 @@ from asge.common.optimisers import (
     optimiser_in_words,
 )
 from asge.common.settings import settings_class
-from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from asge.layers.pooling import Pooling
 from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
@@ -47,7 +47,7 @@ class ForwardForwardSettings:
     Attributes:
         hidden: widths of the hidden layers, at least two (the first one is not used for prediction).
         plan: empty for the perceptron; else a channel plan of convolutions, see ``asge.network.parse_plan``;
-            ``hidden`` is then ignored.
+            ``hidden`` is then left at its default.
         pooling: between convolutions, see ``asge.pooling.pool2d``.
         goodness: "sum" of the squares of a layer, or their "mean" (theta is then divided by the width too).
         threshold: theta as a multiple of the layer's width.
@@ -119,6 +119,12 @@ class ForwardForwardLearner:
     ) -> None:
         if task.classes < 2:
             raise ValueError(f"FF learns from wrong labels: it needs two classes at least, got {task.classes}")
+        if settings.plan:
+            refuse_without_effect(settings, ["hidden"], f"plan {settings.plan!r}")
+        else:
+            refuse_without_effect(settings, ["pooling"], "a perceptron")
+        if not settings.peer_normalization:
+            refuse_without_effect(settings, ["peer_momentum"], "peer_normalization 0")
         self.classes = task.classes
         self.settings = settings
         self._generator = generator

@@ -35,7 +35,7 @@ from asge.common.optimisers import (
     optimiser_in_words,
 )
 from asge.common.settings import settings_class
-from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
+from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from asge.layers.pooling import Pooling
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.vgg import Activation, Dropout
@@ -331,7 +331,14 @@ def build(
     device: torch.device,
     generator: torch.Generator,
 ) -> LocalErrorLearner:
-    """Make a learner; with sim alone, its blocks cannot predict."""
+    """Make a learner; with sim alone, its blocks cannot predict.
+
+    Raises:
+        ValueError: if a setting has no effect, or settings and task do not fit.
+    """
+    because = f"signal {settings.signal!r}"
+    refuse_without_effect(settings, [] if settings.signal == "predsim" else ["similarity_weight"], because)
+    refuse_without_effect(settings, ["read_out_size", "read_out_border"] if settings.signal == "sim" else [], because)
     learner = LocalErrorLearner if settings.signal == "sim" else PredictingLearner
     return learner(task, settings, budget, device, generator)
 

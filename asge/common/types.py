@@ -1,8 +1,9 @@
-"""What methods and harness share: protocols for task and budget, a learner's predictions, neutral settings, choices."""
+"""What methods and harness share: protocols, a learner's predictions, neutral settings, checks of settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
@@ -33,6 +34,24 @@ def check_choice(name: str, value: object, kind: object) -> None:
     if value not in choices:
         first, last = ", ".join(map(repr, choices[:-1])), repr(choices[-1])
         raise ValueError(f"{name} must be {first} or {last}, got {value!r}")
+
+
+def refuse_without_effect(settings: Any, names: Iterable[str], because: str) -> None:
+    """Refuse settings that would do nothing, beside the others.
+
+    Args:
+        settings: an object of a ``settings_class``.
+        names: of the settings that do nothing.
+        because: the setting that makes it so, such as "gating 'none'".
+
+    Raises:
+        ValueError: if one of them has another value than its default.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    for name in names:
+        value = getattr(settings, name)
+        if value != defaults[name]:
+            raise ValueError(f"{name} has no effect with {because}: it cannot be {value!r}")
 
 
 class TaskShape(Protocol):

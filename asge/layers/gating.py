@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from asge.common.types import refuse_without_effect
 from asge.layers import fused_gating, scaled_convolution
 from asge.layers.scaled_convolution import scaled_conv2d
 
@@ -154,6 +155,20 @@ def add_gates(model: nn.Module, where: Where, make: Callable[[int], G]) -> list[
         setattr(parent, name, Gated(gate, convolution))
         gates.append(gate)
     return gates
+
+
+def check_gating(settings: Any) -> None:
+    """Refuse settings of gates that are not there.
+
+    Args:
+        settings: with ``gating``, ``gating_where`` and ``gate_activation``.
+
+    Raises:
+        ValueError: if one of them would do nothing.
+    """
+    because = f"gating {settings.gating!r}"
+    refuse_without_effect(settings, ["gating_where"] if settings.gating == "none" else [], because)
+    refuse_without_effect(settings, [] if settings.gating.startswith("gct") else ["gate_activation"], because)
 
 
 def make_gate(gating: Gating, channels: int, *, activation: Gate = "tanh", generator: torch.Generator) -> nn.Module:

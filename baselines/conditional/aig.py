@@ -24,7 +24,7 @@ from asge.common.optimisers import (
     WeightDecay,
 )
 from asge.common.settings import settings_class
-from asge.common.types import Neutral, TaskShape, TrainingBudget
+from asge.common.types import Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from baselines.conditional.batch_shaping import Reduction, target_rate_loss
 from baselines.conditional.learner import ConditionalLearner, kind_of_gates, optimiser_of
 from baselines.conditional.resnet import GatedResNet, Outcome, architecture, between_convolutions
@@ -94,6 +94,9 @@ def build(
     Raises:
         ValueError: for an unknown architecture or a wrong number of block targets.
     """
+    if settings.gating == "none":
+        of_gates = ("target", "block_targets", "evaluation", "rate_weight", "rate_reduction")
+        refuse_without_effect(settings, of_gates, "gating 'none'")
     rates = targets(settings)
     network = GatedResNet(
         settings.architecture,

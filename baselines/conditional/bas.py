@@ -29,7 +29,7 @@ from asge.common.optimisers import (
     WeightDecay,
 )
 from asge.common.settings import settings_class
-from asge.common.types import Neutral, TaskShape, TrainingBudget
+from asge.common.types import Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
 from baselines.conditional.learner import ConditionalLearner, kind_of_gates, optimiser_of
 from baselines.conditional.resnet import GatedResNet, Outcome, between_convolutions
@@ -88,6 +88,13 @@ def build(
         ValueError: for an unknown architecture, or l0_from after l0_until.
     """
     check_schedule(settings)
+    because = f"gating {settings.gating!r}"
+    refuse_without_effect(settings, [] if settings.gating == "saliency" else ["keep"], because)
+    if settings.gating != "channels":
+        shaping = ("shaping_weight", "shaping_reduction", "shaping_until", "l0_from", "l0_until")
+        refuse_without_effect(settings, shaping, because)
+    if settings.gating == "none":
+        refuse_without_effect(settings, ["l0_weight"], because)
     network = GatedResNet(
         settings.architecture,
         task.classes,

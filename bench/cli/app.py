@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import bench
-from bench.cli import check, compare, doctor, listing, plot, refresh, run, study, table, test
+from bench.cli import check, compare, doctor, listing, plot, published, refresh, run, study, table, test
 from bench.cli.data import data_app
 from bench.cli.reference import reference_app
 from bench.cli.tune import tune_app
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, Callable[..., Any]] = {
     "list": listing.list_command,
+    "published": published.published,
     "run": run.run,
     "table": table.table,
     "refresh": refresh.refresh,

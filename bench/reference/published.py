@@ -1,38 +1,62 @@
 """Published numbers: one value per paper, shown next to ours, never a gate.
 
-A row of published.csv may name the suite that follows its recipe to the letter, and the strategy that it is of. Only
-unchanged cells of that suite are then compared with it, in the epoch best on validation data, as such figures are
-reported; beside all other cells it stands as the figure of another recipe.
+A row of published.csv says what its figure is of. Ours is compared with it, as a gap, in two cases only:
+
+* in the epoch best on validation data, for unchanged cells of the suite that follows its recipe to the letter;
+* in the last epoch, for cells with its network, strategy and augmentation, where it says all three.
+
+Beside all other cells, the figure stands with the words of what it is of.
 """
 
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError
-from bench.records import Description, Record, StrategyRecord
+from bench.records import CellSpec, Description, Record, StrategyRecord
 from bench.reference import folder
 
-OTHER_RECIPE = "other recipe"
 SAME_RECIPE = "same recipe, epoch best on validation"
+SAME_NETWORK = "same network"
+NONE = "-"
+"""Stands for no augmentation, in the column of that name."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published test accuracy.
+    """A published figure: a row of published.csv.
 
     Attributes:
-        value: in per cent.
+        method, variant, dataset: by which it is found.
+        metric: "top1", "top5", ...
+        value, deviation: in per cent; the deviation between seeds, None if it is not said.
+        of: the network and strategy that it is of, in words.
         suite: the suite that follows its recipe; empty if there is none.
-        strategy: the strategy that it is of; empty if that is not said.
+        strategy: empty if it is not known.
+        augmentation: names; None if they are not known.
+        network: settings that make a network the same; None if they are not known.
+        source, kind: where it stands, and whether that is the paper or its code ("primary") or another ("secondary").
     """
 
+    method: str
+    variant: str
+    dataset: str
+    metric: str
     value: float
+    deviation: float | None = None
+    of: str = ""
     suite: str = ""
     strategy: str = ""
+    augmentation: tuple[str, ...] | None = None
+    network: Mapping[str, Any] | None = None
+    source: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,8 +65,8 @@ class Compared:
 
     Attributes:
         value: the published one, in per cent.
-        gap: ours less the published one; None if the recipes differ.
-        recipe: whether they are the same; empty if that is not known.
+        gap: ours less the published one; None if it is of something else.
+        recipe: what is the same, or what it is of.
     """
 
     value: float
@@ -51,36 +75,89 @@ class Compared:
 
 
 @cache
-def _table(path: Path) -> dict[tuple[str, str, str], Published]:
+def _rows(path: Path) -> Sequence[Published]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {
-                (row["method"], row["variant"], row["dataset"]): Published(
-                    float(row["value"]), row.get("suite") or "", row.get("strategy") or ""
-                )
-                for row in csv.DictReader(file)
-                if row["metric"] == "top1"
-            }
-    except (KeyError, ValueError, TypeError) as error:
+            return [_row(row) for row in csv.DictReader(file)]
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not a table of published numbers: {error}") from error
+
+
+def _row(row: Mapping[str, str]) -> Published:
+    augmentation, network = row.get("augmentation") or "", row.get("network") or ""
+    return Published(
+        method=row["method"],
+        variant=row["variant"],
+        dataset=row["dataset"],
+        metric=row["metric"],
+        value=float(row["value"]),
+        deviation=float(row["std"]) if row.get("std") else None,
+        of=row.get("of") or row["variant"],
+        suite=row.get("suite") or "",
+        strategy=row.get("strategy") or "",
+        augmentation=tuple(augmentation.replace(NONE, "").split()) if augmentation else None,
+        network=dict(json.loads(network)) if network else None,
+        source=row.get("source") or "",
+        kind=row.get("kind") or "",
+    )
+
+
+def figures() -> Sequence[Published]:
+    """All rows of published.csv, in its order; none where there is no such file.
+
+    Raises:
+        UserError: if it is not such a table.
+    """
+    path = folder.find("published.csv")
+    return () if path is None else _rows(path)
 
 
 def figure(described: Description | None) -> Published | None:
     """The published test accuracy that a described run is shown with, or None if there is none."""
-    path = folder.find("published.csv")
-    if path is None or described is None or described.dataset is None:
+    if described is None or described.dataset is None:
         return None
-    found = (_table(path).get((*row, described.dataset)) for row in described.published)
+    by_name = {(row.method, row.variant): row for row in _of_dataset(described.dataset)}
+    found = (by_name.get((method, variant)) for method, variant in described.published)
     return next((value for value in found if value is not None), None)
+
+
+def _of_dataset(dataset: str) -> list[Published]:
+    return [row for row in figures() if row.dataset == dataset and row.metric == "top1"]
 
 
 def compare(record: Record, strategy: StrategyRecord, published: Published | None) -> Compared | None:
     """Put a published accuracy beside one strategy of a record."""
     if published is None:
         return None
-    if not published.suite:
-        return Compared(published.value, strategy.accuracy - published.value, "")
-    same = record.suite == published.suite and not record.overrides
-    if not same or published.strategy not in ("", strategy.strategy):
-        return Compared(published.value, None, OTHER_RECIPE)
-    return Compared(published.value, strategy.accuracy_at_best_validation - published.value, SAME_RECIPE)
+    same = what_is_same(record.cell, record.suite, strategy.strategy, published, changed=bool(record.overrides))
+    if same == SAME_RECIPE:
+        return Compared(published.value, strategy.accuracy_at_best_validation - published.value, same)
+    if same == SAME_NETWORK:
+        return Compared(published.value, strategy.accuracy - published.value, same)
+    return Compared(published.value, None, f"of {published.of}")
+
+
+def what_is_same(cell: CellSpec, suite: str, strategy: str, published: Published, *, changed: bool = False) -> str:
+    """``SAME_RECIPE``, ``SAME_NETWORK``, or nothing.
+
+    Args:
+        cell: ours, described.
+        suite: that it is of.
+        strategy: ours.
+        published: the figure beside it.
+        changed: whether the command line has changed cells of the suite.
+    """
+    if published.suite:
+        same = suite == published.suite and not changed and published.strategy in ("", strategy)
+        return SAME_RECIPE if same else ""
+    settings = cell.described.settings if cell.described is not None else {}
+    known = published.network is not None and published.augmentation is not None and published.strategy
+    if not known or published.strategy != strategy or set(published.augmentation or ()) != set(cell.augmentation):
+        return ""
+    same_network = all(_plain(settings.get(key)) == value for key, value in (published.network or {}).items())
+    return SAME_NETWORK if same_network else ""
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it: tuples as lists."""
+    return list(value) if isinstance(value, tuple) else value

@@ -92,5 +92,5 @@ def test_the_first_step_whitens_and_a_resumed_run_does_not_again(method):
 
 def test_networks_of_other_topologies_are_refused():
     settings = BackpropSettings(topology="vgg", first_layer="whitened")
-    with pytest.raises(ValueError, match="first_layer is of topology 'asge' alone"):
+    with pytest.raises(ValueError, match="first_layer has no effect with topology 'vgg'"):
         BackpropLearner(TASK, settings, BUDGET, torch.device("cpu"), torch.Generator())

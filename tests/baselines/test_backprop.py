@@ -173,9 +173,9 @@ def test_gates_alone_are_trained_at_first():
     ("settings", "message"),
     [
         ({"library_pools": "soft"}, "library_pools has no effect with model 'stack'"),
-        ({"gating_where": "block"}, "gating_where has no effect with model 'stack' and gating 'none'"),
+        ({"gating_where": "block"}, "gating_where has no effect with gating 'none'"),
         ({"gate_epochs": 1}, "gate_epochs has no effect"),
-        ({"gating": "se", "gate_activation": "elu"}, "gate_activation has no effect .* gating 'se'"),
+        ({"gating": "se", "gate_activation": "elu"}, "gate_activation has no effect with gating 'se'"),
     ],
 )
 def test_settings_without_effect_are_refused(settings, message):

@@ -14,6 +14,8 @@ BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
 
 def make(**settings):
     options = {"hidden": (8, 7, 6), "optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    if "plan" in settings:
+        del options["hidden"]
     generator = torch.Generator().manual_seed(0)
     return ForwardForwardLearner(
         TASK, ForwardForwardSettings(**options | settings), BUDGET, torch.device("cpu"), generator

@@ -42,7 +42,7 @@ def test_a_json_row_has_every_figure():
     [row] = json.loads(render("json", [record()]))
     assert {key for key in MUST_NOT_BE_NULL if row[key] is None} == set()
     assert row["published"] == 93.41
-    assert (row["gap"], row["recipe"]) == (None, "other recipe")
+    assert (row["gap"], row["recipe"]) == (None, "of VGG8, fusion")
     assert row["energy_joules"] is None
 
 
@@ -118,7 +118,7 @@ def test_a_gap_is_shown_only_where_the_recipe_is_the_same():
     [best, fusion] = [line for line in sorted(render("markdown", [mine]).splitlines()) if line.startswith("| asge")]
     beyond = mine.strategies[0].accuracy_at_best_validation - 93.41
     assert f"| 93.41, same recipe, epoch best on validation | {beyond:+.2f} |" in fusion
-    assert "| 93.41, other recipe | - |" in best
+    assert "| 93.41, of VGG8, fusion | - |" in best
     assert "same recipe" not in render("markdown", [record(accuracies={"fusion": 90.0})])
 
 
