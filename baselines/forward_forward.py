@@ -275,8 +275,9 @@ class ForwardForwardLearner:
             yield h
 
     def _layer_logits(self, images: Tensor) -> list[Tensor]:
-        first = self.body.activate_under_all(images, self.settings.label_value)
-        return [self._goodness(h).view(len(images), self.classes) for h in self._activities_from(first)]
+        # The first h has no name here: it is gone when the third layer runs.
+        activities = self._activities_from(self.body.activate_under_all(images, self.settings.label_value))
+        return [self._goodness(h).view(len(images), self.classes) for h in activities]
 
     def _softmax_logits(self, images: Tensor) -> Tensor:
         with torch.no_grad():

@@ -120,7 +120,7 @@ class Perceptron(Layers):
         length = (rest.square().sum(1, keepdim=True) + label_value**2).div_(flat.shape[1]).sqrt_().add_(NORM_EPS)
         by_image = F.linear(rest, weight[:, self._classes :])
         by_label = label_value * weight[:, : self._classes].T
-        z = (by_image[:, None] + by_label) / length[:, None] + layer.bias
+        z = (by_image[:, None] + by_label).div_(length[:, None]).add_(layer.bias)
         return F.relu_(z.flatten(0, 1))
 
     def propagate(self, index: int, h: Tensor) -> Tensor:  # noqa: ARG002
@@ -181,8 +181,9 @@ class Convolutions(Layers):
         kernels = of_labels.transpose(0, 1).flatten(0, 1)[:, None]  # (N C', 1, k, k)
         by_label = F.conv2d(plane, kernels, None, conv.stride, 1)
         by_label = label_value * by_label.view(-1, *by_image.shape[1:])
-        z = (by_image[:, None] + by_label) / length[:, None, None, None, None] + cast(Tensor, conv.bias)[:, None, None]
-        return F.relu_(z.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        z = (by_image[:, None] + by_label).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        z.div_(length.repeat_interleave(len(by_label))[:, None, None, None])
+        return F.relu_(z.add_(cast(Tensor, conv.bias)[:, None, None]))
 
     def propagate(self, index: int, h: Tensor) -> Tensor:
         """The next layer's x, pooled where the plan says so."""

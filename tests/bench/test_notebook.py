@@ -25,7 +25,7 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
     assert set(frame.status) == {"ok"}
     assert list(accuracies.seeds) == [3] * 4
     assert accuracies["mean"].between(10, 100).all()
-    assert len(names["quick"]) == 7  # two seeds of three methods, one of CwC
+    assert len(names["quick"]) == 9  # two seeds of three methods and of a control, one of CwC
     assert {check.verdict for check in names["verdicts"].checks} >= {"not measured"}
     assert names["verdicts"].frame().task.eq("digits").all()
 
