@@ -10,6 +10,7 @@ during the one forward pass; no gradient leaves a block.
     whitening   a first convolution that begins as whitening of the images
     network     channel plans and the stack of blocks
     strategies  how a trained network predicts: last, fusion, best
+    settings    all settings, and the values that the authors' code has
     learner     training: one local step per block and batch
     parallel    the same training with the blocks in several processes
 
@@ -21,7 +22,8 @@ Shared with the baselines:
 
 from asge import strategies
 from asge.block import ASGEBlock
-from asge.learner import ASGE, ASGELearner, ASGESettings
+from asge.learner import ASGE, ASGELearner
 from asge.network import ASGENetwork
+from asge.settings import ASGESettings
 
 __all__ = ["ASGE", "ASGEBlock", "ASGELearner", "ASGENetwork", "ASGESettings", "strategies"]

@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from asge.common.types import check_choice
-from asge.goodness import Reduction, spatial_goodness
+from asge.goodness import Goodness, Reduction, spatial_goodness
 from asge.layers.pooling import Pooling, pool2d
 
 Projection = Literal["signs", "gaussian"]
@@ -166,6 +166,7 @@ class ASGEBlock(nn.Module):
         dropout: probability, in training, of dropping an element of what feeds the next block.
         affine: see ``ConvUnit``; gamma and beta are trained by the block's own loss too.
         reduction: "mean" or "sum" of squares in a patch.
+        goodness: "squares", or "activations", whose read-out is linear in Y: a control.
         projection: "signs" (equally likely +1 and -1) or "gaussian", for the fixed W_l.
         scale, projection_scale: W_l is multiplied by ``scale`` and divided by sqrt(C * P * P) ("width") or sqrt(N)
             ("classes"): the temperature of the local softmax.
@@ -197,6 +198,7 @@ class ASGEBlock(nn.Module):
         gate: nn.Module | None = None,
         affine: bool = False,
         reduction: Reduction = "mean",
+        goodness: Goodness = "squares",
         projection: Projection = "signs",
         scale: float = 1.0,
         projection_scale: ProjectionScale = "width",
@@ -208,6 +210,7 @@ class ASGEBlock(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, got {dropout}")
+        check_choice("goodness", goodness, Goodness)
         check_choice("features", features, Features)
         check_choice("projection", projection, Projection)
         check_choice("projection_scale", projection_scale, ProjectionScale)
@@ -228,6 +231,7 @@ class ASGEBlock(nn.Module):
         self.features: Features = features
         self.patches = patches
         self.reduction: Reduction = reduction
+        self.goodness: Goodness = goodness
         dimension = out_channels * patches * patches
         draw = torch.randn(classes, dimension, generator=generator)
         if projection == "signs":
@@ -255,7 +259,8 @@ class ASGEBlock(nn.Module):
 
     def local_logits(self, y: Tensor) -> Tensor:
         """Branch 2, a_l = W_l g_l + b_l: (B, C', H, W) -> (B, N). Y is taken before pooling and normalisation."""
-        return F.linear(spatial_goodness(y, self.patches, self.reduction), self.weight, self.bias)
+        g = spatial_goodness(y, self.patches, self.reduction, self.goodness)
+        return F.linear(g, self.weight, self.bias)
 
     def local_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_l, a scalar, from a_l (B, N) and labels (B,)."""

@@ -16,9 +16,10 @@ from torch import Tensor
 
 Reduction = Literal["mean", "sum"]
 Rule = Literal["power", "linear"]
+Goodness = Literal["squares", "activations"]
 
 
-def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean") -> Tensor:
+def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean", goodness: Goodness = "squares") -> Tensor:
     """Goodness of every patch of every channel: g of a block.
 
     Each channel map is cut into ``patches`` x ``patches`` patches; the goodness of a patch is the mean or the sum
@@ -30,6 +31,7 @@ def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean") -> 
         y: activations (B, C, H, W), floating point, before pooling and normalisation.
         patches: patches per side P, from 1 to min(H, W).
         reduction: "mean" or "sum" of squares within a patch.
+        goodness: "squares", or "activations": these themselves are averaged or summed, as a control.
 
     Returns:
         g (B, C * P * P), same dtype; channel-major, then row, then column of the patch.
@@ -41,11 +43,11 @@ def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean") -> 
         raise ValueError(f"y must be (B, C, H, W), got {tuple(y.shape)}")
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
-    return patch_energy(y.square(), patches, reduction).flatten(1)
+    return patch_energy(y.square() if goodness == "squares" else y, patches, reduction).flatten(1)
 
 
 def patch_energy(energy: Tensor, patches: int, reduction: Reduction) -> Tensor:
-    """Mean or sum of squared activations ``energy`` (B, C, H, W) in every patch: (B, C, P, P).
+    """Mean or sum of ``energy``, squared activations (B, C, H, W), in every patch: (B, C, P, P).
 
     Raises:
         ValueError: if P does not fit.

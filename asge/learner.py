@@ -4,119 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from asge import strategies
-from asge.block import Bias, Features, Normalization, Projection, ProjectionScale, between_units
-from asge.common.marks import Choice, Range
-from asge.common.optimisers import (
-    LearningRate,
-    Momentum,
-    OptimiserSetting,
-    ScheduledOptimiser,
-    ScheduleSetting,
-    WeightDecay,
-    optimiser_in_words,
-)
-from asge.common.settings import settings_class
-from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget
-from asge.goodness import Reduction, Rule
-from asge.layers.gating import Gate, Gating, Where, check_gating, gammas
-from asge.layers.pooling import Pooling
-from asge.network import ASGENetwork, ClassifierInit, FusionLayers
-from asge.stage import ScheduleBy, Stage, dropout_seeds, scheduled
-from asge.step import StepName
-from asge.whitening import FirstLayer, whiten
-
-
-@settings_class
-class ASGESettings:
-    """Settings of ASGE. The defaults are this project's own choices; ``AUTHORS`` has those of the authors' code.
-
-    Attributes:
-        plan: channel plan, see ``asge.network.parse_plan``.
-        alpha, rule: patches per side, see ``asge.goodness.patches_per_side``.
-        reduction: goodness of a patch, mean or sum of squares.
-        projection, scale, projection_scale, projection_bias: the fixed W_l and b_l, see ``asge.block.ASGEBlock``.
-        label_smoothing: of the blocks' losses.
-        pooling: in branch 1, see ``asge.pooling.pool2d``.
-        normalization: in branch 1: LayerNorm over the channels of a pixel, or the RMS over the whole image.
-        dropout: in branch 1, between the two: probability of dropping an element.
-        first_layer: its first weights: random as all others', or "whitened", see ``asge.whitening``.
-        affine: whether the normalisation's gamma and beta are trained, by the block after it.
-        gating: gates of channels before convolutions: GCT with l2 or l1 norms, or squeeze-and-excitation.
-        gating_where: before every convolution, or ("block") only before the first on maps of each size.
-        gate_activation: of GCT, see ``asge.gating.GatedChannelTransform``.
-        features: what the classifiers of `last` and `fusion` read, see ``asge.block.ASGEBlock``.
-        fusion_layers, classifier_init: these classifiers, see ``asge.network.ASGENetwork``.
-        blocks: "trained", or "random": a control, in which they keep their first weights, and classifiers alone learn.
-        classifier_epochs: 0: the classifiers of `last` and `fusion` train along with the blocks, on detached features;
-            n > 0: they train in the last n epochs, after the blocks, with a schedule of their own.
-        step: the local step written out, or by autograd; same result, see ``asge.step``.
-        optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's
-            and Muon's.
-        min_learning_rate: the rate where the schedule is at 0, as PyTorch's ``eta_min``.
-        schedule_by: whether the rate changes with every step, or only with every epoch.
-    """
-
-    plan: str = "small"
-    alpha: Annotated[float, Ge(0), Range(0, 2, step=0.5)] = 1.0
-    rule: Rule = "power"
-    reduction: Annotated[Reduction, Choice(("mean", "sum"))] = "mean"
-    projection: Annotated[Projection, Choice(("signs", "gaussian"))] = "signs"
-    scale: Annotated[float, Gt(0), Range(0.25, 16, log=True)] = 1.0
-    projection_scale: Annotated[ProjectionScale, Neutral("width")] = "width"
-    projection_bias: Annotated[Bias, Neutral("zero")] = "zero"
-    label_smoothing: Annotated[float, Ge(0), Lt(1), Neutral(0.0)] = 0.0
-    pooling: Pooling = "rms"
-    normalization: Annotated[Normalization, Neutral("layer")] = "layer"
-    dropout: Annotated[float, Ge(0), Lt(1), Neutral(0.0)] = 0.0
-    first_layer: Annotated[FirstLayer, Neutral("random")] = "random"
-    affine: Annotated[bool, Choice((False, True))] = True
-    gating: Annotated[Gating, Neutral("none")] = "none"
-    gating_where: Annotated[Where, Neutral("every")] = "every"
-    gate_activation: Annotated[Gate, Neutral("tanh")] = "tanh"
-    features: Annotated[Features, Neutral("activations")] = "energies"
-    fusion_layers: Annotated[FusionLayers, Neutral("joint")] = "joint"
-    classifier_init: Annotated[ClassifierInit, Neutral("zero")] = "zero"
-    blocks: Annotated[Literal["trained", "random"], Neutral("trained")] = "trained"
-    classifier_epochs: Annotated[int, Ge(0)] = 0
-    step: StepName = "fast"
-    optimiser: OptimiserSetting = "muon"
-    learning_rate: LearningRate = 1e-2
-    weight_decay: WeightDecay = 1e-4
-    momentum: Momentum = 0.9
-    schedule: ScheduleSetting = "one-cycle"
-    min_learning_rate: Annotated[float, Ge(0), Neutral(0.0)] = 0.0
-    schedule_by: Annotated[ScheduleBy, Neutral("step")] = "step"
-
-
-AUTHORS: Mapping[str, Any] = {
-    "plan": "vgg8",
-    "projection": "gaussian",
-    "projection_scale": "classes",
-    "projection_bias": "gaussian",
-    "pooling": "avg",
-    "normalization": "rms",
-    "dropout": 0.1,
-    "affine": False,
-    "features": "propagated",
-    "fusion_layers": "per-block",
-    "classifier_init": "kaiming",
-    "optimiser": "adamw",
-    "learning_rate": 2e-4,
-    "weight_decay": 1e-3,
-    "schedule": "cosine",
-    "min_learning_rate": 1e-5,
-    "schedule_by": "epoch",
-}
-"""The settings of the authors' code where they differ from the defaults (github.com/KCL-KAI-Lab/ASGE at 78d82a4, MIT);
-``plan`` is the smaller of the two networks that it has."""
+from asge.block import between_units
+from asge.common.optimisers import ScheduledOptimiser, optimiser_in_words
+from asge.common.types import Examination, TaskShape, TrainingBudget
+from asge.layers.gating import check_gating, gammas
+from asge.network import ASGENetwork
+from asge.settings import AUTHORS, ASGESettings
+from asge.stage import Stage, dropout_seeds, scheduled
+from asge.whitening import Whitening
 
 
 def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Generator) -> ASGENetwork:
@@ -140,6 +42,7 @@ def build_network(task: TaskShape, settings: ASGESettings, generator: torch.Gene
         gating_where=settings.gating_where,
         gate_activation=settings.gate_activation,
         reduction=settings.reduction,
+        goodness=settings.goodness,
         projection=settings.projection,
         scale=settings.scale,
         projection_scale=settings.projection_scale,
@@ -231,7 +134,7 @@ class ASGELearner:
             partial(scheduled, settings=settings, epochs=classifier_epochs, steps_per_epoch=budget.steps_per_epoch),
         )
         self._generator = generator
-        self._to_whiten = settings.first_layer == "whitened"
+        self._whitening = Whitening(self.network, settings.first_layer)
         self._epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
@@ -248,9 +151,7 @@ class ASGELearner:
         Returns:
             Detached scalar losses of what is trained: ``layer1`` .. ``layerL``, ``last`` and ``fusion``.
         """
-        if self._to_whiten:
-            whiten(self.network.blocks[0].unit.conv, images)
-            self._to_whiten = False
+        self._whitening.see(images)
         if not self._along and self._epoch >= self._block_epochs:
             features = strategies.features(self.network, images.contiguous(memory_format=torch.channels_last))
             return self._classifiers.train_step(features, labels)
@@ -304,7 +205,7 @@ class ASGELearner:
             "blocks": self._stage.state_dict(),
             "classifiers": self._classifiers.state_dict(),
             "best_layer": self.network.best_layer,
-            "to_whiten": self._to_whiten,
+            "to_whiten": self._whitening.waits,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -313,7 +214,7 @@ class ASGELearner:
         self._stage.load_state_dict(state["blocks"])
         self._classifiers.load_state_dict(state["classifiers"])
         self.network.best_layer = state["best_layer"]
-        self._to_whiten = state["to_whiten"]
+        self._whitening.waits = state["to_whiten"]
 
 
 class ASGE:

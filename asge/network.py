@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asge.block import ASGEBlock, Bias, Features, Normalization, Projection, ProjectionScale
 from asge.common.types import check_choice
-from asge.goodness import Reduction, Rule, patches_per_side
+from asge.goodness import Goodness, Reduction, Rule, patches_per_side
 from asge.layers.gating import Gate, Gating, Where, make_gate
 from asge.layers.pooling import Pooling
 
@@ -124,7 +124,7 @@ class ASGENetwork(nn.Module):
         plan: see ``parse_plan``.
         alpha, rule: see ``asge.goodness.patches_per_side``.
         pooling, normalization, dropout, affine: see ``ASGEBlock``; the first block, on images, is never affine.
-        reduction, projection, scale, projection_scale, projection_bias, label_smoothing: see there.
+        reduction, goodness, projection, scale, projection_scale, projection_bias, label_smoothing: see there.
         gating, gating_where, gate_activation: see ``gates``.
         features: what the classifiers of `last` and `fusion` read, see ``ASGEBlock``.
         fusion_layers: the classifier of `fusion` is one linear layer on all features ("joint"), or the sum of one per
@@ -153,6 +153,7 @@ class ASGENetwork(nn.Module):
         dropout: float = 0.0,
         affine: bool = False,
         reduction: Reduction = "mean",
+        goodness: Goodness = "squares",
         projection: Projection = "signs",
         scale: float = 1.0,
         projection_scale: ProjectionScale = "width",
@@ -189,6 +190,7 @@ class ASGENetwork(nn.Module):
                 gate=gate,
                 affine=affine and bool(self.blocks),
                 reduction=reduction,
+                goodness=goodness,
                 projection=projection,
                 scale=scale,
                 projection_scale=projection_scale,

@@ -22,10 +22,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from asge.common.types import TaskShape, TrainingBudget
-from asge.learner import ASGESettings, Classifiers, build_network
+from asge.learner import Classifiers, build_network
 from asge.network import Layer, parse_plan
+from asge.settings import ASGESettings
 from asge.stage import Stage, dropout_seeds, scheduled
-from asge.whitening import whiten
+from asge.whitening import Whitening
 
 AHEAD = 2
 """Batches that may be in flight from one stage to the next."""
@@ -89,7 +90,7 @@ class LayerParallelTrainer:
         for block in blocks:
             block.to(memory_format=torch.channels_last)
         self._generator = generator
-        self._to_whiten = settings.first_layer == "whitened"
+        self._whitening = Whitening(self.network, settings.first_layer)
         self._stage = Stage(
             blocks,
             settings,
@@ -159,10 +160,9 @@ class LayerParallelTrainer:
 
     def _loaded(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:
         for images, labels in batches:
-            if self._to_whiten:
-                whiten(self.network.blocks[0].unit.conv, images.to(self._device))
-                self._to_whiten = False
-            yield images.to(self._device, memory_format=torch.channels_last), labels.to(self._device), []
+            x = images.to(self._device, memory_format=torch.channels_last)
+            self._whitening.see(x)
+            yield x, labels.to(self._device), []
 
     def _received(self) -> Iterable[tuple[Tensor, Tensor, list[Tensor]]]:
         """X, labels and the features of all earlier blocks, batch by batch, until the previous stage sends ``END``."""

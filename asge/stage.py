@@ -24,7 +24,7 @@ ScheduleBy = Literal["step", "epoch"]
 
 
 class StageSettings(OptimiserSettings, Protocol):
-    """The settings of a stage's optimisers, and of its classifiers': see ``asge.learner.ASGESettings``."""
+    """The settings of a stage's optimisers, and of its classifiers': see ``asge.settings.ASGESettings``."""
 
     @property
     def schedule_by(self) -> ScheduleBy: ...  # noqa: D102

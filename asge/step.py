@@ -16,6 +16,7 @@ Both functions compute the same:
     dL/dConv                               the convolution's weight gradient; its input's is needed only if there is a
                                            gate before it
 
+Where g is made of Y itself, a control, dL/dZ = sign(Y) * dL/dg of the patch / pixels of the patch.
 So nothing is stored for a backward pass: dL/dZ is written over Y, squares are computed a few images at a time, and
 the patches reuse RMSPool's windows where they are made of whole ones.
 
@@ -97,7 +98,10 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, s
     by_goodness = ((by_logit / len(labels)) @ block.weight).view_as(g)
     if block.reduction == "mean":
         by_goodness /= goodness.areas(y.shape[2], y.shape[3], block.patches, g)
-    _multiply_patches(y, 2 * by_goodness)
+    if block.goodness == "squares":
+        _multiply_patches(y, 2 * by_goodness)
+    else:
+        _multiply_patches(y.sign_(), by_goodness)
     if gated is None:
         _set_gradients(block, x, y)
     else:
@@ -107,7 +111,7 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, s
 
 def _features(block: ASGEBlock, y: Tensor, x: Tensor | None, g: Tensor) -> Tensor:
     """``block.pooled``; the mean of the squares from the goodness (B, C, P, P)."""
-    if block.features != "energies":
+    if block.features != "energies" or block.goodness != "squares":
         return block.pooled(y, x)
     height, width = y.shape[2:]
     if block.reduction == "sum":
@@ -138,6 +142,9 @@ def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
 def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool, seed: int | None) -> tuple[Tensor | None, Tensor]:
     """X of the next block and the goodness (B, C, P, P), both from one pass over Y^2 where possible."""
     pool, patches, reduction = block.unit.pool, block.patches, block.reduction
+    if block.goodness != "squares":
+        g = goodness.patch_energy(y, patches, reduction)
+        return block.propagate(y, seed) if propagate else None, g
     if not (propagate and pool > 1 and block.unit.pooling == "rms"):
         g = torch.cat([goodness.patch_energy(y[part].square(), patches, reduction) for part in _slices(y)])
         return block.propagate(y, seed) if propagate else None, g

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from asge.common.best_layer import most_accurate_layer
 from asge.common.types import Examination
 from asge.network import ASGENetwork
 
@@ -95,12 +96,11 @@ def choose_best_layer(network: ASGENetwork, validation: Iterable[tuple[Tensor, T
         network: its ``best_layer`` is set.
         validation: batches of images (B, C, H, W) and labels (B,); never test data.
     """
-    correct = torch.zeros(len(network.blocks), dtype=torch.int64)
-    for images, labels in validation:
-        by_layer = layer_logits(network, images.contiguous(memory_format=torch.channels_last))
-        correct += torch.stack([(logits.argmax(1) == labels).sum() for logits in by_layer]).cpu()
-    counts = correct.tolist()
-    network.best_layer = max(range(len(counts)), key=lambda layer: (counts[layer], layer))
+
+    def by_layer(images: Tensor) -> list[Tensor]:
+        return layer_logits(network, images.contiguous(memory_format=torch.channels_last))
+
+    network.best_layer = most_accurate_layer(by_layer, validation)
 
 
 def parameters(network: ASGENetwork, strategy: str) -> Iterator[Tensor]:

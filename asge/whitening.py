@@ -39,3 +39,21 @@ def whiten(conv: nn.Conv2d, images: Tensor) -> None:
     pairs = SCALE * torch.stack([rows, -rows], dim=1).flatten(0, 1)
     count = min(len(pairs), len(conv.weight))
     conv.weight[:count] = pairs[:count].view(count, *conv.weight.shape[1:]).to(conv.weight)
+
+
+class Whitening:
+    """Whitens the first convolution of a network by the first batch that it sees, if the setting asks for it.
+
+    Attributes:
+        waits: whether it has seen none yet; to be kept in a checkpoint.
+    """
+
+    def __init__(self, network: nn.Module, first_layer: FirstLayer) -> None:
+        self._network = network
+        self.waits = first_layer == "whitened"
+
+    def see(self, images: Tensor) -> None:
+        """Take a batch of images (B, C, H, W) before the network's step with it."""
+        if self.waits:
+            whiten(next(module for module in self._network.modules() if isinstance(module, nn.Conv2d)), images)
+            self.waits = False

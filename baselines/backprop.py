@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -41,7 +41,7 @@ from asge.layers.gating import (
 )
 from asge.layers.pooling import Pooling, replace_pools
 from asge.network import gates, parse_plan
-from asge.whitening import FirstLayer, whiten
+from asge.whitening import FirstLayer, Whitening
 from baselines.library_models import library_model
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.start import take_over, weights_of
@@ -135,7 +135,7 @@ def build_network(task: TaskShape, settings: BackpropSettings, generator: torch.
 def _check(settings: BackpropSettings) -> None:
     """Raise a ValueError for a setting that would have no effect."""
     check_gating(settings)
-    refuse_without_effect(settings, ["gate_epochs"] if settings.gating == "none" else [], f"gating {settings.gating!r}")
+    refuse_without_effect(settings, ["gate_epochs"], f"gating {settings.gating!r}", when=settings.gating == "none")
     if settings.model == "stack":
         refuse_without_effect(settings, ["library_pools"], "model 'stack'")
     if (settings.model, settings.topology) != ("stack", "asge"):
@@ -171,7 +171,7 @@ class BackpropLearner:
         self._parts = settings.accumulate
         self._gate_epochs = settings.gate_epochs
         self._frozen = False
-        self._to_whiten = settings.first_layer == "whitened"
+        self._whitening = Whitening(self.network, settings.first_layer)
         self.network.to(device).to(memory_format=torch.channels_last)
         groups = parameter_groups(self.network, settings.weight_decay)
         self._optimiser = ScheduledOptimiser(groups, settings, total_steps=budget.epochs * budget.steps_per_epoch)
@@ -189,7 +189,7 @@ class BackpropLearner:
         def old_name(name: str) -> str:
             return name if gated else name.replace(".convolution.", ".")
 
-        self._to_whiten = False
+        self._whitening.waits = False
         take_over(self.network, weights, lambda name: name.startswith(of_gates), old_name)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -205,9 +205,7 @@ class BackpropLearner:
         self.network.train(not self._frozen)
         self._optimiser.zero_grad()
         images = images.contiguous(memory_format=torch.channels_last)
-        if self._to_whiten:
-            whiten(cast(ConvUnit, cast(Stack, self.network).blocks[0]).conv, images)
-            self._to_whiten = False
+        self._whitening.see(images)
         total = torch.zeros((), device=images.device)
         for part, of_part in zip(images.chunk(self._parts), labels.chunk(self._parts), strict=True):
             loss = F.cross_entropy(self.network(part), of_part, reduction="sum") / len(labels)
@@ -242,14 +240,14 @@ class BackpropLearner:
         return {
             "network": self.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
-            "to_whiten": self._to_whiten,
+            "to_whiten": self._whitening.waits,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a ``state_dict``."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._to_whiten = state["to_whiten"]
+        self._whitening.waits = state["to_whiten"]
 
 
 class Backprop:

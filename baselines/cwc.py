@@ -8,7 +8,13 @@ Other losses: PvN = mean of softplus(2 - G_label) and softplus(mean of the other
 CFSE blocks alternate along depth: an extractor (ordinary convolution), then a separator (convolution with N groups).
 Interleaved layer training (ILT): layer l trains only in its own part of training, which ends earlier for shallower
 layers; outside it the layer is frozen, its BatchNorm statistics included. Where classes have superclasses, the first
-layers may compete for those. Shapes: B images, C channels, N classes.
+layers may compete for those. Predictions:
+
+    goodness   G of the last layer
+    softmax    a linear layer on the last layer's output, trained by cross-entropy
+    best       G of the layer that was most accurate on validation data; later layers are not run
+
+Shapes: B images, C channels, N classes.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Tensor, nn
 
+from asge.common.best_layer import most_accurate_layer
 from asge.common.marks import Choice
 from asge.common.optimisers import (
     LearningRate,
@@ -53,6 +60,7 @@ class CwCSettings:
         train_until: share of training after which each layer is frozen (ILT), one per layer; the default is the
             published schedule of FashionMNIST: epochs 10, 15, 19 and 23 of 23.
         train_from: share of training before which each layer is frozen, one per layer; empty: all train from the start.
+        head: `softmax` reads the whole output of the last layer ("flat"), as published, or each map's mean ("pooled").
         head_from: share of training before which the linear layer of `softmax` does not train.
         head_learning_rate: of that linear layer, which reads every pixel of every channel; null for `learning_rate`.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
@@ -65,6 +73,7 @@ class CwCSettings:
     superclass_layers: Annotated[int, Ge(0)] = 0
     train_until: tuple[Annotated[float, Gt(0), Le(1)], ...] = (10 / 23, 15 / 23, 19 / 23, 1.0)
     train_from: tuple[Annotated[float, Ge(0), Lt(1)], ...] = ()
+    head: Annotated[Literal["flat", "pooled"], Neutral("flat")] = "flat"
     head_from: Annotated[float, Ge(0), Lt(1)] = 0.0
     head_learning_rate: Annotated[Annotated[float, Gt(0)] | None, Neutral(None)] = None
     optimiser: OptimiserSetting = "adam"
@@ -75,9 +84,13 @@ class CwCSettings:
 
 
 class CwCLearner:
-    """Trains a convolutional network whose channels compete, class against class, layer by layer."""
+    """Trains a convolutional network whose channels compete, class against class, layer by layer.
 
-    strategies = ("goodness", "softmax")
+    Attributes:
+        best_layer: index of the layer that `best` predicts with.
+    """
+
+    strategies = ("goodness", "softmax", "best")
 
     def __init__(
         self,
@@ -110,7 +123,8 @@ class CwCLearner:
             height, width = (height // 2, width // 2) if pool else (height, width)
         if min(height, width) < 1:
             raise ValueError(f"{depth} layers pool images of {task.shape[1:]} pixels to nothing")
-        self.head = nn.Linear(inputs * height * width, task.classes)
+        self._pooled = settings.head == "pooled"
+        self.head = nn.Linear(inputs if self._pooled else inputs * height * width, task.classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self._modules = nn.ModuleList([*self.layers, self.head]).to(device)
@@ -118,6 +132,7 @@ class CwCLearner:
         starts = settings.train_from or (0.0,) * depth
         self._windows = [_epochs(*window, budget.epochs) for window in zip(starts, settings.train_until, strict=True)]
         self._head_window = _epochs(settings.head_from, 1.0, budget.epochs)
+        self.best_layer = depth - 1
         self._trains = [True] * depth
         self._head_trains = True
         self.on_layer: Callable[[], None] | None = None
@@ -154,22 +169,24 @@ class CwCLearner:
             if self.on_layer is not None and any(self._trains):
                 self.on_layer()
         if self._head_trains:
-            loss = F.cross_entropy(self.head(x.flatten(1)), labels)
+            loss = F.cross_entropy(self._softmax_logits(x), labels)
             loss.backward()
             losses["softmax"] = loss.detach()
         self._optimiser.step()
         return losses
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Nothing to choose."""
+        """Choose the layer of `best`, see ``asge.common.best_layer``."""
+        self.best_layer = most_accurate_layer(self.layer_logits, validation)
 
     @torch.no_grad()
     def predict(self, images: Tensor, strategy: str) -> Tensor:
-        """Logits (B, N): `goodness`: G of the last layer; `softmax`: the linear layer on its flattened output."""
+        """Logits (B, N) of a strategy; runs only the layers that it needs."""
         if strategy not in self.strategies:
             raise ValueError(f"strategy must be one of {', '.join(self.strategies)}, got {strategy!r}")
-        out = self._outputs(images)[-1]
-        return self._class_logits(len(self.layers) - 1, out) if strategy == "goodness" else self._softmax_logits(out)
+        last = self.best_layer if strategy == "best" else len(self.layers) - 1
+        out = self._output(images, last)
+        return self._softmax_logits(out) if strategy == "softmax" else self._class_logits(last, out)
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
@@ -187,26 +204,35 @@ class CwCLearner:
         outputs = self._outputs(images)
         layers = self._layers_logits(outputs)
         return Examination(
-            strategies={"goodness": layers[-1], "softmax": self._softmax_logits(outputs[-1])},
+            strategies={
+                "goodness": layers[-1],
+                "softmax": self._softmax_logits(outputs[-1]),
+                "best": layers[self.best_layer],
+            },
             layers=layers,
             goodness=_mean_squares(outputs),
         )
 
     def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
         """The tensors that a strategy predicts with; without a strategy, all tensors."""
-        for layer in self.layers:
+        for layer in self.layers[: self.best_layer + 1] if strategy == "best" else self.layers:
             yield from layer.parameters()
-        if strategy != "goodness":
+        if strategy in (None, "softmax"):
             yield from self.head.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Layers, head, optimiser and schedule; ``begin_epoch`` restores what is frozen."""
-        return {"modules": self._modules.state_dict(), "optimiser": self._optimiser.state_dict()}
+        """Layers, head, optimiser, schedule, and the chosen layer; ``begin_epoch`` restores what is frozen."""
+        return {
+            "modules": self._modules.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "best_layer": self.best_layer,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a ``state_dict``."""
         self._modules.load_state_dict(state["modules"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self.best_layer = state["best_layer"]
 
     def _target(self, index: int, labels: Tensor) -> Tensor:
         return self._superclass[labels] if index < self._superclass_layers else labels
@@ -219,8 +245,14 @@ class CwCLearner:
         return goodness[:, self._superclass] if index < self._superclass_layers else goodness
 
     def _softmax_logits(self, out: Tensor) -> Tensor:
-        logits: Tensor = self.head(out.flatten(1))
+        logits: Tensor = self.head(out.mean((2, 3)) if self._pooled else out.flatten(1))
         return logits
+
+    def _output(self, images: Tensor, index: int) -> Tensor:
+        x = images.contiguous(memory_format=torch.channels_last)
+        for layer in self.layers[: index + 1]:
+            x = layer.eval()(x)
+        return x
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         x, outputs = images.contiguous(memory_format=torch.channels_last), []
@@ -263,7 +295,7 @@ class CwC:
     build: ClassVar[type[CwCLearner]] = CwCLearner
     small: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"channels": [10, 20], "train_until": [0.5, 1.0]},
-        {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn"},
+        {"channels": [10, 20], "train_until": [1.0, 1.0], "blocks": "plain", "loss": "ce+pvn", "head": "pooled"},
         {"channels": [10, 20], "train_until": [1.0, 1.0], "head_learning_rate": 1e-3, "schedule": "cosine"},
     )
 

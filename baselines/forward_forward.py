@@ -34,7 +34,7 @@ from asge.common.optimisers import (
 from asge.common.settings import settings_class
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from asge.layers.pooling import Pooling
-from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
+from baselines.forward_forward_bodies import Body, Convolutions, Perceptron, widened
 
 ELEMENTS = 2**26
 """Most activations of a layer, under all labels, that are held at once (about)."""
@@ -260,7 +260,7 @@ class ForwardForwardLearner:
             return hard_labels(labels, self._softmax_logits(images), self._generator)
 
     def _goodness(self, h: Tensor) -> Tensor:
-        squares = h.flatten(1).square()
+        squares = widened(h).flatten(1).square()
         return squares.sum(1) if self.settings.goodness == "sum" else squares.mean(1)
 
     def _activities(self, x: Tensor) -> Iterator[Tensor]:

@@ -27,8 +27,14 @@ from asge.network import parse_plan
 NORM_EPS = 1e-8
 
 
+def widened(x: Tensor) -> Tensor:
+    """The same values in float32 at least: sums of many squares lose digits in bfloat16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def normalize_length(x: Tensor) -> Tensor:
     """Each sample (of any shape) divided by the root mean square of its values: a row (D,) gets the length sqrt(D)."""
+    x = widened(x)
     return x / (x.square().mean(tuple(range(1, x.dim())), keepdim=True).sqrt() + NORM_EPS)
 
 

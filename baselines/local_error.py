@@ -1,20 +1,22 @@
 """Local error signals (Nøkland & Eidnes, ICML 2019, arXiv 1901.06656): every block has its own loss and read-out.
 
-    block l:   h = activate(x)                               x is detached; next x = propagate(h)
-    pred:      a = V average_pool(h),  L = CE(a, label)      V linear, trained, initially zero
-    sim:       s = deviation over space of K * h             K a 3x3 convolution, trained; a linear map where h is flat;
-                                                             s = K * h where a map has one pixel or h 3 channels
-               R_h = cosines between the centred s of all pairs of the batch,   R_y = those of the labels, one-hot
-               L = mean (R_h - R_y)^2
+    block l:   h = activate(x)               x is detached; next x = propagate(h)
+    pred:      cross-entropy of a trained linear read-out of h
+    sim:       images of a class shall have similar h, images of different classes shall not
     predsim:   0.01 pred + 0.99 sim
 
-After the last block a linear classifier is trained on its output by cross-entropy. The signals read h before dropout
-and pooling. Shapes: B images, C channels, H x W pixels, N classes.
+``baselines.local_error_signals`` has their mathematics. They read h before dropout and pooling. After the last block a
+linear classifier is trained on its output by cross-entropy. Predictions:
+
+    logits     the classifier
+    best       the read-out of the block that was most accurate on validation data; later blocks are not run
+
+Shapes: B images, C channels, H x W pixels, N classes.
 """
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -24,6 +26,7 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
+from asge.common.best_layer import most_accurate_layer
 from asge.common.marks import Range
 from asge.common.optimisers import (
     LearningRate,
@@ -37,14 +40,12 @@ from asge.common.optimisers import (
 from asge.common.settings import settings_class
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from asge.layers.pooling import Pooling
+from baselines.local_error_signals import Border, LocalError
 from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
 from baselines.vgg import Activation, Dropout
 
 Signal = Literal["pred", "sim", "predsim"]
-Border = Literal["remainder", "zeros"]
-COSINE_EPS = 1e-8
-FEW_CHANNELS = 3
-"""With this many channels or fewer, centring leaves almost nothing of their deviations."""
+Head = Literal["flat", "pooled"]
 
 
 @settings_class
@@ -57,6 +58,8 @@ class LocalErrorSettings:
         read_out_size: pred averages over windows until at most this many values are left; 1024 for 28 x 28 images.
         read_out_border: where windows do not fit a map, they average over the "remainder" at its end, or over a map
             padded with "zeros" on all sides, as in the authors' code.
+        head: the classifier reads the last block's whole output ("flat"), as the authors' does, or its h averaged over
+            every map ("pooled"), as ASGE's strategy `last` does.
         topology, plan, hidden, pooling, dropout, affine: see ``baselines.stack``. With topology "asge" the network is
             ASGE's; with pred each block then has a trained read-out of averages instead of ASGE's fixed one of the
             spatial goodness.
@@ -68,6 +71,7 @@ class LocalErrorSettings:
     similarity_weight: Annotated[float, Gt(0), Lt(1)] = 0.99
     read_out_size: Annotated[int, Ge(1)] = 2048
     read_out_border: Annotated[Border, Neutral("remainder")] = "remainder"
+    head: Annotated[Head, Neutral("flat")] = "flat"
     topology: Topology = "vgg"
     plan: str = "small"
     hidden: Hidden = ()
@@ -82,131 +86,10 @@ class LocalErrorSettings:
     schedule: ScheduleSetting = "milestones"
 
 
-def read_out_windows(channels: int, height: int, width: int, limit: int) -> tuple[int, int]:
-    """Sides of the window that pred averages over: doubled, height first, until at most ``limit`` values are left."""
-    window = [1, 1]
-    turn = 0
-
-    def left() -> int:
-        return channels * math.ceil(height / window[0]) * math.ceil(width / window[1])
-
-    while left() > limit and (window[0] < height or window[1] < width):
-        window[turn] *= 2
-        turn = 1 - turn
-    return window[0], window[1]
-
-
-def similarity(features: Tensor) -> Tensor:
-    """Cosines between all pairs of rows, each centred by its own mean: (B, D) -> (B, B)."""
-    centred = features - features.mean(1, keepdim=True)
-    normal = F.normalize(centred, eps=COSINE_EPS)
-    cosines: Tensor = normal @ normal.T
-    return cosines
-
-
-class PredSignal(nn.Module):
-    """Cross-entropy of a linear read-out of the averaged activations.
-
-    Args:
-        shape: (C, H, W) of h, or (D,) where it is flat.
-        classes: N.
-        read_out_size: maximum number of values read.
-        border: see ``LocalErrorSettings``.
-    """
-
-    def __init__(self, shape: Sequence[int], classes: int, *, read_out_size: int, border: Border = "remainder") -> None:
-        super().__init__()
-        features = math.prod(shape)
-        self.padding = (0, 0)
-        self.window: tuple[int, int] | None = None
-        if len(shape) == 3:
-            channels, height, width = shape
-            self.window = read_out_windows(channels, height, width, read_out_size)
-            features = channels * math.ceil(height / self.window[0]) * math.ceil(width / self.window[1])
-            if border == "zeros":
-                rest = (height % self.window[0], width % self.window[1])
-                self.padding = (self.window[0] // 2 if rest[0] else 0, self.window[1] // 2 if rest[1] else 0)
-        self.read_out = nn.Linear(features, classes)
-        nn.init.zeros_(self.read_out.weight)
-        nn.init.zeros_(self.read_out.bias)
-
-    def logits(self, h: Tensor) -> Tensor:
-        """a: (B, C, H, W) or (B, D) -> (B, N)."""
-        if self.window is not None:
-            # With padding, the floor is the same number of windows; without it, the last ones are smaller.
-            h = F.avg_pool2d(h, self.window, padding=self.padding, ceil_mode=self.padding == (0, 0))
-        logits: Tensor = self.read_out(h.flatten(1))
-        return logits
-
-    def forward(self, h: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar."""
-        return F.cross_entropy(self.logits(h), labels)
-
-
-class SimSignal(nn.Module):
-    """The similarity loss: samples of one class shall look alike, samples of different classes shall not.
-
-    Args:
-        shape: (C, H, W) of h, or (D,) where it is flat.
-        classes: N.
-        generator: draws the first weights.
-    """
-
-    def __init__(self, shape: Sequence[int], classes: int, *, generator: torch.Generator) -> None:
-        super().__init__()
-        self.classes = classes
-        width = shape[0]
-        self.transform: nn.Conv2d | nn.Linear
-        if len(shape) == 3:
-            self.transform = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
-        else:
-            self.transform = nn.Linear(width, width, bias=False)
-        nn.init.kaiming_uniform_(self.transform.weight, a=math.sqrt(5), generator=generator)
-
-    def forward(self, h: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar."""
-        features = self.transform(h)
-        if features.dim() == 4:
-            deviates = features.shape[1] > FEW_CHANNELS and features[0, 0].numel() > 1
-            features = features.flatten(2).std(2) if deviates else features.flatten(1)
-        of_labels = similarity(F.one_hot(labels, self.classes).to(features.dtype))
-        return F.mse_loss(similarity(features), of_labels)
-
-
-class LocalError(nn.Module):
-    """The loss of one block: pred, sim, or their weighted sum.
-
-    Args:
-        shape: (C, H, W) of h, or (D,) where it is flat.
-        classes: N.
-        settings: signal, its weight, and the size of pred's read-out.
-        generator: draws the first weights.
-    """
-
-    def __init__(
-        self, shape: Sequence[int], classes: int, settings: LocalErrorSettings, *, generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        sim_weight = {"pred": 0.0, "sim": 1.0, "predsim": settings.similarity_weight}[settings.signal]
-        self.sim_weight = sim_weight
-        size, border = settings.read_out_size, settings.read_out_border
-        self.pred = PredSignal(shape, classes, read_out_size=size, border=border) if sim_weight < 1 else None
-        self.sim = SimSignal(shape, classes, generator=generator) if sim_weight > 0 else None
-
-    def forward(self, h: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar, of h for one batch and labels (B,) int64."""
-        loss = torch.zeros((), device=h.device)
-        if self.pred is not None:
-            loss = loss + (1 - self.sim_weight) * self.pred(h, labels)
-        if self.sim is not None:
-            loss = loss + self.sim_weight * self.sim(h, labels)
-        return loss
-
-
 class LocalErrorLearner:
     """Trains a network block by block within one forward pass, each block by its own loss."""
 
-    strategies = ("logits",)
+    strategies: tuple[str, ...] = ("logits",)
 
     def __init__(
         self,
@@ -216,9 +99,19 @@ class LocalErrorLearner:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        self.network = Stack(task.shape, task.classes, _with_activation(settings), generator=generator)
-        shapes = self.network.activation_shapes
-        self.errors = [LocalError(shape, task.classes, settings, generator=generator) for shape in shapes]
+        complete, pooled = _with_activation(settings), settings.head == "pooled"
+        self.network = Stack(task.shape, task.classes, complete, pooled=pooled, generator=generator)
+        self.errors = [
+            LocalError(
+                shape,
+                task.classes,
+                sim_weight={"pred": 0.0, "sim": 1.0, "predsim": settings.similarity_weight}[settings.signal],
+                read_out_size=settings.read_out_size,
+                border=settings.read_out_border,
+                generator=generator,
+            )
+            for shape in self.network.activation_shapes
+        ]
         self._modules = nn.ModuleList([self.network, *self.errors])
         self._modules.to(device).to(memory_format=torch.channels_last)
         self.on_layer: Callable[[], None] | None = None
@@ -293,7 +186,33 @@ class LocalErrorLearner:
 
 
 class PredictingLearner(LocalErrorLearner):
-    """A learner whose blocks each have a read-out, and so can predict."""
+    """A learner whose blocks each have a read-out, and so can predict.
+
+    Attributes:
+        best_layer: index of the block that `best` predicts with.
+    """
+
+    strategies: tuple[str, ...] = ("logits", "best")
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._read_outs = [error.pred for error in self.errors if error.pred is not None]
+        self.best_layer = len(self._read_outs) - 1
+
+    def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Choose the block of `best`, see ``asge.common.best_layer``."""
+        self.best_layer = most_accurate_layer(self.layer_logits, validation)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, strategy: str) -> Tensor:
+        """Logits (B, N): of the classifier (`logits`), or of the chosen block's read-out (`best`)."""
+        if strategy != "best":
+            return super().predict(images, strategy)
+        self._modules.eval()
+        activations = self.network.activations(images.contiguous(memory_format=torch.channels_last))
+        for h in itertools.islice(activations, self.best_layer + 1):
+            last = h
+        return self._read_outs[self.best_layer].logits(last)
 
     @torch.no_grad()
     def layer_logits(self, images: Tensor) -> list[Tensor]:
@@ -304,15 +223,33 @@ class PredictingLearner(LocalErrorLearner):
     def examine(self, images: Tensor) -> Examination:
         """Results of ``predict`` and ``layer_logits`` from a single forward pass."""
         layers, last = self._pass(images)
-        return Examination(strategies={"logits": self.network.classify(last)}, layers=layers, goodness=[])
+        strategies = {"logits": self.network.classify(last), "best": layers[self.best_layer]}
+        return Examination(strategies=strategies, layers=layers, goodness=[])
+
+    def parameters(self, strategy: str | None = None) -> Iterator[Tensor]:
+        """The tensors that a strategy predicts with; without a strategy, all trained tensors."""
+        if strategy != "best":
+            yield from super().parameters(strategy)
+            return
+        for block in self.network.blocks[: self.best_layer + 1]:
+            yield from block.parameters()
+        yield from self._read_outs[self.best_layer].parameters()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Blocks, read-outs, classifier, optimisers, schedules, and the block that was chosen."""
+        return {**super().state_dict(), "best_layer": self.best_layer}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from a ``state_dict``."""
+        super().load_state_dict(state)
+        self.best_layer = state["best_layer"]
 
     def _pass(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Every block's own logits, and the last h."""
         self._modules.eval()
-        read_outs = [error.pred for error in self.errors if error.pred is not None]
         layers = []
         activations = self.network.activations(images.contiguous(memory_format=torch.channels_last))
-        for read_out, h in zip(read_outs, activations, strict=True):
+        for read_out, h in zip(self._read_outs, activations, strict=True):
             layers.append(read_out.logits(h))
             last = h
         return layers, last
@@ -331,14 +268,14 @@ def build(
     device: torch.device,
     generator: torch.Generator,
 ) -> LocalErrorLearner:
-    """Make a learner; with sim alone, its blocks cannot predict.
+    """Make a learner.
 
     Raises:
         ValueError: if a setting has no effect, or settings and task do not fit.
     """
     because = f"signal {settings.signal!r}"
-    refuse_without_effect(settings, [] if settings.signal == "predsim" else ["similarity_weight"], because)
-    refuse_without_effect(settings, ["read_out_size", "read_out_border"] if settings.signal == "sim" else [], because)
+    refuse_without_effect(settings, ["similarity_weight"], because, when=settings.signal != "predsim")
+    refuse_without_effect(settings, ["read_out_size", "read_out_border"], because, when=settings.signal == "sim")
     learner = LocalErrorLearner if settings.signal == "sim" else PredictingLearner
     return learner(task, settings, budget, device, generator)
 
@@ -347,13 +284,18 @@ class LocalErrors:
     """The method as the harness registers it."""
 
     Settings: ClassVar[type[LocalErrorSettings]] = LocalErrorSettings
-    strategies: ClassVar[tuple[str, ...]] = LocalErrorLearner.strategies
+    strategies: ClassVar[tuple[str, ...]] = PredictingLearner.strategies
     build = staticmethod(build)
     small: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"plan": "8,M,16"},
-        {"signal": "pred", "topology": "asge", "plan": "8,M,16", "affine": True},
+        {"signal": "pred", "topology": "asge", "plan": "8,M,16", "affine": True, "head": "pooled"},
         {"signal": "sim", "plan": "8,M,16", "hidden": [12], "dropout": 0.2},
     )
+
+    @staticmethod
+    def strategies_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Blocks without a read-out cannot predict."""
+        return (LocalErrorLearner if settings.get("signal") == "sim" else PredictingLearner).strategies
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -104,6 +104,8 @@ class Stack(nn.Module):
             raise ValueError(f"topology 'asge' has ReLU for its activation: it cannot be {settings.activation!r}")
         if settings.topology == "vgg" and settings.affine:
             raise ValueError("affine has no effect with topology 'vgg', whose BatchNorm has gamma and beta always")
+        if pooled and settings.hidden:
+            raise ValueError("head 'pooled' averages maps: hidden must be [], since hidden layers have none")
         layers = parse_plan(settings.plan, shape)
         self._pooled = pooled
         self.blocks: list[Block] = [

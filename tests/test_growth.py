@@ -6,7 +6,8 @@ from typing import Annotated
 import pytest
 
 from asge.common.types import Neutral
-from asge.learner import ASGE, ASGESettings
+from asge.learner import ASGE
+from asge.settings import ASGESettings
 from baselines.backprop import Backprop, BackpropSettings
 from bench import suites
 from bench.records import CellSpec

@@ -36,19 +36,20 @@ def check_choice(name: str, value: object, kind: object) -> None:
         raise ValueError(f"{name} must be {first} or {last}, got {value!r}")
 
 
-def refuse_without_effect(settings: Any, names: Iterable[str], because: str) -> None:
+def refuse_without_effect(settings: Any, names: Iterable[str], because: str, *, when: bool = True) -> None:
     """Refuse settings that would do nothing, beside the others.
 
     Args:
         settings: an object of a ``settings_class``.
         names: of the settings that do nothing.
         because: the setting that makes it so, such as "gating 'none'".
+        when: whether it makes it so; else nothing is refused.
 
     Raises:
         ValueError: if one of them has another value than its default.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
-    for name in names:
+    for name in names if when else ():
         value = getattr(settings, name)
         if value != defaults[name]:
             raise ValueError(f"{name} has no effect with {because}: it cannot be {value!r}")

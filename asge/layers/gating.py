@@ -167,8 +167,8 @@ def check_gating(settings: Any) -> None:
         ValueError: if one of them would do nothing.
     """
     because = f"gating {settings.gating!r}"
-    refuse_without_effect(settings, ["gating_where"] if settings.gating == "none" else [], because)
-    refuse_without_effect(settings, [] if settings.gating.startswith("gct") else ["gate_activation"], because)
+    refuse_without_effect(settings, ["gating_where"], because, when=settings.gating == "none")
+    refuse_without_effect(settings, ["gate_activation"], because, when=not settings.gating.startswith("gct"))
 
 
 def make_gate(gating: Gating, channels: int, *, activation: Gate = "tanh", generator: torch.Generator) -> nn.Module:

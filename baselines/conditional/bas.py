@@ -89,7 +89,7 @@ def build(
     """
     check_schedule(settings)
     because = f"gating {settings.gating!r}"
-    refuse_without_effect(settings, [] if settings.gating == "saliency" else ["keep"], because)
+    refuse_without_effect(settings, ["keep"], because, when=settings.gating != "saliency")
     if settings.gating != "channels":
         shaping = ("shaping_weight", "shaping_reduction", "shaping_until", "l0_from", "l0_until")
         refuse_without_effect(settings, shaping, because)

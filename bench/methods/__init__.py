@@ -21,6 +21,7 @@ from bench.methods.contract import (
     names,
     optimiser,
     published_rows,
+    strategies,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "names",
     "optimiser",
     "published_rows",
+    "strategies",
 ]

@@ -20,7 +20,7 @@ class Learner(Protocol):
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """Names of its prediction strategies; the same as its method's."""
+        """Names of its prediction strategies: its method's, or those that ``strategies_of`` says."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before epoch ``epoch`` (from 0): for schedules, or layers that freeze."""
@@ -125,9 +125,10 @@ class Beginner(Protocol):
 class Method(Protocol):
     """A training method: the object that an entry point of group ``bench.methods`` names.
 
-    Optional, for tables (``settings`` is a mapping by name, without settings newer than the record). The answers are
+    Optional, for records (``settings`` is a mapping by name, without settings newer than the record). The answers are
     written into every record, see ``bench.suites.describe``; tables and figures read them there and ask no method:
 
+    * ``strategies_of(settings) -> names``: those of ``strategies`` that learners with these settings have, if not all.
     * ``published(settings) -> [(method, variant), ...]``: the rows of ``results/reference/published.csv`` that a cell
       with these settings is compared with; the first one for its task counts.
     * ``between(settings) -> str``: description of the layers between its convolutions (pooling, normalisation,
@@ -173,6 +174,22 @@ def get(name: str) -> Method:
         if not hasattr(method, part):
             raise UserError(f"method {name!r} has no {part!r}; see bench.plugins.Method")
     return method
+
+
+def strategies(name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the prediction strategies of a method's learners with some settings.
+
+    Raises:
+        UserError: if the method's ``strategies_of`` fails.
+    """
+    method = get(name)
+    of_settings = getattr(method, "strategies_of", None)
+    if of_settings is None:
+        return tuple(method.strategies)
+    try:
+        return tuple(of_settings(values))
+    except Exception as error:  # a plug-in may fail in any way
+        raise UserError(f"strategies_of() of method {name!r} failed: {type(error).__name__}: {error}") from error
 
 
 def between(name: str, values: Mapping[str, Any]) -> str | None:

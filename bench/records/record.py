@@ -154,6 +154,8 @@ class StrategyRecord(Model):
 
     Attributes:
         accuracy: of the last epoch, the headline result.
+        top5: the share of images whose label is among the five most likely, in the last epoch; null for tasks of ten
+            classes or fewer, and in older records.
         best_validation_epoch, accuracy_at_best_validation: of the epoch with the best validation accuracy.
         samples: number of test images.
         peak_live_bytes, peak_allocated_bytes: of one batch's prediction, see ``TrainingRecord``.
@@ -174,6 +176,7 @@ class StrategyRecord(Model):
     weights: tuple[tuple[int, ...], ...] | None = None
     noisy: bool = False
     peak_allocated_bytes: int | None = None
+    top5: float | None = None
 
 
 class WorkRecord(Model):

@@ -11,7 +11,7 @@ from bench.reference.published import SAME_NETWORK, SAME_RECIPE, Published
 
 OF_ANOTHER = "another network, read-out or augmentation"
 CLOSEST_FIRST = (SAME_RECIPE, SAME_NETWORK, OF_ANOTHER)
-ONE_SEED = suites.Overrides(seeds=1, threads=1)
+ONE_SEED = suites.Overrides(seeds=1, threads=1, loader="memory")
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Row:
     seed: int
     status: str
     accuracy: float | None = None
+    top5: float | None = None
     published: float | None = None
     gap: float | None = None
     recipe: str = ""
@@ -117,6 +118,7 @@ def _measured(
     return replace(
         _empty(record.cell, strategy.strategy, record.status, ""),
         accuracy=strategy.accuracy,
+        top5=strategy.top5,
         published=None if beside is None else beside.value,
         gap=None if beside is None else beside.gap,
         recipe="" if beside is None else beside.recipe,

@@ -54,6 +54,7 @@ def _plain(value: Any) -> Any:
 
 
 _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "top5": ("top-5\n%", lambda x: f"{x:.2f}"),
     "published": ("published\n%", lambda x: f"{x:.2f}"),
     "gap": ("gap\npoints", lambda x: f"{x:+.2f}"),
     "train_seconds": ("train\nmin", lambda x: f"{x / 60:,.1f}"),
@@ -68,7 +69,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
     "executed_macs": ("predict MMAC\nper image", lambda x: f"{x / 1e6:,.2f}"),
 }
-OPTIONAL = ("peak_allocated_bytes", "executed_macs")
+OPTIONAL = ("top5", "peak_allocated_bytes", "executed_macs")
 """Columns shown only if a row has a value in them."""
 
 

@@ -239,9 +239,10 @@ def _test(
     return [
         StrategyRecord(
             strategy=strategy,
-            accuracy=last[strategy],
+            accuracy=last[strategy].top1,
+            top5=last[strategy].top5,
             best_validation_epoch=history.best_epoch[strategy],
-            accuracy_at_best_validation=best[strategy],
+            accuracy_at_best_validation=best[strategy].top1,
             samples=loader.samples,
             **asdict(probed[strategy]),
         )

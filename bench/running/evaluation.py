@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from bench.methods import Examinable, Goodness, Learner, PerLayer
 
 PROGRESS_SECONDS = 0.5
 """Minimum seconds between two progress reports."""
+TOP = 5
+FEW_CLASSES = 10
+"""With so few classes, nobody reports the accuracy among the ``TOP`` most likely ones."""
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -56,16 +59,37 @@ def evaluate(learner: Learner, loader: Loader, progress: Progress) -> Evaluation
     )
 
 
+class Accuracy(NamedTuple):
+    """Shares of images in per cent whose label has the largest logit, and one of the ``TOP`` largest.
+
+    The second is None for tasks with so few classes that nobody reports it.
+    """
+
+    top1: float
+    top5: float | None
+
+
 @torch.no_grad()
-def accuracies(learner: Learner, strategies: Iterable[str], loader: Loader, progress: Progress) -> dict[str, float]:
-    """Accuracy in per cent over all of a loader's samples, by strategy, each predicting on its own."""
-    correct = dict.fromkeys(strategies, 0)
+def accuracies(learner: Learner, strategies: Iterable[str], loader: Loader, progress: Progress) -> dict[str, Accuracy]:
+    """Accuracies over all of a loader's samples, by strategy, each predicting on its own."""
+    correct = {strategy: [0, 0] for strategy in strategies}
     beat = _Heartbeat(progress)
+    classes = 0
     for images, labels in loader.epoch(0):
-        for strategy in correct:
-            correct[strategy] += _hits(learner.predict(images, strategy), labels)
+        for strategy, counts in correct.items():
+            logits = learner.predict(images, strategy)
+            classes = logits.shape[1]
+            counts[0] += _hits(logits, labels)
+            counts[1] += _hits_among(logits, labels, TOP) if classes > FEW_CLASSES else 0
         beat()
-    return {strategy: 100 * count / loader.samples for strategy, count in correct.items()}
+
+    def share(count: int) -> float:
+        return 100 * count / loader.samples
+
+    return {
+        strategy: Accuracy(share(first), share(among) if classes > FEW_CLASSES else None)
+        for strategy, (first, among) in correct.items()
+    }
 
 
 def _examined(learner: Learner, images: Tensor) -> Examination:
@@ -78,6 +102,10 @@ def _examined(learner: Learner, images: Tensor) -> Examination:
 
 def _hits(logits: Tensor, labels: Tensor) -> int:
     return int((logits.argmax(1) == labels).sum())
+
+
+def _hits_among(logits: Tensor, labels: Tensor, count: int) -> int:
+    return int((logits.topk(count, dim=1).indices == labels[:, None]).sum())
 
 
 def _added(totals: list[Any], values: list[Any]) -> list[Any]:

@@ -41,7 +41,7 @@ def ask(method: str, values: Mapping[str, Any], task: tasks.Task | None) -> Desc
     whole = settings.filled(method, values)
     return Description(
         settings=whole,
-        strategies=tuple(methods.get(method).strategies),
+        strategies=methods.strategies(method, whole),
         between=methods.between(method, whole),
         optimiser=methods.optimiser(method, whole),
         family=methods.family(method, values),

@@ -45,7 +45,8 @@ def of_records(suite: Suite, found: Sequence[Record]) -> list[str]:
     for record in found:
         made_with = str(record.overrides)
         if made_with not in known:
-            options = RunOptions(suite.name, unequal_budgets=True, **record.overrides)
+            changes = {**record.overrides, "loader": "memory"}  # the loader is no part of an experiment
+            options = RunOptions(suite.name, unequal_budgets=True, **changes)
             known[made_with] = {cell.experiment: cell.content for cell in cells(suite, options)}
         wanted = known[made_with]
         if record.cell.experiment not in wanted:

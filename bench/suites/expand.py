@@ -238,5 +238,5 @@ def expected(suite: Suite, methods: tuple[str, ...] | None = None) -> list[tuple
 
 
 def with_strategies(specs: Sequence[CellSpec]) -> list[tuple[CellSpec, tuple[str, ...]]]:
-    """Cells, each with its method's strategies."""
-    return [(spec, contract.get(spec.method).strategies) for spec in specs]
+    """Cells, each with the strategies of its learner."""
+    return [(spec, contract.strategies(spec.method, spec.settings)) for spec in specs]

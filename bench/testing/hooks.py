@@ -35,7 +35,7 @@ def _parts(protocol: type) -> dict[str, str]:
 
 
 METHOD_NEEDS = _parts(Method)
-METHOD_MAY_OFFER = ("published", "between", "optimiser", "family", "small")
+METHOD_MAY_OFFER = ("strategies_of", "published", "between", "optimiser", "family", "small")
 LEARNER_NEEDS = _parts(Learner)
 _LEARNER_PROTOCOLS = (PerLayer, Observable, Goodness, Examinable, Inspectable, Conditional, Beginner)
 LEARNER_MAY_OFFER = (*(name for protocol in _LEARNER_PROTOCOLS for name in _parts(protocol)), "way_back")

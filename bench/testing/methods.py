@@ -83,7 +83,7 @@ def its_description_survives_a_file(subject: SmallMethod) -> None:
 def strategies_are_declared_and_give_logits_without_gradient(subject: SmallMethod) -> None:
     """A learner predicts by the strategies of its method: float32 logits (B, N) without gradient."""
     learner = subject.learner()
-    declared = tuple(methods.get(subject.name).strategies)
+    declared = methods.strategies(subject.name, settings.canonical(subject.name, subject.settings))
     require(tuple(learner.strategies) == declared, f"the method's strategies {declared}", tuple(learner.strategies))
     learner.finish(validation(learner))
     for strategy, logits in outputs(learner).items():

@@ -11,7 +11,7 @@ from torch import nn
 
 from asge import ASGELearner, ASGESettings
 from asge.block import ASGEBlock, dropout_mask
-from asge.learner import AUTHORS
+from asge.settings import AUTHORS
 from asge.stage import dropout_seeds
 from bench.suites import expand, file
 

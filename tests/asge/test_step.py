@@ -82,6 +82,8 @@ def test_so_it_does_with_what_is_seldom_used(options, memory_format):
         {"normalization": "rms", "dropout": 0.3},
         {"projection": "gaussian", "projection_scale": "classes", "projection_bias": "gaussian"},
         {"label_smoothing": 0.2},
+        {"goodness": "activations"},
+        {"goodness": "activations", "features": "energies", "reduction": "sum"},
         {"features": "propagated", "normalization": "rms", "dropout": 0.3},
     ],
 )

@@ -319,3 +319,36 @@ def test_every_layer_and_the_head_train_however_short_the_training(epochs):
 def test_a_window_that_ends_before_it_begins_is_refused():
     with pytest.raises(ValueError, match=r"cannot train from 0.6 until 0.5"):
         make_superclassed(train_from=(0.0, 0.6, 0.0))
+
+
+def test_the_head_may_read_the_mean_over_each_map():
+    learner = make(head="pooled")
+    images, labels = batch()
+    learner.train_step(images, labels)
+    x = images
+    for layer in learner.layers:
+        x = layer.eval()(x)
+    expected = x.mean((2, 3)) @ learner.head.weight.T + learner.head.bias
+    torch.testing.assert_close(learner.predict(images, "softmax"), expected)
+    assert learner.head.weight.shape == (3, 12)
+
+
+def test_best_predicts_with_the_layer_that_validation_images_choose():
+    learner = make()
+    images, _ = batch()
+    layers = learner.layer_logits(images)
+    chosen = layers[1].argmax(1)  # labels that the second layer alone gets all right
+    assert all((logits.argmax(1) != chosen).any() for logits in (layers[0], *layers[2:]))
+    learner.finish([(images[:5], chosen[:5]), (images[5:], chosen[5:])])
+    assert learner.best_layer == 1
+    ran = []
+    for index, layer in enumerate(learner.layers):
+        layer.register_forward_hook(lambda *_, index=index: ran.append(index))
+    torch.testing.assert_close(learner.predict(images, "best"), layers[1])
+    assert ran == [0, 1]
+    assert [p.data_ptr() for p in learner.parameters("best")] == [
+        p.data_ptr() for layer in learner.layers[:2] for p in layer.parameters()
+    ]
+    again = make()
+    again.load_state_dict(copy.deepcopy(learner.state_dict()))
+    assert again.best_layer == 1

@@ -266,3 +266,11 @@ def test_a_single_class_is_refused_in_a_sentence():
     task = SimpleNamespace(shape=(1, 4, 4), classes=1)
     with pytest.raises(ValueError, match="needs two classes at least, got 1"):
         ForwardForwardLearner(task, ForwardForwardSettings(), BUDGET, torch.device("cpu"), torch.Generator())
+
+
+def test_goodness_keeps_its_digits_under_bfloat16():
+    h = (torch.rand(3, 40, 7, 7, generator=torch.Generator().manual_seed(5)) + 1).bfloat16()
+    exact = h.double().flatten(1)
+    torch.testing.assert_close(make()._goodness(h).double(), exact.square().sum(1), rtol=1e-6, atol=0)
+    expected = exact / exact.square().mean(1, keepdim=True).sqrt()
+    torch.testing.assert_close(normalize_length(h).double().flatten(1), expected, rtol=1e-6, atol=0)

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from asge.network import ASGENetwork
-from baselines.local_error import LocalErrorSettings, PredSignal, SimSignal, build, read_out_windows, similarity
+from baselines.local_error import LocalErrors, LocalErrorSettings, build
+from baselines.local_error_signals import PredSignal, SimSignal, read_out_windows, similarity
 
 TASK = SimpleNamespace(shape=(1, 8, 8), classes=3)
 BUDGET = SimpleNamespace(epochs=1, steps_per_epoch=10)
@@ -239,3 +240,64 @@ def test_a_batch_of_one_trains_its_hidden_layers_too():
     learner = make()
     losses = learner.train_step(*batch(1))
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+@pytest.mark.parametrize(("topology", "channels"), [("vgg", 6), ("asge", 6)])
+def test_the_classifier_may_read_the_mean_over_each_map(topology, channels):
+    extra = {"pooling": "rms"} if topology == "asge" else {}
+    learner = make(topology=topology, signal="pred", hidden=(), head="pooled", **extra)
+    images, labels = batch()
+    learner.train_step(images, labels)
+    learner._modules.eval()
+    *_, last = learner.network.activations(images)
+    expected = last.mean((2, 3)) @ learner.network.classifier.weight.T + learner.network.classifier.bias
+    torch.testing.assert_close(learner.predict(images, "logits"), expected)
+    assert learner.network.classifier.weight.shape == (3, channels)
+
+
+def test_a_pooled_head_needs_a_map():
+    with pytest.raises(ValueError, match="head 'pooled' averages maps: hidden must be"):
+        make(head="pooled", hidden=(5,))
+
+
+def test_best_predicts_with_the_block_that_validation_images_choose():
+    learner = make(signal="pred")
+    images, _ = batch()
+    generator = torch.Generator().manual_seed(4)
+    for error in learner.errors:
+        torch.nn.init.normal_(error.pred.read_out.weight, generator=generator)
+    layers = learner.layer_logits(images)
+    chosen = layers[1].argmax(1)  # labels that the second block alone gets all right
+    assert all((logits.argmax(1) != chosen).any() for logits in (layers[0], layers[2]))
+    learner.finish([(images, chosen)])
+    assert learner.best_layer == 1
+    ran = []
+    for index, block in enumerate(learner.network.blocks):
+        for part in block.modules():
+            part.register_forward_hook(lambda *_, index=index: ran.append(index))
+    torch.testing.assert_close(learner.predict(images, "best"), layers[1])
+    assert set(ran) == {0, 1}
+    own = [*learner.network.blocks[0].parameters(), *learner.network.blocks[1].parameters()]
+    own += learner.errors[1].parameters()
+    assert [p.data_ptr() for p in learner.parameters("best")] == [p.data_ptr() for p in own]
+    again = make(signal="pred")
+    again.load_state_dict(learner.state_dict())
+    assert again.best_layer == 1
+
+
+def test_blocks_without_a_read_out_offer_no_best():
+    assert LocalErrors.strategies_of({"signal": "sim"}) == make(signal="sim").strategies == ("logits",)
+    assert LocalErrors.strategies_of({"signal": "predsim"}) == make().strategies == ("logits", "best")
+
+
+def test_sim_keeps_its_digits_under_bfloat16():
+    torch.manual_seed(2)
+    h = torch.rand(12, 8, 6, 6) + 3  # far from 0: in bfloat16 the deviations would be noise
+    rounded = h.bfloat16()
+    features = rounded.flatten(2).float().std(2)
+    expected = similarity(features.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = similarity(features)
+        loss = SimSignal((8, 6, 6), 3, generator=torch.Generator().manual_seed(1))(rounded, torch.arange(12) % 3)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+    assert loss.dtype == torch.float32

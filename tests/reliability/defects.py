@@ -93,7 +93,7 @@ DEFECTS = (
         ("asge",),
         (
             BY_AUTOGRAD,
-            Edit("asge/block.py", "F.linear(spatial_goodness(y,", "F.linear(spatial_goodness(self.propagate(y),"),
+            Edit("asge/block.py", "g = spatial_goodness(y,", "g = spatial_goodness(self.propagate(y),"),
         ),
     ),
     Defect(

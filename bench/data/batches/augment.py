@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- PyTorch's own name for it
 from torch import Tensor
 
+from bench import seeds
 from bench.data.batches import colour, framing
 from bench.errors import UserError, unknown
 
@@ -26,11 +27,14 @@ class Augmentation:
         draw: (shape (B, C, H, W) of a batch, CPU generator) -> (B, K) numbers, one row per sample.
         batch: ((B, C, H, W) uint8 on any device, numbers) -> changed images of the same shape, contiguous.
         single: ((C, H, W) uint8 on the CPU, one row of numbers) -> the same pixels as ``batch``.
+        by_epoch: instead of ``draw`` in training, where an image's numbers depend on those of its other epochs:
+            (samples, seed, epoch) -> (samples, K) numbers, one row per position of the split.
     """
 
     draw: Callable[[torch.Size, torch.Generator], Tensor]
     batch: Callable[[Tensor, Tensor], Tensor]
     single: Callable[[Tensor, Tensor], Tensor]
+    by_epoch: Callable[[int, int, int], Tensor] | None = None
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Draw numbers for a batch and apply them."""
@@ -92,6 +96,11 @@ def _flip_one(image: Tensor, number: Tensor) -> Tensor:
     return functional.horizontal_flip(image) if number.item() else image
 
 
+def _alternating(samples: int, seed: int, epoch: int) -> Tensor:
+    first = torch.randint(0, 2, (samples, 1), generator=seeds.generator(seed, 0, "flip"))
+    return (first + epoch) % 2
+
+
 def _side_of_hole(height: int, width: int) -> int:
     return min(height, width) // 2
 
@@ -138,6 +147,8 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "none": NOTHING,
     "shift": window(2),
     "flip": Augmentation(_draw_flip, _flip, _flip_one),  # left to right, with probability one half
+    # Every image is flipped in every second epoch, a random half of them in the first (Jordan 2024, arXiv 2404.00498).
+    "alternating-flip": Augmentation(_draw_flip, _flip, _flip_one, _alternating),
     "crop": window(4),
     # Cutout (DeVries & Taylor 2017, arXiv 1708.04552): zeros in a square of half the shorter side, at a random centre;
     # a hole whose centre is near the border is partly outside the image.

@@ -163,10 +163,15 @@ class Preparation:
         stream = augmentation_stream(seed=seed, epoch=epoch)
         side = self.framing.side(epoch)
         channels = self.framing.shape[0]
+        parts = [AUGMENTATIONS[name] for name in self.augmentation]
+        fixed = [None if part.by_epoch is None else part.by_epoch(samples, seed, epoch) for part in parts]
         for positions in torch.split(epoch_order(samples, seed=seed, epoch=epoch, shuffle=shuffle), batch_size):
             shape = torch.Size((len(positions), channels, *side))
             frames = self.framing.draw(len(positions), stream)
-            numbers = tuple(AUGMENTATIONS[name].draw(shape, stream) for name in self.augmentation)
+            numbers = tuple(
+                part.draw(shape, stream) if known is None else known[positions]
+                for part, known in zip(parts, fixed, strict=True)
+            )
             yield Plan(positions, frames, numbers, side)
 
     def batches(

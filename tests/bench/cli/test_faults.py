@@ -16,7 +16,8 @@ PLUGIN = """
 import time
 import torch
 from types import SimpleNamespace
-from asge.learner import ASGELearner, ASGESettings, ASGE
+from asge.learner import ASGELearner, ASGE
+from asge.settings import ASGESettings
 
 
 class Hung(ASGELearner):

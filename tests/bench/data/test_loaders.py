@@ -74,7 +74,7 @@ PARITY = [
 AUGMENTATIONS: list[tuple[tuple[str, ...], bool, Scaling]] = [
     ((), False, "standard"),
     (("shift", "flip"), False, "unit"),
-    (("crop", "cutout"), True, "standard"),
+    (("crop", "alternating-flip", "cutout"), True, "standard"),
     (("resized-crop", "flip", "cutout"), True, "standard"),
     (("crop", "flip", "colour-jitter", "greyscale"), True, "rms"),
 ]

@@ -55,6 +55,7 @@ def test_every_strategy_is_a_row_and_every_cell_that_is_not_ok_too():
         ("backprop", "logits", "interrupted"),
         ("cwc", "goodness", "diverged"),
         ("cwc", "softmax", "diverged"),
+        ("cwc", "best", "diverged"),
     ]
     assert table[3].accuracy is None
     assert table[3].error == "it broke"

@@ -61,3 +61,15 @@ def test_a_learner_without_layers_has_its_strategies_only():
     assert seen.layers is None
     assert seen.goodness is None
     assert list(seen.strategies) == ["logits"]
+
+
+def test_many_classes_have_a_top_5_accuracy_too():
+    logits = torch.rand(20, 12, generator=GENERATOR)
+    labels = torch.randint(12, (20,), generator=GENERATOR)
+    learner = SimpleNamespace(predict=lambda images, _: logits[images])
+    loader = SimpleNamespace(samples=20, epoch=lambda _: zip(torch.arange(20).split(6), labels.split(6), strict=True))
+    (found,) = evaluation.accuracies(learner, ["logits"], loader, print).values()
+    ranks = [sorted(row, reverse=True).index(row[label]) for row, label in zip(logits.tolist(), labels, strict=True)]
+    assert found.top1 == 5.0 * sum(rank == 0 for rank in ranks)
+    assert found.top5 == 5.0 * sum(rank < 5 for rank in ranks)
+    assert 0 < found.top1 < found.top5 < 100

@@ -134,7 +134,10 @@ def test_a_loss_that_is_not_finite_or_explodes_is_a_divergence(tmp_path, losses)
 def test_accuracy_counts_every_sample_once():
     learner = Counter()
     learner.begin_epoch(0)
-    assert evaluation.accuracies(learner, learner.strategies, Batches(), print) == {"early": 100.0, "late": 0.0}
+    assert evaluation.accuracies(learner, learner.strategies, Batches(), print) == {
+        "early": (100.0, None),
+        "late": (0.0, None),
+    }
 
 
 def test_nothing_half_written_stays_behind(tmp_path, monkeypatch):

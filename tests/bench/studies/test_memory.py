@@ -36,6 +36,7 @@ def test_a_row_per_step_and_strategy(suite, tmp_path):
         ["backprop", "predicting by logits"],
         ["local-error", "a training step"],
         ["local-error", "predicting by logits"],
+        ["local-error", "predicting by best"],
     ]
     for _, _, live, allocated, more in record.rows:
         assert 0 < live <= allocated

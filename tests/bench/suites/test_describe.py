@@ -40,7 +40,7 @@ def bare(made):
 def test_a_description_says_all_that_tables_and_figures_ask_for():
     said = describe.description("cwc", settings.canonical("cwc", {}), "fashion-mnist")
     assert said.settings == settings.complete("cwc", {})
-    assert said.strategies == ("goodness", "softmax")
+    assert said.strategies == ("goodness", "softmax", "best")
     assert said.between == "ReLU, max pooling, BatchNorm"
     assert said.optimiser.startswith(f"{said.settings['optimiser']} {said.settings['learning_rate']}, ")
     assert said.family == "cwc"

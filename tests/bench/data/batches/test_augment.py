@@ -76,6 +76,7 @@ ORACLES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "shift": _shift_by_loops,
     "crop": _crop_by_loops,
     "flip": _flip_by_loops,
+    "alternating-flip": _flip_by_loops,  # by itself; for what alternates, see test_plan.py
     "cutout": _cutout_by_loops,
     "resized-crop": _resized_crop_by_loops,
 }

@@ -92,6 +92,21 @@ def test_joined_plans_hold_what_plans_hold(colours: Task) -> None:
         assert torch.equal(torch.cat(of_all), torch.cat(of_joined))
 
 
+def test_alternating_flip_turns_every_image_in_every_second_epoch(colours: Task) -> None:
+    prepare = Preparation.of(colours, ["crop", "alternating-flip"], torch.device("cpu"))
+
+    def turned(epoch: int, seed: int = 5) -> torch.Tensor:
+        plans = list(prepare.plans(200, batch_size=64, seed=seed, epoch=epoch, shuffle=True))
+        positions = torch.cat([plan.positions for plan in plans])
+        return torch.cat([plan.numbers[1] for plan in plans])[positions.argsort(), 0]
+
+    first = turned(0)
+    assert 70 < first.sum() < 130
+    assert torch.equal(turned(1), 1 - first)
+    assert torch.equal(turned(2), first)
+    assert not torch.equal(turned(0, seed=6), first)
+
+
 def test_resolutions_hold_from_their_epoch_on(colours: Task) -> None:
     prepare = Preparation.of(colours, [], torch.device("cpu"), resolutions=[(2, 8), (4, 12)])
     sides = [next(prepare.plans(3, batch_size=2, seed=0, epoch=epoch, shuffle=True)).side for epoch in range(5)]
