@@ -53,6 +53,10 @@ class ForwardForwardSettings:
         threshold: theta as a multiple of the layer's width.
         negatives: how wrong labels are drawn: "uniform", or "hard": by the probabilities of the softmax prediction
             without the true label.
+        loss: goodness of true labels above a "threshold" and of wrong ones below it; or above that of a wrong label, as
+            in SymBa (arXiv 2303.08418): mean of softplus(-symba_scale (G of the true one - G of the wrong one)).
+        symba_scale: see there.
+        label: of convolutions: "planes", one per class, or a "pattern" per class in one plane, as in SymBa.
         label_value: value of the hot label in the image; the others are 0. The neutral label is label_value / N.
         peer_normalization: weight of the loss that keeps every unit's mean activity near the layer's mean.
         peer_momentum: of the running mean activity.
@@ -70,6 +74,9 @@ class ForwardForwardSettings:
     pooling: Pooling = "rms"
     goodness: Literal["sum", "mean"] = "sum"
     threshold: Annotated[float, Gt(0), Range(0.25, 4, log=True)] = 1.0
+    loss: Annotated[Literal["threshold", "symba"], Neutral("threshold")] = "threshold"
+    symba_scale: Annotated[float, Gt(0), Neutral(4.0)] = 4.0
+    label: Annotated[Literal["planes", "pattern"], Neutral("planes")] = "planes"
     label_value: Annotated[float, Gt(0)] = 1.0
     negatives: Literal["uniform", "hard"] = "uniform"
     peer_normalization: Annotated[float, Ge(0), Range(1e-3, 1, log=True)] = 0.03
@@ -122,7 +129,9 @@ class ForwardForwardLearner:
         if settings.plan:
             refuse_without_effect(settings, ["hidden"], f"plan {settings.plan!r}")
         else:
-            refuse_without_effect(settings, ["pooling"], "a perceptron")
+            refuse_without_effect(settings, ["pooling", "label"], "a perceptron")
+        of_other = ["threshold", "halves"] if settings.loss == "symba" else ["symba_scale"]
+        refuse_without_effect(settings, of_other, f"loss {settings.loss!r}")
         if not settings.peer_normalization:
             refuse_without_effect(settings, ["peer_momentum"], "peer_normalization 0")
         self.classes = task.classes
@@ -131,7 +140,12 @@ class ForwardForwardLearner:
         self.body: Body
         if settings.plan:
             self.body = Convolutions(
-                task.shape, task.classes, settings.plan, pooling=settings.pooling, generator=generator
+                task.shape,
+                task.classes,
+                settings.plan,
+                pooling=settings.pooling,
+                patterned=settings.label == "pattern",
+                generator=generator,
             )
         else:
             self.body = Perceptron(task.shape, task.classes, settings.hidden, generator=generator)
@@ -166,17 +180,13 @@ class ForwardForwardLearner:
         x = torch.cat([self.body.labelled(images, self._hot(labels)), self.body.labelled(images, self._hot(wrong))])
         for index in range(len(self.body.layers)):
             h = self.body.activate(index, x)
-            goodness, theta = self._goodness(h), settings.threshold
-            margin = goodness - (theta * h[0].numel() if settings.goodness == "sum" else theta)
-            loss = F.softplus(-margin[:batch]).mean() + F.softplus(margin[batch:]).mean()
-            if settings.halves == "mean":
-                loss = loss / 2
+            loss = self._loss(self._goodness(h), h[0].numel())
             if settings.peer_normalization:
                 loss = loss + settings.peer_normalization * self._peer_loss(index, h[:batch])
             loss.backward()
             losses[f"layer{index + 1}"] = loss.detach()
             x = self.body.propagate(index, h.detach())
-            del h, goodness, margin  # free them before the next layer runs
+            del h  # free them before the next layer runs
             if self.on_layer is not None:
                 self.on_layer()
         loss = F.cross_entropy(self._softmax_logits(images), labels)
@@ -263,6 +273,17 @@ class ForwardForwardLearner:
         squares = widened(h).flatten(1).square()
         return squares.sum(1) if self.settings.goodness == "sum" else squares.mean(1)
 
+    def _loss(self, goodness: Tensor, width: int) -> Tensor:
+        """A layer's loss without the peers', from goodness (2 B,) under true labels, then wrong ones."""
+        settings = self.settings
+        if settings.loss == "symba":
+            true, wrong = goodness.chunk(2)
+            return F.softplus(-settings.symba_scale * (true - wrong)).mean()
+        theta = settings.threshold * (width if settings.goodness == "sum" else 1)
+        true, wrong = (goodness - theta).chunk(2)
+        loss = F.softplus(-true).mean() + F.softplus(wrong).mean()
+        return loss / 2 if settings.halves == "mean" else loss
+
     def _activities(self, x: Tensor) -> Iterator[Tensor]:
         """The h of every layer for a labelled x, one at a time."""
         return self._activities_from(self.body.activate(0, x))
@@ -304,6 +325,7 @@ class ForwardForward:
     small: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"hidden": [32, 32]},
         {"plan": "8,M,16", "negatives": "hard", "goodness": "mean", "learning_rate": 1e-2},
+        {"plan": "8,M,16", "goodness": "mean", "loss": "symba", "label": "pattern", "learning_rate": 1e-2},
     )
 
     @staticmethod

@@ -2,6 +2,7 @@
 
     perceptron      label in the first N values of the flat image;  h = ReLU(W norm(x) + b)
     convolutions    label in N extra planes, constant over space;    h = ReLU(Conv(norm(x))), pooled where the plan says
+                    or in one plane, a random pattern per class (SymBa's intrinsic class pattern, arXiv 2303.08418)
 
 Prediction needs the first layer under every label. It is linear before its ReLU, and the length of an input does not
 depend on which label it bears: W norm(x) is a part of the image, computed once, plus a part of each label.
@@ -150,15 +151,30 @@ class Convolutions(Layers):
         classes: N.
         plan: see ``asge.network.parse_plan``.
         pooling: see ``asge.pooling.pool2d``.
-        generator: draws the first weights.
+        patterned: whether a label is a pattern.
+        generator: draws the patterns and the first weights.
+
+    Attributes:
+        patterns: of all classes, (N, H W), with a mean square of 1; None where labels are planes.
     """
 
+    patterns: Tensor | None
+
     def __init__(
-        self, shape: tuple[int, int, int], classes: int, plan: str, *, pooling: Pooling, generator: torch.Generator
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        plan: str,
+        *,
+        pooling: Pooling,
+        patterned: bool = False,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
-        layers = parse_plan(plan, (shape[0] + classes, *shape[1:]))
+        layers = parse_plan(plan, (shape[0] + (1 if patterned else classes), *shape[1:]))
         self._channels = shape[0]
+        drawn = torch.randn(classes, shape[1] * shape[2], generator=generator) if patterned else None
+        self.register_buffer("patterns", drawn if drawn is None else normalize_length(drawn))
         self.layers = nn.ModuleList()
         for layer in layers:
             conv = nn.Conv2d(layer.in_channels, layer.channels, kernel_size=3, padding=1, stride=layer.stride)
@@ -172,21 +188,30 @@ class Convolutions(Layers):
         self.largest = max(layer.channels * layer.height * layer.width for layer in layers)
 
     def labelled(self, images: Tensor, label: Tensor) -> Tensor:
-        """Append a label (B, N), or one (N,) for all, to images (B, C, H, W) as planes: (B, C + N, H, W)."""
-        planes = label.expand(len(images), -1)[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        """Append a label (B, N), or one (N,) for all, to images (B, C, H, W) as planes: (B, C + N or 1, H, W)."""
+        label = label.expand(len(images), -1)
+        if self.patterns is None:
+            planes = label[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        else:
+            planes = (label @ self.patterns).view(-1, 1, *images.shape[2:])
         return torch.cat([images, planes], dim=1).contiguous(memory_format=torch.channels_last)
 
     def activate_under_all(self, images: Tensor, label_value: float) -> Tensor:
         """The first h of images (B, C, H, W) under each of the N labels: (B N, C', H', W'), labels change fastest."""
         conv, channels = cast(nn.Conv2d, self.layers[0]), self._channels
         own, of_labels = conv.weight[:, :channels], conv.weight[:, channels:]
-        plane = of_labels.new_ones(1, 1, *images.shape[2:])
-        squares = images.square().sum((1, 2, 3)) + label_value**2 * plane.numel()
-        length = (squares / ((channels + of_labels.shape[1]) * plane.numel())).sqrt_().add_(NORM_EPS)
+        pixels = images.shape[2:].numel()
+        squares = images.square().sum((1, 2, 3)) + label_value**2 * pixels
+        length = (squares / ((channels + of_labels.shape[1]) * pixels)).sqrt_().add_(NORM_EPS)
         by_image = F.conv2d(images, own, None, conv.stride, 1)
-        kernels = of_labels.transpose(0, 1).flatten(0, 1)[:, None]  # (N C', 1, k, k)
-        by_label = F.conv2d(plane, kernels, None, conv.stride, 1)
-        by_label = label_value * by_label.view(-1, *by_image.shape[1:])
+        if self.patterns is None:
+            plane = of_labels.new_ones(1, 1, *images.shape[2:])
+            kernels = of_labels.transpose(0, 1).flatten(0, 1)[:, None]  # (N C', 1, k, k)
+            by_label = F.conv2d(plane, kernels, None, conv.stride, 1).view(-1, *by_image.shape[1:])
+        else:
+            planes = self.patterns.view(-1, 1, *images.shape[2:])
+            by_label = F.conv2d(planes, of_labels, None, conv.stride, 1)
+        by_label = label_value * by_label
         z = (by_image[:, None] + by_label).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         z.div_(length.repeat_interleave(len(by_label))[:, None, None, None])
         return F.relu_(z.add_(cast(Tensor, conv.bias)[:, None, None]))

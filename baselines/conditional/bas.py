@@ -31,8 +31,9 @@ from asge.common.optimisers import (
 from asge.common.settings import settings_class
 from asge.common.types import Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from baselines.conditional.batch_shaping import Reduction, check_schedule, gate_losses
+from baselines.conditional.block import BottleneckGates
 from baselines.conditional.learner import ConditionalLearner, kind_of_gates, optimiser_of
-from baselines.conditional.resnet import GatedResNet, Outcome, between_convolutions
+from baselines.conditional.resnet import GatedResNet, Outcome, architecture, between_convolutions
 
 Share = Annotated[float, Ge(0), Le(1)]
 Weight = Annotated[float, Ge(0)]
@@ -47,6 +48,7 @@ class BASSettings:
         architecture, width: see ``baselines.conditional.resnet``.
         gating: "channels" (batch-shaping), "saliency" (FBS), or "none" for the ResNet without gates.
         keep: share of channels that FBS leaves open.
+        bottleneck_gates: of channels, in a bottleneck: after its "3x3" convolution, or after "both" inner ones.
         shaping_weight, shaping_reduction: initial gamma, and whether L_BS is summed or averaged over the images.
         shaping_until: share of training over which gamma falls linearly to 0.
         l0_weight: final lambda; constant for FBS.
@@ -60,6 +62,7 @@ class BASSettings:
     width: Width = 1.0
     gating: Literal["channels", "saliency", "none"] = "channels"
     keep: Annotated[float, Gt(0), Le(1)] = 0.5
+    bottleneck_gates: Annotated[BottleneckGates, Neutral("3x3")] = "3x3"
     shaping_weight: Weight = 0.75
     shaping_reduction: Reduction = "sum"
     shaping_until: Share = 0.2
@@ -91,8 +94,11 @@ def build(
     because = f"gating {settings.gating!r}"
     refuse_without_effect(settings, ["keep"], because, when=settings.gating != "saliency")
     if settings.gating != "channels":
-        shaping = ("shaping_weight", "shaping_reduction", "shaping_until", "l0_from", "l0_until")
+        shaping = ("shaping_weight", "shaping_reduction", "shaping_until", "l0_from", "l0_until", "bottleneck_gates")
         refuse_without_effect(settings, shaping, because)
+    no_bottleneck = not architecture(settings.architecture).bottleneck
+    basic = f"architecture {settings.architecture!r}, which has no bottlenecks"
+    refuse_without_effect(settings, ["bottleneck_gates"], basic, when=no_bottleneck)
     if settings.gating == "none":
         refuse_without_effect(settings, ["l0_weight"], because)
     network = GatedResNet(
@@ -102,6 +108,7 @@ def build(
         gating=settings.gating,
         width=settings.width,
         keep=settings.keep,
+        bottleneck_gates=settings.bottleneck_gates,
         generator=generator,
     )
 

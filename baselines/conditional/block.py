@@ -4,7 +4,8 @@
     gate on the block:      x' = ReLU(shortcut(x) + z(x) F(x))                          z 0 or 1 per image
     gates on its channels:  F  = BN(W2 (g(x) . ReLU(BN(W1 x))))                         g by image and channel, 0 closed
 
-A bottleneck's channel gates are on the output of its 3 x 3 convolution. Shapes: B images, C channels.
+A bottleneck's channel gates are on the output of its 3x3 convolution, and if wanted on that of its first 1x1 too.
+Shapes: B images, C channels, G gates.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Generator, Tensor, nn
 from baselines.conditional.gates import BlockGate, ChannelGate, SaliencyGate
 
 Gating = Literal["none", "blocks", "channels", "saliency"]
+BottleneckGates = Literal["3x3", "both"]
 EXPANSION = 4
 
 
@@ -29,7 +31,7 @@ class Block(nn.Module):
         stride: of its 3x3 convolution (the first of a basic block's two).
         dilation: of its 3x3 convolutions.
         bottleneck: see ``Architecture``.
-        gating, keep: see ``GatedResNet``.
+        gating, keep, bottleneck_gates: see ``GatedResNet``.
         generator: draws initial weights and noise.
     """
 
@@ -43,6 +45,7 @@ class Block(nn.Module):
         bottleneck: bool,
         gating: Gating,
         keep: float = 1.0,
+        bottleneck_gates: BottleneckGates = "3x3",
         generator: Generator,
     ) -> None:
         super().__init__()
@@ -66,21 +69,29 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(self.out_channels))
         self.block_gate = BlockGate(in_channels, generator=generator) if gating == "blocks" else None
         self.channel_gate: ChannelGate | SaliencyGate | None = None
+        # For each convolution but the last, whether there are gates on its output.
+        self.gated = [bottleneck_gates == "both", True] if bottleneck else [True]
         if gating == "channels":
-            self.channel_gate = ChannelGate(in_channels, width, generator=generator)
+            self.channel_gate = ChannelGate(in_channels, sum(self.gated) * width, generator=generator)
         elif gating == "saliency":
             self.channel_gate = SaliencyGate(in_channels, width, keep=keep, generator=generator)
 
     def residual(self, x: Tensor, gates: Tensor | None = None) -> Tensor:
-        """F: (B, C, H, W) -> (B, C', H', W'); channel gates (B, G) close channels before the last convolution."""
-        last = len(self.convolutions) - 1
-        for index, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            if index == last and gates is not None:
-                x = x * gates[:, :, None, None]
+        """F: (B, C, H, W) -> (B, C', H', W'); channel gates (B, G) close channels of inner convolutions."""
+        for conv, norm, own in zip(self.convolutions, self.norms, [*self.by_convolution(gates), None], strict=True):
             x = norm(conv(x))
-            if index < last:
+            if conv is not self.convolutions[-1]:
                 x = F.relu(x, inplace=True)
+            if own is not None:
+                x = x * own[:, :, None, None]
         return x
+
+    def by_convolution(self, gates: Tensor | None) -> list[Tensor | None]:
+        """The gates (B, G) as those of each convolution but the last, (B, width); None where there are none."""
+        if gates is None:
+            return [None] * len(self.gated)
+        own = iter(gates.chunk(sum(self.gated), dim=1))
+        return [next(own) if gated else None for gated in self.gated]
 
 
 def add_and_rectify(through: Tensor, residual: Tensor) -> Tensor:

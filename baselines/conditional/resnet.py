@@ -7,6 +7,7 @@ gates included. Shapes: B images, C channels, L blocks, N classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from baselines.conditional.block import Block, Gating, add_and_rectify, convolution
+from baselines.conditional.block import Block, BottleneckGates, Gating, add_and_rectify, convolution
 from baselines.conditional.gates import gate_macs
 from baselines.conditional.skipping import of_executed, residual_of_open
 
@@ -116,6 +117,7 @@ class GatedResNet(nn.Module):
         width: multiple of the published width.
         dilated: keep the size of maps in the last two stages, whose convolutions are dilated by 2 and 4 instead.
         keep: share of channels that a saliency gate leaves open.
+        bottleneck_gates: gating "channels" of a bottleneck: after its 3x3 convolution, or after its first 1x1 too.
         generator: draws initial weights and noise.
 
     Attributes:
@@ -136,6 +138,7 @@ class GatedResNet(nn.Module):
         width: float = 1.0,
         dilated: bool = False,
         keep: float = 1.0,
+        bottleneck_gates: BottleneckGates = "3x3",
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -160,6 +163,7 @@ class GatedResNet(nn.Module):
                     bottleneck=made.bottleneck,
                     gating="none" if always else gating,
                     keep=keep,
+                    bottleneck_gates=bottleneck_gates,
                     generator=generator,
                 )
                 self.blocks.append(block)
@@ -226,13 +230,23 @@ def _run(block: Block, x: Tensor, means: Tensor | None, *, skip: bool) -> _Run:
     if block.channel_gate is not None:
         logits = block.channel_gate.logits(x)
         gates = block.channel_gate.sample(logits)
-        share = (gates.detach() > 0).double().mean(1)
-        work += gate_macs(block.channel_gate) + sum(parts[:-2]) + share * (parts[-2] + parts[-1])
+        work += gate_macs(block.channel_gate) + _work_of_open(block, gates.detach() > 0, parts)
         residual = residual_of_open(block, x, gates, through) if skip else block.residual(x, gates)
-        executed = share.to(x.dtype)
+        executed = (gates.detach() > 0).double().mean(1).to(x.dtype)
         return _Run(add_and_rectify(through, residual), executed, work, gates, block.channel_gate.soft(logits))
     work += sum(parts)
     return _Run(add_and_rectify(through, block.residual(x)), x.new_ones(batch), work)
+
+
+def _work_of_open(block: Block, opened: Tensor, parts: Sequence[float]) -> Tensor:
+    """Work of the residual branch, (B,), with only the open ones (B, G) of its gated channels."""
+    everything = opened.new_ones(len(opened), dtype=torch.float64)
+    inner = [everything if own is None else own.double().mean(1) for own in block.by_convolution(opened)]
+    shares = [everything, *inner, everything]
+    work = torch.zeros_like(everything)
+    for part, (before, after) in zip(parts, itertools.pairwise(shares), strict=True):
+        work += part * before * after
+    return work
 
 
 def _parts(block: Block, x: Tensor, out: Tensor) -> list[float]:

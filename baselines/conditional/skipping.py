@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.conditional.block import Block, add_and_rectify
 
@@ -76,20 +76,21 @@ def residual_of_open(block: Block, x: Tensor, gates: Tensor, like: Tensor) -> Te
         gates: (B, G), 0 where a channel is closed.
         like: of F's shape and dtype.
     """
-    *before, gated, final = block.convolutions
-    norms = block.norms
-    opened = gates.any(0).nonzero()[:, 0]
-    if len(opened) == 0:
-        nothing: Tensor = norms[-1](torch.zeros_like(like))
+    final = block.by_convolution(gates)[-1]
+    assert final is not None  # noqa: S101 -- the last inner convolution is always gated
+    opened = int(final.any(0).sum())
+    if opened == 0:
+        nothing: Tensor = block.norms[-1](torch.zeros_like(like))
         return nothing
-    for conv, norm in zip(before, norms[: len(before)], strict=True):
+    first = block.gated.index(True)
+    for conv, norm in zip(block.convolutions[:first], block.norms[:first], strict=True):
         x = F.relu(norm(conv(x)), inplace=True)
-    if _alone_pays(gates, len(opened), like.shape[2:].numel(), gated.weight.numel() + final.weight.numel()):
-        by_image = zip(x.split(1), gates.split(1), strict=True)
-        x = torch.cat([_open_ones(block, image, own, own[0].nonzero()[:, 0]) for image, own in by_image])
+    weights = sum(conv.weight.numel() for conv in block.convolutions[-2:])
+    if _alone_pays(final, opened, like.shape[2:].numel(), weights):
+        x = torch.cat([_of_open(block, image, own) for image, own in zip(x.split(1), gates.split(1), strict=True)])
     else:
-        x = _open_ones(block, x, gates, opened)
-    out: Tensor = norms[-1](x)
+        x = _of_open(block, x, gates)
+    out: Tensor = block.norms[-1](x)
     return out
 
 
@@ -97,10 +98,10 @@ def _alone_pays(gates: Tensor, opened: int, pixels: int, weights: int) -> bool:
     """Whether convolving image by image is faster than all images with the channels that any of them opens.
 
     Args:
-        gates: (B, G).
-        opened: number of channels that any image opens.
-        pixels: of the output map of the convolutions around the gates.
-        weights: number of weights of both convolutions.
+        gates: (B, G), those before the last convolution.
+        opened: number of channels that any image opens there.
+        pixels: of the output map of the last two convolutions.
+        weights: number of weights of both.
     """
     if gates.device.type != "cpu" or len(gates) == 1:
         return False
@@ -109,22 +110,44 @@ def _alone_pays(gates: Tensor, opened: int, pixels: int, weights: int) -> bool:
     return int(gates.count_nonzero()) < ALONE_BELOW * len(gates) * opened
 
 
-def _open_ones(block: Block, x: Tensor, gates: Tensor, opened: Tensor) -> Tensor:
-    """The last two convolutions of a block with only the channels ``opened``, before the last normalisation."""
-    *before, gated, final = block.convolutions
-    norm = block.norms[len(before)]
+def _of_open(block: Block, x: Tensor, gates: Tensor) -> Tensor:
+    """The convolutions from the first gated one on, before the last normalisation.
+
+    They compute only channels that an image opens.
+
+    Args:
+        block: in evaluation mode.
+        x: input of the first gated convolution.
+        gates: (B, G).
+    """
+    first = block.gated.index(True)
+    opened: Tensor | None = None
+    for index in range(first, len(block.gated)):
+        own = block.by_convolution(gates)[index]
+        assert own is not None  # noqa: S101 -- all inner convolutions after a gated one are gated
+        conv, norm = block.convolutions[index], block.norms[index]
+        before, opened = opened, own.any(0).nonzero()[:, 0]
+        if len(opened) == 0:
+            opened = opened.new_zeros(1)  # a closed channel, which its gate sets to 0: a convolution needs one
+        x = _convolved(conv, x, conv.weight[opened] if before is None else conv.weight[opened][:, before])
+        x = F.relu(_normalised(norm, x, opened), inplace=True) * own[:, opened][:, :, None, None]
+    final = block.convolutions[-1]
+    return _convolved(final, x, final.weight[:, opened])
+
+
+def _convolved(conv: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
+    """The convolution with some of its weights."""
+    return F.conv2d(x, weight, None, conv.stride[0], int(conv.padding[0]), conv.dilation[0])
+
+
+def _normalised(norm: nn.BatchNorm2d, x: Tensor, channels: Tensor) -> Tensor:
+    """The normalisation of some channels."""
     assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
-    windows = {"stride": gated.stride[0], "padding": int(gated.padding[0]), "dilation": gated.dilation[0]}
-    if len(opened) == 0:
-        opened = opened.new_zeros(1)  # a closed channel, which its gate sets to 0: a convolution needs one
-    x = F.conv2d(x, gated.weight[opened], None, **windows)
-    x = F.batch_norm(
+    return F.batch_norm(
         x,
-        norm.running_mean[opened],
-        norm.running_var[opened],
-        norm.weight[opened],
-        norm.bias[opened],
+        norm.running_mean[channels],
+        norm.running_var[channels],
+        norm.weight[channels],
+        norm.bias[channels],
         eps=norm.eps,
     )
-    x = F.relu(x, inplace=True) * gates[:, opened][:, :, None, None]
-    return F.conv2d(x, final.weight[:, opened], None, padding=int(final.padding[0]), dilation=final.dilation[0])

@@ -195,9 +195,13 @@ def make_convolutional(**settings):
     return make(plan="4,M,5s,6", **settings)
 
 
-@pytest.mark.parametrize("goodness", ["sum", "mean"])
-def test_a_convolutional_step_equals_plain_gradient_descent_on_every_local_loss(goodness):
-    learner = make_convolutional(goodness=goodness, threshold=0.7, learning_rate=0.1, peer_normalization=0.5)
+@pytest.mark.parametrize("label", ["planes", "pattern"])
+@pytest.mark.parametrize(("goodness", "name"), [("sum", "threshold"), ("mean", "threshold"), ("mean", "symba")])
+def test_a_convolutional_step_equals_plain_gradient_descent_on_every_local_loss(goodness, name, label):
+    of_loss = {"symba_scale": 3.0} if name == "symba" else {"threshold": 0.7}
+    learner = make_convolutional(
+        goodness=goodness, loss=name, label=label, learning_rate=0.1, peer_normalization=0.5, **of_loss
+    )
     images, labels = batch()
     layers = learner.body.layers
     weights = [(conv.weight.detach().clone(), conv.bias.detach().clone()) for conv in layers]
@@ -206,10 +210,11 @@ def test_a_convolutional_step_equals_plain_gradient_descent_on_every_local_loss(
 
     wrong = wrong_labels(labels, 3, torch.Generator().manual_seed(7))
     x = []
-    for label in (labels, wrong):
-        planes = torch.zeros(12, 3, 4, 4)
-        for sample, hot in enumerate(label.tolist()):
-            planes[sample, hot] = 1
+    patterns = learner.body.patterns
+    for each in (labels, wrong):
+        planes = torch.zeros(12, 3 if patterns is None else 1, 4, 4)
+        for sample, hot in enumerate(each.tolist()):
+            planes[sample, hot if patterns is None else 0] = 1 if patterns is None else patterns[hot].view(4, 4)
         x.append(torch.cat([images, planes], 1))
     for index, (weight, bias) in enumerate(weights):
         weight.requires_grad_()
@@ -222,7 +227,11 @@ def test_a_convolutional_step_equals_plain_gradient_descent_on_every_local_loss(
         else:
             margins = [part.pow(2).mean((1, 2, 3)) - 0.7 for part in h]
         mean = 0.9 * 0.5 + 0.1 * h[0].mean((0, 2, 3))
-        loss = F.softplus(-margins[0]).mean() + F.softplus(margins[1]).mean() + 0.5 * (mean - mean.mean()).pow(2).mean()
+        if name == "symba":
+            loss = (1 + (-3 * (margins[0] - margins[1])).exp()).log().mean()
+        else:
+            loss = F.softplus(-margins[0]).mean() + F.softplus(margins[1]).mean()
+        loss = loss + 0.5 * (mean - mean.mean()).pow(2).mean()
         torch.testing.assert_close(losses[f"layer{index + 1}"], loss.detach())
         grad_weight, grad_bias = torch.autograd.grad(loss, (weight, bias))
         torch.testing.assert_close(layers[index].weight, weight - 0.1 * grad_weight, rtol=1e-4, atol=1e-5)
@@ -242,7 +251,15 @@ def test_convolutional_goodness_under_each_label_in_parts_is_the_same(monkeypatc
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("options", [{}, {"plan": "4s,M,6", "label_value": 3.0}, {"plan": "4,6", "label_value": 0.5}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"plan": "4s,M,6", "label_value": 3.0},
+        {"plan": "4,6", "label_value": 0.5},
+        {"plan": "4,6", "label_value": 0.5, "label": "pattern"},
+    ],
+)
 def test_the_first_layer_under_all_labels_is_that_under_each(options):
     learner = make(**options)
     learner.body.layers[0].bias.copy_(torch.arange(len(learner.body.layers[0].bias)) / 10 - 0.2)

@@ -9,6 +9,9 @@ from baselines.conditional.gates import BlockGate, ChannelGate
 from baselines.conditional.resnet import GatedResNet, architecture
 from bench.measure import flops
 
+BLOCK_PIXELS = {64: 8 * 8, 128: 4 * 4, 256: 2 * 2, 512: 1}
+"""Pixels of a bottleneck's output, by its width, for images of 32 x 32."""
+
 
 def make(name="cifar-20", **options):
     torch.manual_seed(0)
@@ -42,6 +45,45 @@ def test_what_is_skipped_is_what_the_gates_would_have_made_zero(name, gating):
     assert torch.equal(skipped.executed, masked.executed)
     assert torch.equal(skipped.macs, masked.macs)
     assert 0 < skipped.executed.mean() < 1
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_gates_on_both_inner_convolutions_of_a_bottleneck(alone, monkeypatch):
+    network = make("imagenet-50", gating="channels", bottleneck_gates="both").double().eval()
+    x = images(side=32).double()
+    monkeypatch.setattr(skipping, "_alone_pays", lambda *_: alone)
+    with torch.no_grad():
+        skipped, masked = network(x), network(x, skip=False)
+        torch.testing.assert_close(skipped.logits, masked.logits, rtol=1e-10, atol=1e-10)
+        assert torch.equal(skipped.macs, masked.macs)
+        for block in network.blocks:
+            for parameter in block.channel_gate.head.parameters():
+                parameter.zero_()
+            block.channel_gate.head.bias -= 1  # closed
+        closed = network(x)
+        torch.testing.assert_close(closed.logits, network(x, skip=False).logits, rtol=1e-10, atol=1e-10)
+    assert not closed.executed.any()
+    block = network.blocks[0]
+    first, second = block.by_convolution(torch.arange(2.0 * len(block.norms[0].weight))[None])
+    assert (first[0, 0], second[0, 0]) == (0, len(block.norms[0].weight))
+
+
+def test_work_of_both_inner_convolutions_by_hand():
+    network = make("imagenet-50", gating="channels", bottleneck_gates="both").double().eval()
+    ungated = make("imagenet-50").double().eval()
+    x = images(2, side=32).double()
+    with torch.no_grad():
+        found, whole = network(x), ungated(x)
+    expected = whole.macs.clone()
+    for block, gates in zip(network.blocks, found.gates, strict=True):
+        width = gates.shape[1] // 2
+        one, two = gates[:, :width].mean(1), gates[:, width:].mean(1)
+        a, b, c = (conv.weight.numel() for conv in block.convolutions)
+        out = BLOCK_PIXELS[block.convolutions[1].out_channels]
+        before = 4 * out if block.convolutions[1].stride[0] == 2 else out
+        expected -= a * before * (1 - one) + b * out * (1 - one * two) + c * out * (1 - two)
+        expected += sum(m.weight.numel() for m in block.channel_gate.modules() if isinstance(m, nn.Linear))
+    torch.testing.assert_close(found.macs, expected)
 
 
 @pytest.mark.parametrize("gating", ["channels", "saliency"])
