@@ -41,6 +41,8 @@ class Published:
         strategy: empty if it is not known.
         augmentation: names; None if they are not known.
         network: settings that make a network the same; None if they are not known.
+        epochs: of training; None if it is not known.
+        selection: the epoch that it is of: "last", "best on validation" or "best on test"; empty if it is not known.
         source, kind: where it stands, and whether that is the paper or its code ("primary") or another ("secondary").
     """
 
@@ -57,6 +59,13 @@ class Published:
     network: Mapping[str, Any] | None = None
     source: str = ""
     kind: str = ""
+    epochs: int | None = None
+    selection: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Its names."""
+        return self.method, self.variant, self.dataset, self.metric
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,12 @@ def _row(row: Mapping[str, str]) -> Published:
         of=row.get("of") or row["variant"],
         suite=row.get("suite") or "",
         strategy=row.get("strategy") or "",
-        augmentation=tuple(augmentation.replace(NONE, "").split()) if augmentation else None,
+        augmentation=(() if augmentation == NONE else tuple(augmentation.split())) if augmentation else None,
         network=dict(json.loads(network)) if network else None,
         source=row.get("source") or "",
         kind=row.get("kind") or "",
+        epochs=int(row["epochs"]) if row.get("epochs") else None,
+        selection=row.get("selection") or "",
     )
 
 
@@ -154,8 +165,43 @@ def what_is_same(cell: CellSpec, suite: str, strategy: str, published: Published
     known = published.network is not None and published.augmentation is not None and published.strategy
     if not known or published.strategy != strategy or set(published.augmentation or ()) != set(cell.augmentation):
         return ""
-    same_network = all(_plain(settings.get(key)) == value for key, value in (published.network or {}).items())
-    return SAME_NETWORK if same_network else ""
+    return SAME_NETWORK if _has_network(settings, published) else ""
+
+
+def differences(cell: CellSpec, suite: str, strategy: str, published: Published, *, changed: bool = False) -> list[str]:
+    """What differs between a published figure and our row, in words; what is not known of the figure counts.
+
+    Arguments as of ``what_is_same``.
+    """
+    if what_is_same(cell, suite, strategy, published, changed=changed) == SAME_RECIPE:
+        return []
+    settings = cell.described.settings if cell.described is not None else {}
+    found = []
+    if published.network is None:
+        found.append("network (not known)")
+    elif not _has_network(settings, published):
+        found.append("network")
+    if published.strategy != strategy:
+        found.append(f"strategy {strategy}" + ("" if published.strategy else " (theirs is not known)"))
+    ours = " ".join(cell.augmentation) or "none"
+    if published.augmentation is None:
+        found.append("augmentation (not known)")
+    elif set(published.augmentation) != set(cell.augmentation):
+        found.append(f"augmentation {ours}")
+    if published.epochs != cell.epochs:
+        found.append(f"{cell.epochs} epochs")
+    if cell.train_samples is not None:
+        found.append(f"{cell.train_samples:,} images")
+    if published.selection != "last":
+        found.append("last epoch")
+    if published.suite:
+        found.append("recipe")
+    return found
+
+
+def _has_network(settings: Mapping[str, Any], published: Published) -> bool:
+    """Whether settings make the network of a published figure, as far as it is known."""
+    return all(_plain(settings.get(key)) == value for key, value in (published.network or {}).items())
 
 
 def _plain(value: Any) -> Any:

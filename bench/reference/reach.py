@@ -38,7 +38,7 @@ def reaches(task: str | None = None) -> list[Reach]:
     dataset = None if task is None else tasks.get_task(task).title
     beside = _beside()
     return [
-        Reach(figure, beside.get(_key(figure), {}), "" if _key(figure) in beside else _reason(figure))
+        Reach(figure, beside.get(figure.key, {}), "" if figure.key in beside else _reason(figure))
         for figure in published.figures()
         if dataset in (None, figure.dataset)
     ]
@@ -52,15 +52,11 @@ def _beside() -> dict[tuple[str, str, str, str], dict[str, str]]:
             figure = published.figure(cell.described)
             if figure is None:
                 continue
-            of_suites = found.setdefault(_key(figure), {})
+            of_suites = found.setdefault(figure.key, {})
             for strategy in strategies:
                 same = published.what_is_same(cell, name, strategy, figure) or OF_ANOTHER
                 of_suites[name] = min(of_suites.get(name, OF_ANOTHER), same, key=CLOSEST_FIRST.index)
     return found
-
-
-def _key(figure: Published) -> tuple[str, str, str, str]:
-    return figure.method, figure.variant, figure.dataset, figure.metric
 
 
 def _reason(figure: Published) -> str:

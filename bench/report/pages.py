@@ -6,7 +6,8 @@
 
 `accuracies` instead of `table` makes a table of accuracies only, `differences: FOLDER FOLDER` one of the second
 folder's accuracies minus the first's, `study` the table of a study, `stale` one of which folders below it have records
-that other code has made. Folders are relative to the root of the checkout.
+that other code has made, `published` one of the published figures, each beside the closest of the records below it.
+Folders are relative to the root of the checkout.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from bench.compare.table import comparisons
 from bench.errors import UserError
 from bench.options import DEFAULT_RUNS
 from bench.records import Found, sources
-from bench.report import rows
+from bench.report import published, rows
 from bench.report import table as report
 
 STALE = ["folder", "records", "by other code", "minutes of their training"]
 MARKS = re.compile(
-    r"<!-- (?:(?P<kind>table|accuracies|study|stale): (?P<folder>[\w./-]+)"
+    r"<!-- (?:(?P<kind>table|accuracies|study|stale|published): (?P<folder>[\w./-]+)"
     r"|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)) -->\n"
     r".*?<!-- end of table -->",
     re.DOTALL,
@@ -83,6 +84,9 @@ def _marked(found: re.Match[str], root: Path) -> str:
         tables.print_table(console, "markdown", study.title, study.columns, study.lines, study.notes)
     elif found["kind"] == "stale":
         tables.print_table(console, "markdown", "Which code made the records", STALE, _stale(root, found["folder"]), [])
+    elif found["kind"] == "published":
+        title = "Published figures, and the closest of our records"
+        tables.print_table(console, "markdown", title, published.COLUMNS, published.lines(root / found["folder"]), [])
     elif found["kind"] == "table":
         report.render_rows(rows.make(_read(root, found["folder"])), "markdown", console, fairly=False)
     else:
