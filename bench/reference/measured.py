@@ -131,6 +131,7 @@ class Measured(Model):
     """The measured references of one suite.
 
     Attributes:
+        environment, code: of the newest values; each golden number and cost names its own machine.
         contents: by experiment, what it is a hash of, see ``bench.records.CellSpec.content``, so that a difference from
             the suite can be named; an experiment is missing here only in older files.
     """

@@ -32,7 +32,8 @@ def repeat(
     Args:
         suite: its name.
         expected: the suite's cells, each with its method's strategies.
-        found: records; those of other experiments or seeds, and of the reference's machine, are left aside.
+        found: records; those of other experiments or seeds, and of the machine of their method's golden numbers, are
+            left aside.
         reason: why, for the history.
         any_code: also accept records made by a different version of the code, if it is the same one for all.
 
@@ -47,11 +48,13 @@ def repeat(
     if old is None:
         raise UserError(f"there are no measured references for suite {suite!r} to repeat")
     experiments = {cell.experiment for cell, _ in expected}
-    here = Machine.of(old.environment)
+    made_on = {part.experiment: part.machine for part in old.goldens}
     elsewhere = [
         record
         for record in sorted(found, key=lambda record: record.created)
-        if record.status == "ok" and record.cell.experiment in experiments and Machine.of(record.environment) != here
+        if record.status == "ok"
+        and record.cell.experiment in experiments
+        and Machine.of(record.environment) != made_on.get(record.cell.experiment)
     ]
     stored = _accuracies(old)
     again = [record for record in elsewhere if (record.cell.experiment, record.cell.seed) in stored]
