@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,17 @@ DEFAULT_SEEDS = 3
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A folder of runs, or a git revision of this checkout.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same kind as A; differences are B minus A.")],
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="The same kind as A; differences are B minus A. Not with --by.")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHOICE",
+            help="Within the folder A: pairs of cells that differ in this alone, such as asge.alpha, epochs, "
+            "asge.pooling=rms (B is compared with that value), or asge.normalization+asge.affine; may be repeated.",
+        ),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="Revisions: a suite's name, or a TOML file; default: smoke.")
     ] = None,
@@ -43,20 +53,26 @@ def compare(
     ] = None,
     form: FormatOption = OutputFormat.RICH,
 ) -> int:
-    """Compare two folders of runs, or run and compare two revisions; exit status 1 if B is worse in a row."""
+    """Compare two folders of runs, or settings within one; or run and compare two revisions.
+
+    The exit status is 1 if B is worse in a row; settings within a folder always end with 0.
+    """
     from rich.console import Console
 
     from bench.compare import table as comparison
     from bench.compare.rendering import render
     from bench.running import revisions, worktrees
 
+    given = {"--suite": suite, "--methods": methods, "--seeds": seeds, "--epochs": epochs, "--threads": threads,
+             "--data-dir": data_dir, "--out": out}  # fmt: skip
+    if by:
+        _refuse(given, "--by compares within a folder of records" if b is None else "--by takes one folder", b)
+        return _within(Path(a), by, form)
+    if b is None:
+        raise UserError("compare needs B too, or --by with a setting to compare within A")
     failed = False
     if Path(a).is_dir() and Path(b).is_dir():
-        given = {"--suite": suite, "--methods": methods, "--seeds": seeds, "--epochs": epochs, "--threads": threads,
-                 "--data-dir": data_dir, "--out": out}  # fmt: skip
-        for option, value in given.items():
-            if value is not None:
-                raise UserError(f"{option} is for running two revisions; {a!r} and {b!r} are folders of records")
+        _refuse(given, f"{a!r} and {b!r} are folders of records")
         folders = Path(a), Path(b)
     else:
         root = worktrees.checkout()
@@ -83,6 +99,29 @@ def compare(
     if table:
         render(table, f"A: {_name(a, runs_a)}, B: {_name(b, runs_b)}", form.value, Console())
     return exit_status(table, failed=failed, what=f"{folders[0]} and {folders[1]}")
+
+
+def _refuse(given: dict[str, Any], because: str, b: str | None = None) -> None:
+    """Refuse options that are for running two revisions."""
+    if b is not None:
+        raise UserError(f"{because}, and has no B: got {b!r}")
+    for option, value in given.items():
+        if value is not None:
+            raise UserError(f"{option} is for running two revisions; {because}")
+
+
+def _within(folder: Path, by: Sequence[str], form: OutputFormat) -> int:
+    """Compare settings within a folder."""
+    from rich.console import Console
+
+    from bench.compare.effects import Choice, effects
+    from bench.compare.rendering import render
+
+    if not folder.is_dir():
+        raise UserError(f"folder {str(folder)!r} does not exist")
+    table = effects(_read(folder), [Choice.parse(text) for text in by])
+    render(table, f"Settings within {folder}: B instead of A, paired by seed", form.value, Console())
+    return ExitStatus.OK
 
 
 def _options(epochs: int | None, threads: int | None, data_dir: Path | None) -> list[str]:

@@ -105,10 +105,19 @@ def comparisons(a: Found, b: Found, again: Sequence[Record] = ()) -> list[Compar
         names = labels([(method, sides.settings_of(one, other)) for one, other in pairs])
         for (one, other), label in zip(pairs, names, strict=True):
             second = repeated.get((task, method), {}).get(one.cell.experiment) if one.cell else None
-            speed = _speed(one, other, second or Side())
-            for strategy in _strategies(one, other):
-                table.append(_row(task, method, label, strategy, one, other, speed))  # noqa: PERF401
+            table += _rows(task, method, label, one, other, second or Side())
     return together(table)
+
+
+def rows_of(one: Side, other: Side, label: str) -> list[Comparison]:
+    """A row per strategy of two experiments of one task and method."""
+    cell = one.cell or other.cell
+    return [] if cell is None else _rows(cell.task, cell.method, label, one, other, Side())
+
+
+def _rows(task: str, method: str, label: str, one: Side, other: Side, second: Side) -> list[Comparison]:
+    speed = _speed(one, other, second)
+    return [_row(task, method, label, strategy, one, other, speed) for strategy in _strategies(one, other)]
 
 
 def together(table: Sequence[Comparison]) -> list[Comparison]:

@@ -50,8 +50,8 @@ def update(
         found: records; those of other experiments are left aside.
         reason: why, for the history.
         any_code: also accept records made by a different version of the code, if it is the same one for all.
-        untouched: methods of the suite that are not in ``expected``: their stored values stay, and with them the machine
-            that made them, which each golden number and cost names.
+        untouched: methods of the suite that are not in ``expected``: their stored values stay. Golden numbers and costs
+            name the machine that made them.
 
     Returns:
         The new entry of the history.

@@ -5,9 +5,9 @@
     <!-- end of table -->
 
 `accuracies` instead of `table` makes a table of accuracies only, `differences: FOLDER FOLDER` one of the second
-folder's accuracies minus the first's, `study` the table of a study, `stale` one of which folders below it have records
-that other code has made, `published` one of the published figures, each beside the closest of the records below it.
-Folders are relative to the root of the checkout.
+folder's accuracies minus the first's, `effects: FOLDER CHOICE ...` one of what settings do within a folder, `study` the
+table of a study, `stale` one of which folders below it have records that other code has made, `published` one of the
+published figures, each beside the closest of the records below it. Folders are relative to the root of the checkout.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rich.console import Console
 
 from bench import records, tables
 from bench.compare import rendering
+from bench.compare.effects import Choice, effects
 from bench.compare.table import comparisons
 from bench.errors import UserError
 from bench.options import DEFAULT_RUNS
@@ -31,7 +32,8 @@ from bench.report import table as report
 STALE = ["folder", "records", "by other code", "minutes of their training"]
 MARKS = re.compile(
     r"<!-- (?:(?P<kind>table|accuracies|study|stale|published): (?P<folder>[\w./-]+)"
-    r"|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)) -->\n"
+    r"|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)"
+    r"|effects: (?P<within>[\w./-]+)(?P<choices>( [\w.=+-]+)+)) -->\n"
     r".*?<!-- end of table -->",
     re.DOTALL,
 )
@@ -73,7 +75,11 @@ def _marked(found: re.Match[str], root: Path) -> str:
     mark = found[0].partition("\n")[0]
     out = io.StringIO()
     console = Console(file=out)
-    if found["kind"] is None:
+    if found["within"] is not None:
+        table = effects(_read(root, found["within"]), [Choice.parse(each) for each in found["choices"].split()])
+        title = f"Within {found['within']}: B instead of A, mean and 95 % interval, paired by seed"
+        rendering.render_accuracies(table, title, "markdown", console)
+    elif found["kind"] is None:
         a, b = (_read(root, found[side]) for side in ("a", "b"))
         rendering.render_accuracies(comparisons(a, b), f"A: {found['a']}, B: {found['b']}", "markdown", console)
         made = [row for side in (a, b) for row in rows.make(side)]

@@ -75,3 +75,28 @@ def test_a_row_that_b_has_lost_is_not_all_well():
     kept = replace(lost, verdict="no difference seen")
     assert comparing.exit_status([kept, lost], failed=False, what="x") == ExitStatus.NOTHING_MEASURED
     assert comparing.exit_status([kept, replace(lost, verdict="only in B")], failed=False, what="x") == ExitStatus.OK
+
+
+def test_settings_within_one_folder_are_compared_and_worse_is_no_regression(tmp_path, capsys):
+    made = [each for rate in (0.1, 0.2) for each in runs([90.0 - 9 * rate, 91.0 - rate * 9.1], settings={"rate": rate})]
+    where = folder(tmp_path / "a", made)
+    status = comparing.compare(where, None, by=["asge.rate"], **NO_OPTIONS, form=OutputFormat.JSON)
+    [row] = json.loads(capsys.readouterr().out)
+    assert (status, row["verdict"]) == (ExitStatus.OK, "worse")
+    assert row["label"] == "asge: rate=0.2 instead of rate=0.1"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "changes", "message"),
+    [
+        ("a", None, {}, "compare needs B too, or --by with a setting"),
+        ("a", "a", {"by": ["epochs"]}, "--by takes one folder, and has no B"),
+        ("a", None, {"by": ["epochs"], "seeds": 3}, "--seeds is for running two revisions; --by compares within"),
+        ("nowhere", None, {"by": ["epochs"]}, "nowhere' does not exist"),
+    ],
+)
+def test_by_is_for_one_folder(tmp_path, monkeypatch, a, b, changes, message):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "a", runs([90.0]))
+    with pytest.raises(UserError, match=message):
+        comparing.compare(a, b, **NO_OPTIONS | changes, form=OutputFormat.JSON)
