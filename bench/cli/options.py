@@ -23,6 +23,16 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
+class TableFormat(StrEnum):
+    """Output formats of tables of records."""
+
+    RICH = "rich"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+    LATEX = "latex"
+
+
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
 RunsArgument = Annotated[Path, typer.Argument(help="Folder of runs.", show_default=True)]
 RunsOption = Annotated[Path, typer.Option(help="Folder of runs.")]

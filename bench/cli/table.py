@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import FormatOption, OutputFormat, RunsArgument
+from bench.cli.options import RunsArgument, TableFormat
 from bench.errors import ExitStatus
 from bench.options import DEFAULT_RUNS
 
@@ -21,13 +21,15 @@ def table(
     accuracies: Annotated[
         bool, typer.Option("--accuracies", help="Only accuracies, one line per setting, one column per strategy.")
     ] = False,
-    form: FormatOption = OutputFormat.RICH,
+    form: Annotated[
+        TableFormat, typer.Option("--format", help="Output format; latex is for the packages booktabs and siunitx.")
+    ] = TableFormat.RICH,
 ) -> int:
     """Print the table of all records in a folder of runs."""
     from rich.console import Console
 
     from bench import records
-    from bench.report import rows
+    from bench.report import latex, rows
     from bench.report import table as report
 
     found = records.read_all(runs)
@@ -36,7 +38,10 @@ def table(
     made = rows.make(found)
     if not made:
         return nothing_measured(runs)
-    (report.render_accuracies if accuracies else report.render_rows)(made, form.value, Console())
+    if form.value == "latex":
+        sys.stdout.write((latex.of_accuracies if accuracies else latex.of_rows)(made))
+    else:
+        (report.render_accuracies if accuracies else report.render_rows)(made, form.value, Console())
     return ExitStatus.REGRESSION if strict and any(row.current is False for row in made) else ExitStatus.OK
 
 
