@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,18 @@ from bench.errors import ExitStatus
 from bench.options import DEFAULT_RUNS
 
 
+class FigureFormat(StrEnum):
+    """Formats of figures."""
+
+    PNG = "png"
+    SVG = "svg"
+    PDF = "pdf"
+
+
 def plot(
     runs: RunsArgument = DEFAULT_RUNS,
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: RUNS/figures.")] = None,
+    form: Annotated[FigureFormat, typer.Option("--format", help="Of the files.")] = FigureFormat.PNG,
 ) -> int:
     """Draw the figures of all records in a folder of runs."""
     from bench import records
@@ -27,7 +37,7 @@ def plot(
         print(f"note: {note}", file=sys.stderr)
     target = out or runs / "figures"
     records.prepare_folder(target)
-    paths = figures.draw_all(found.records, target)
+    paths = figures.draw_all(found.records, target, form.value)
     if not paths:
         return nothing_measured(runs)
     for path in paths:

@@ -23,7 +23,7 @@ from bench.errors import UserError
 from bench.records import Record
 from bench.records.names import conditions_of, labels_of_cells, order
 from bench.report.figures import accuracy, cost, layers, lengths, work
-from bench.report.figures.drawing import Runs, save
+from bench.report.figures.drawing import FileFormat, Runs, save
 
 __all__ = ["FIGURES", "GROUP", "Draw", "Runs", "draw_all", "drawn", "every", "get", "names", "save"]
 
@@ -100,12 +100,12 @@ def _figure(name: str, draw: Draw, named: Runs, colors: dict[str, Any]) -> Figur
         raise UserError(f"figure {name!r} failed: {type(error).__name__}: {error}") from error
 
 
-def draw_all(records: Sequence[Record], out: Path) -> list[Path]:
-    """Draw every figure that the records have data for as a PNG file in ``out``, which is created if there is any."""
+def draw_all(records: Sequence[Record], out: Path, form: FileFormat = "png") -> list[Path]:
+    """Draw every figure that the records have data for as a file in ``out``, which is created if there is any."""
     paths = []
     for name, figure in drawn(records):
         out.mkdir(parents=True, exist_ok=True)
-        paths.append(save(figure, out / f"{name}.png"))
+        paths.append(save(figure, out / f"{name}.{form}"))
     return paths
 
 

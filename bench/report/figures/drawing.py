@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
@@ -27,10 +29,17 @@ def warn_of_machines(figure: Figure, runs: Runs) -> None:
         figure.text(x, y, text, ha="center", va="top", fontsize=7, color="tab:red")
 
 
+FileFormat = Literal["png", "svg", "pdf"]
+_WITHOUT_DATE: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""Metadata of each format that make equal figures equal files."""
+
+
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, atomically, and close it."""
+    """Write a figure, in the format that the suffix says, atomically, and close it."""
     temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
+    form = path.suffix.removeprefix(".")
+    with mpl.rc_context({"svg.hashsalt": path.stem}):  # of the names of its parts
+        figure.savefig(temporary, dpi=DPI, format=form, bbox_inches="tight", metadata=_WITHOUT_DATE[form])
     temporary.replace(path)
     plt.close(figure)
     return path

@@ -110,6 +110,17 @@ def test_every_figure_of_every_task_is_drawn(tmp_path, monkeypatch):
 
 def test_records_that_failed_leave_no_figure(tmp_path):
     assert figures.draw_all([record(status="failed")], tmp_path / "new") == []
+
+
+@pytest.mark.parametrize(("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")])
+def test_the_same_records_give_the_same_bytes_in_every_format(tmp_path, form, begins):
+    made = [record(seed=seed, accuracies={"last": 90.0 + seed}) for seed in range(2)]
+    first, second = (figures.draw_all(made, tmp_path / name, form) for name in ("a", "b"))
+    assert [path.name for path in first] == [path.name for path in second]
+    for one, other in zip(first, second, strict=True):
+        content = one.read_bytes()
+        assert content.startswith(begins)
+        assert content == other.read_bytes()
     assert not (tmp_path / "new").exists()
 
 
