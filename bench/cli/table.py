@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import RunsArgument, TableFormat
-from bench.errors import ExitStatus
+from bench.errors import ExitStatus, UserError
 from bench.options import DEFAULT_RUNS
 
 
@@ -21,6 +21,14 @@ def table(
     accuracies: Annotated[
         bool, typer.Option("--accuracies", help="Only accuracies, one line per setting, one column per strategy.")
     ] = False,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Only what it cost to reach this validation accuracy: epochs, minutes, FLOPs, energy; "
+            "and the accuracy at equal time.",
+        ),
+    ] = None,
     form: Annotated[
         TableFormat, typer.Option("--format", help="Output format; latex is for the packages booktabs and siunitx.")
     ] = TableFormat.RICH,
@@ -29,16 +37,23 @@ def table(
     from rich.console import Console
 
     from bench import records
-    from bench.report import latex, rows
+    from bench.report import latex, rows, targets
     from bench.report import table as report
 
+    if target is not None:
+        if not 0 < target <= 100:
+            raise UserError(f"--target must be above 0 and at most 100, got {target:g}")
+        if accuracies or form.value == "latex":
+            raise UserError("--target is a table of its own: it goes with neither --accuracies nor --format latex")
     found = records.read_all(runs)
     for note in records.notes(found):
         print(f"note: {note}", file=sys.stderr)
     made = rows.make(found)
     if not made:
         return nothing_measured(runs)
-    if form.value == "latex":
+    if target is not None:
+        targets.render(found, target, form.value, Console())
+    elif form.value == "latex":
         sys.stdout.write((latex.of_accuracies if accuracies else latex.of_rows)(made))
     else:
         (report.render_accuracies if accuracies else report.render_rows)(made, form.value, Console())
