@@ -88,13 +88,23 @@ def print_table(
         wide.print(table, highlight=False)
 
 
-def _parts(header: Sequence[str], lines: Sequence[Sequence[str]], keys: int, width: int) -> list[list[int]]:
-    """Column numbers of each part of a table that fits a width; every part begins with the first ``keys`` columns."""
+def width(header: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
+    """Characters that a table takes in a terminal, with all its columns beside each other."""
+    return 1 + sum(_widths(header, lines))
+
+
+def _widths(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[int]:
+    """Characters of each column, with the line and the space around it."""
     padding = 3
-    widths = [
+    return [
         padding + max(len(text) for cell in (head, *(line[index] for line in lines)) for text in cell.split("\n"))
         for index, head in enumerate(header)
     ]
+
+
+def _parts(header: Sequence[str], lines: Sequence[Sequence[str]], keys: int, width: int) -> list[list[int]]:
+    """Column numbers of each part of a table that fits a width; every part begins with the first ``keys`` columns."""
+    widths = _widths(header, lines)
     parts: list[list[int]] = [[]]
     free = room = width - 1 - sum(widths[:keys])
     for index in range(keys, len(header)):

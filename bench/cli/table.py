@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.options import RunsArgument, TableFormat
 from bench.errors import ExitStatus, UserError
-from bench.options import DEFAULT_RUNS
+from bench.options import DEFAULT_RUNS, names_in
 
 
 def table(
@@ -20,6 +20,12 @@ def table(
     ] = False,
     accuracies: Annotated[
         bool, typer.Option("--accuracies", help="Only accuracies, one line per setting, one column per strategy.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option(help="Only these columns of numbers, separated by commas; a wrong one lists all.")
+    ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All columns, in parts below each other where a terminal is too narrow.")
     ] = False,
     target: Annotated[
         float | None,
@@ -55,8 +61,10 @@ def table(
         targets.render(found, target, form.value, Console())
     elif form.value == "latex":
         sys.stdout.write((latex.of_accuracies if accuracies else latex.of_rows)(made))
+    elif accuracies:
+        report.render_accuracies(made, form.value, Console())
     else:
-        (report.render_accuracies if accuracies else report.render_rows)(made, form.value, Console())
+        report.render_rows(made, form.value, Console(), columns=names_in(columns), wide=wide)
     return ExitStatus.REGRESSION if strict and any(row.current is False for row in made) else ExitStatus.OK
 
 

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from rich.console import Console
 
 from bench import tables
+from bench.errors import unknown
 from bench.records.names import order
 from bench.report import fairness
 from bench.report.rows import Row, labels_of_rows
 from bench.statistics import half_width
 
 
-def render_rows(table: Sequence[Row], form: tables.Format, console: Console, *, fairly: bool = True) -> None:
+def render_rows(
+    table: Sequence[Row],
+    form: tables.Format,
+    console: Console,
+    *,
+    fairly: bool = True,
+    columns: Sequence[str] | None = None,
+    wide: bool = False,
+) -> None:
     """Print rows: csv and json row by row, rich and markdown with the seeds of a row summarised.
 
     The latter are followed by what was equal between the methods, unless ``fairly`` is false.
+
+    Args:
+        table: the rows.
+        form: of the output.
+        console: a terminal gets, of the columns of numbers, those that fit beside each other.
+        fairly: see above.
+        columns: names of columns of numbers, see ``COLUMNS``: these alone, whether they fit or not.
+        wide: all columns, whether they fit or not.
+
+    Raises:
+        UserError: for an unknown column.
     """
+    for name in columns or ():
+        if name not in COLUMNS:
+            raise unknown("column", name, COLUMNS)
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
     elif form == "csv":
@@ -32,9 +55,18 @@ def render_rows(table: Sequence[Row], form: tables.Format, console: Console, *, 
             of_task = [row for row in table if row.task == task]
             checked = any(row.verdict for row in of_task)
             title = f"{task}: test accuracy of the last epoch"
-            lines = _summaries(of_task, checked=checked)
-            tables.print_table(console, form, title, _headers(of_task, checked=checked), lines, _notes(of_task), keys=2)
-            if fairly:
+            shown = _columns(of_task) if columns is None else {name: COLUMNS[name] for name in columns}
+            notes = _notes(of_task)
+            if form == "rich" and columns is None and not wide and console.is_terminal:
+                fitting = _fitting(of_task, shown, console.width, checked=checked)
+                if left := [name for name in shown if name not in fitting]:
+                    notes.append(f"not shown for want of room, but by `bench table --wide`: {', '.join(left)}")
+                shown = fitting
+            lines = _summaries(of_task, shown, checked=checked)
+            tables.print_table(console, form, title, _headers(shown, checked=checked), lines, notes, keys=2)
+            if fairly and form == "rich" and console.is_terminal and not wide:
+                _tell_fairness(of_task, console)
+            elif fairly:
                 render_fairness(of_task, form, console)
 
 
@@ -48,12 +80,32 @@ def render_fairness(table: Sequence[Row], form: tables.Format, console: Console)
         tables.print_table(console, form, f"{table[0].task}: what was equal", header, cells, [], keys=2)
 
 
+def _tell_fairness(table: Sequence[Row], console: Console) -> None:
+    """The same in sentences: what was equal, and a line for each condition that was not, with who had which value."""
+    lines = fairness.lines(table)
+    if not lines:
+        return
+    equal = ", ".join(line.what for line in lines if line.equal) or "nothing"
+    told = [f"{table[0].task}: equal: {equal}"]
+    who = fairness.contestants(table)
+    for line in (line for line in lines if not line.equal):
+        by_value: dict[str, list[str]] = {}
+        for name, value in zip(who, line.values, strict=True):
+            by_value.setdefault(value, []).append(name)
+        values = "; ".join(f"{value} ({', '.join(names)})" for value, names in by_value.items())
+        told.append(f"not equal: {line.what}: {values}")
+    for text in ["", *told]:
+        console.print(text, highlight=False, markup=False, soft_wrap=False)
+
+
 def _plain(value: Any) -> Any:
     """A value for a CSV file; composite values as JSON."""
     return json.dumps(value) if isinstance(value, dict | list | tuple) else value
 
 
-_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+Columns = Mapping[str, tuple[str, Callable[[float], str]]]
+"""Columns of numbers: by name of the row's value, the title, and how it is written."""
+COLUMNS: Columns = {
     "top5": ("top-5\n%", lambda x: f"{x:.2f}"),
     "published": ("published\n%", lambda x: f"{x:.2f}"),
     "gap": ("gap\npoints", lambda x: f"{x:+.2f}"),
@@ -69,26 +121,49 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
     "executed_macs": ("predict MMAC\nper image", lambda x: f"{x / 1e6:,.2f}"),
 }
+FIRST = (
+    "train_seconds",
+    "train_images_per_second",
+    "peak_live_bytes",
+    "published",
+    "gap",
+    "predict_images_per_second",
+    "parameters",
+)
+"""Columns for which there is room first; the others follow in their order."""
 OPTIONAL = ("top5", "peak_allocated_bytes", "executed_macs")
 """Columns shown only if a row has a value in them."""
 
 
-def _columns(table: Sequence[Row]) -> dict[str, tuple[str, Callable[[float], str]]]:
+def _columns(table: Sequence[Row]) -> Columns:
     """The number columns of a table."""
     empty = {name for name in OPTIONAL if all(getattr(row, name) is None for row in table)}
-    return {name: column for name, column in _COLUMNS.items() if name not in empty}
+    return {name: column for name, column in COLUMNS.items() if name not in empty}
 
 
-def _headers(table: Sequence[Row], *, checked: bool) -> list[str]:
+def _fitting(table: Sequence[Row], columns: Columns, width: int, *, checked: bool) -> Columns:
+    """Of the number columns, those that fit a terminal beside each other."""
+
+    def needed(names: Sequence[str]) -> int:
+        some = {name: columns[name] for name in columns if name in names}
+        return tables.width(_headers(some, checked=checked), _summaries(table, some, checked=checked))
+
+    kept: list[str] = []
+    for name in dict.fromkeys([*FIRST, *columns]):
+        if name in columns and needed([*kept, name]) <= width:
+            kept.append(name)
+    return {name: column for name, column in columns.items() if name in kept}
+
+
+def _headers(columns: Columns, *, checked: bool) -> list[str]:
     verdict = ["against\nreference"] if checked else []
-    titles = [title for title, _ in _columns(table).values()]
+    titles = [title for title, _ in columns.values()]
     return ["method\n", "strategy\n", "accuracy\n%", *titles, *verdict, "status\n"]
 
 
-def _summaries(table: Sequence[Row], *, checked: bool) -> list[list[str]]:
+def _summaries(table: Sequence[Row], columns: Columns, *, checked: bool) -> list[list[str]]:
     """A line per method, conditions and strategy: means over seeds, accuracy with its t-interval; then the failures."""
     groups: dict[tuple[str, str], list[Row]] = {}
-    columns = _columns(table)
     names = labels_of_rows(table)
     for row, name in zip(table, names, strict=True):
         groups.setdefault((name, row.strategy), []).append(row)

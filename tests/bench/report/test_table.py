@@ -9,6 +9,7 @@ from factories import cell, record, verdict
 from rich.console import Console
 from scipy import stats
 
+from bench.errors import UserError
 from bench.records import Found, Unreadable
 from bench.report import rows
 from bench.report import table as report
@@ -168,12 +169,41 @@ def test_a_verdict_has_a_column_only_where_something_was_checked():
     assert "against" not in render("markdown", [record()])
 
 
-@pytest.mark.parametrize("width", [60, 100, 250])
-def test_a_narrow_terminal_gets_the_table_in_parts_that_fit(width):
+def in_terminal(width, records, **options):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
-    report.render_rows(rows.make(Found([record(accuracies={"last": 90.0, "best": 91.0})])), "rich", console)
-    text = out.getvalue()
+    report.render_rows(rows.make(Found(records)), "rich", console, **options)
+    return out.getvalue()
+
+
+def test_a_terminal_gets_the_columns_that_fit_beside_each_other_and_hears_of_the_others():
+    made = [record(accuracies={"last": 90.0, "best": 91.0}), record("ff", epochs=3)]
+    text = in_terminal(100, made)
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert text.count("┏") == 1
+    assert "peak live" in text
+    told = " ".join(text.split())
+    assert "not shown for want of room, but by `bench table --wide`: " in told
+    assert "train_flops_per_image" in told
+    assert "not equal: epochs: 2 (asge); 3 (ff)" in told
+    assert "equal: batch size" in told or ", batch size" in told
+    wide = " ".join(in_terminal(400, made).split())
+    assert "not shown" not in wide
+    assert "train MFLOP" in wide
+
+
+def test_columns_may_be_chosen_by_name():
+    text = in_terminal(200, [record()], columns=["parameters", "train_seconds"])
+    head = next(line for line in text.splitlines() if "parameters" in line)
+    assert head.index("parameters") < head.index("train")
+    assert "peak live" not in text
+    with pytest.raises(UserError, match="unknown column 'parametres': did you mean 'parameters'"):
+        in_terminal(200, [record()], columns=["parametres"])
+
+
+@pytest.mark.parametrize("width", [60, 100, 250])
+def test_with_wide_a_narrow_terminal_gets_the_table_in_parts_that_fit(width):
+    text = in_terminal(width, [record(accuracies={"last": 90.0, "best": 91.0})], wide=True)
     assert all(len(line) <= width for line in text.splitlines())
     for figure in ("90.00", "93.41", "other", "50", "60", "500", "1,000", "0.5", "ok"):
         assert figure in text
