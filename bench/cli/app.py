@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import bench
-from bench.cli import check, compare, doctor, listing, plot, published, refresh, run, study, table, test
+from bench.cli import check, compare, doctor, listing, plot, published, refresh, report, run, study, table, test
 from bench.cli.data import data_app
 from bench.cli.reference import reference_app
 from bench.cli.tune import tune_app
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "published": published.published,
     "run": run.run,
     "table": table.table,
+    "report": report.report,
     "refresh": refresh.refresh,
     "fill": table.fill,
     "describe": table.describe,
