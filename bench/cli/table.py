@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import RunsArgument, TableFormat
+from bench.cli.options import OutputFormat, RunsArgument, TableFormat
 from bench.errors import ExitStatus, UserError
 from bench.options import DEFAULT_RUNS, names_in
 
@@ -49,7 +49,7 @@ def table(
     if target is not None:
         if not 0 < target <= 100:
             raise UserError(f"--target must be above 0 and at most 100, got {target:g}")
-        if accuracies or form.value == "latex":
+        if accuracies or form is TableFormat.LATEX:
             raise UserError("--target is a table of its own: it goes with neither --accuracies nor --format latex")
     found = records.read_all(runs)
     for note in records.notes(found):
@@ -57,14 +57,16 @@ def table(
     made = rows.make(found)
     if not made:
         return nothing_measured(runs)
-    if target is not None:
-        targets.render(found, target, form.value, Console())
-    elif form.value == "latex":
+    if form is TableFormat.LATEX:
         sys.stdout.write((latex.of_accuracies if accuracies else latex.of_rows)(made))
-    elif accuracies:
-        report.render_accuracies(made, form.value, Console())
     else:
-        report.render_rows(made, form.value, Console(), columns=names_in(columns), wide=wide)
+        plain, console = OutputFormat(form.value), Console()
+        if target is not None:
+            targets.render(found, target, plain.value, console)
+        elif accuracies:
+            report.render_accuracies(made, plain.value, console)
+        else:
+            report.render_rows(made, plain.value, console, columns=names_in(columns), wide=wide)
     return ExitStatus.REGRESSION if strict and any(row.current is False for row in made) else ExitStatus.OK
 
 

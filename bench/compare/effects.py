@@ -138,21 +138,24 @@ def _paired(row: Comparison, pair: _Pair) -> Comparison:
     if not shared:
         return row
     found = paired_difference([b[seed] - a[seed] for seed in shared])
-    counted = {"n_a": len(shared), "n_b": len(shared)}
-    means = {"mean_a": statistics.fmean(a[s] for s in shared), "mean_b": statistics.fmean(b[s] for s in shared)}
+    row = replace(
+        row,
+        n_a=len(shared),
+        n_b=len(shared),
+        mean_a=statistics.fmean(a[seed] for seed in shared),
+        mean_b=statistics.fmean(b[seed] for seed in shared),
+        notes=(),
+    )
     if found is None:
-        return replace(row, **counted, **means, verdict="too few seeds", low=None, high=None, probability=None)
+        return replace(row, verdict="too few seeds", low=None, high=None, probability=None)
     seen = not found.low <= 0 <= found.high
     return replace(
         row,
-        **counted,
-        **means,
         difference=found.estimate,
         low=found.low,
         high=found.high,
         probability=found.probability,
         verdict=("better" if found.estimate > 0 else "worse") if seen else "no difference seen",
-        notes=(),
     )
 
 
