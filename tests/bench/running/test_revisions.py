@@ -184,7 +184,7 @@ def test_two_revisions_of_this_checkout(tmp_path, monkeypatch, capsys):
         pytest.skip("the tests do not run from a git checkout")
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", "--shared", str(ROOT), str(clone))
-    changed = clone / "asge" / "learner.py"
+    changed = clone / "asge" / "settings.py"
     text, count = re.subn(r"(\n    weight_decay: \w+ = )[\d.e-]+", r"\g<1>0.0625", changed.read_text())
     assert count == 1
     changed.write_text(text)

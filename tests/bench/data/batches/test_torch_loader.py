@@ -92,7 +92,8 @@ def test_workers_that_are_killed_leave_no_folder_behind(
         list(epoch)
     mine = Path(multiprocessing.util.get_temp_dir())
     assert str(mine) in here
-    assert [folder for folder in Path(own).iterdir() if str(folder) not in here or folder == mine] == [mine]
+    of_processes = Path(own).glob("pymp-*")  # libraries have files of their own there, now and then
+    assert [folder for folder in of_processes if str(folder) not in here or folder == mine] == [mine]
 
 
 def test_a_silent_worker_is_an_error_that_names_its_sample(
