@@ -32,6 +32,11 @@ def _loader(task: Task, part: Split, workers: int = 1) -> TorchLoader:
     return TorchLoader(part, prepare, batch_size=2, seed=0, shuffle=False, workers=workers)
 
 
+# Where a worker dies while it hands over a batch, PyTorch opens files to see whether it may, and leaves them to Python.
+PYTORCH_TRIES = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+
+@PYTORCH_TRIES
 def test_a_killed_worker_is_an_error_and_leaves_no_process(colours: Task, colour_split: Split) -> None:
     epoch = _loader(colours, colour_split, workers=2).epoch(0)
     next(epoch)
@@ -73,6 +78,7 @@ def test_a_lock_that_was_lost_with_a_worker_does_not_hold_up_the_error(locked: G
     assert multiprocessing.active_children() == []
 
 
+@PYTORCH_TRIES
 def test_workers_that_are_killed_leave_no_folder_behind(
     colours: Task, colour_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
