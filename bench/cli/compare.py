@@ -66,7 +66,9 @@ def compare(
     given = {"--suite": suite, "--methods": methods, "--seeds": seeds, "--epochs": epochs, "--threads": threads,
              "--data-dir": data_dir, "--out": out}  # fmt: skip
     if by:
-        _refuse(given, "--by compares within a folder of records" if b is None else "--by takes one folder", b)
+        if b is not None:
+            raise UserError(f"--by takes one folder, and has no B: got {b!r}")
+        _refuse(given, "--by compares within a folder of records")
         return _within(Path(a), by, form)
     if b is None:
         raise UserError("compare needs B too, or --by with a setting to compare within A")
@@ -101,10 +103,8 @@ def compare(
     return exit_status(table, failed=failed, what=f"{folders[0]} and {folders[1]}")
 
 
-def _refuse(given: dict[str, Any], because: str, b: str | None = None) -> None:
+def _refuse(given: dict[str, Any], because: str) -> None:
     """Refuse options that are for running two revisions."""
-    if b is not None:
-        raise UserError(f"{because}, and has no B: got {b!r}")
     for option, value in given.items():
         if value is not None:
             raise UserError(f"{option} is for running two revisions; {because}")

@@ -18,15 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scipy import stats
-
 from bench.compare import sides
 from bench.compare.sides import Side
-from bench.compare.table import Comparison, Difference, rows_of, together
+from bench.compare.table import Comparison, Difference, accuracy_verdict, of_student, rows_of, together
 from bench.errors import UserError, unknown
 from bench.records import CellSpec, Found
 from bench.records.names import conditions_of_cells, labels, order
-from bench.statistics import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -133,29 +130,24 @@ def _pairs(experiments: Sequence[tuple[Side, CellSpec, dict[str, Any]]], choice:
 
 def _paired(row: Comparison, pair: _Pair) -> Comparison:
     """A row whose difference is that of the seeds which both sides have."""
-    a, b = pair.a.accuracies(row.strategy), pair.b.accuracies(row.strategy)
-    shared = sorted({*a} & {*b})
+    of_a, of_b = pair.a.accuracies(row.strategy), pair.b.accuracies(row.strategy)
+    shared = [seed for seed in of_a if seed in of_b]
     if not shared:
         return row
+    a, b = ({seed: values[seed] for seed in shared} for values in (of_a, of_b))
     found = paired_difference([b[seed] - a[seed] for seed in shared])
-    row = replace(
+    return replace(
         row,
         n_a=len(shared),
         n_b=len(shared),
-        mean_a=statistics.fmean(a[seed] for seed in shared),
-        mean_b=statistics.fmean(b[seed] for seed in shared),
+        mean_a=statistics.fmean(a.values()),
+        mean_b=statistics.fmean(b.values()),
+        difference=statistics.fmean(b[seed] - a[seed] for seed in shared),
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
+        probability=None if found is None else found.probability,
+        verdict=accuracy_verdict(a, b, found),
         notes=(),
-    )
-    if found is None:
-        return replace(row, verdict="too few seeds", low=None, high=None, probability=None)
-    seen = not found.low <= 0 <= found.high
-    return replace(
-        row,
-        difference=found.estimate,
-        low=found.low,
-        high=found.high,
-        probability=found.probability,
-        verdict=("better" if found.estimate > 0 else "worse") if seen else "no difference seen",
     )
 
 
@@ -163,7 +155,5 @@ def paired_difference(differences: Sequence[float]) -> Difference | None:
     """The mean of differences, one per seed, with its interval; None if their deviation is not known, or 0."""
     if len(differences) < 2 or (deviation := statistics.stdev(differences)) == 0:
         return None
-    freedom = len(differences) - 1
-    estimate, error = statistics.fmean(differences), deviation / math.sqrt(len(differences))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return Difference(estimate, estimate - half, estimate + half, float(stats.t.cdf(estimate / error, freedom)))
+    error = deviation / math.sqrt(len(differences))
+    return of_student(statistics.fmean(differences), error, len(differences) - 1)

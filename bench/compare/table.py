@@ -161,7 +161,11 @@ def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Di
     deviation = least if constant else math.sqrt(squares / freedom)
     if deviation == 0:
         return None
-    error = deviation * math.sqrt(1 / len(a) + 1 / len(b))
+    return of_student(estimate, deviation * math.sqrt(1 / len(a) + 1 / len(b)), freedom)
+
+
+def of_student(estimate: float, error: float, freedom: int) -> Difference:
+    """A difference whose estimate has a standard error above 0, by Student's t."""
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
     return Difference(estimate, estimate - half, estimate + half, float(stats.t.cdf(estimate / error, freedom)))
 

@@ -20,8 +20,6 @@ from jinja2 import Environment, StrictUndefined
 from bench import records
 from bench.report.page import content, drawings
 
-NAME = "report.html"
-
 
 def write(folders: Sequence[Path], out: Path) -> Path:
     """Write the page of some folders of runs.

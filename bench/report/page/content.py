@@ -47,7 +47,7 @@ class Line:
     """A line of the table: runs that differ in their seeds only.
 
     Attributes:
-        label, method, strategy, status: in words.
+        label, strategy, status: in words.
         accuracy: the mean with its interval.
         seeds: accuracies by seed, in words.
         published: a published figure with what it is of; empty without one.
@@ -58,7 +58,6 @@ class Line:
     """
 
     label: str
-    method: str
     strategy: str
     status: str
     accuracy: Cell
@@ -105,7 +104,6 @@ class Section:
         counts: what was run: statuses with their numbers.
         failures: sentences.
         notes: caveats.
-        conclusion: whether the results are as stored; empty if nobody knows.
         lines: of the table.
         fair: conditions, whether each is equal, and the value of every contestant.
         contestants: their names.
@@ -118,7 +116,6 @@ class Section:
     counts: str
     failures: list[str]
     notes: list[str]
-    conclusion: str
     lines: list[Line]
     contestants: list[str]
     fair: list[fairness.Line]
@@ -162,7 +159,6 @@ def _section(folder: Path, found: Found, table: Sequence[Row], task: str) -> Sec
         counts=", ".join(f"{count} {status}" for status, count in sorted(counts.items())),
         failures=[f"{row.method}, seed {row.seed}: {row.status}. {row.error}" for row in by_cell.values() if row.error],
         notes=notes,
-        conclusion="",
         lines=_lines(of_task),
         contestants=fairness.contestants(of_task),
         fair=fairness.lines(of_task),
@@ -188,7 +184,6 @@ def _line(name: str, members: Sequence[Row]) -> Line:
     old = " (other code)" if any(row.current is False for row in members) else ""
     return Line(
         label=name,
-        method=first.method,
         strategy=first.strategy,
         status=first.status + old,
         accuracy=Cell(accuracy_text(accuracies), statistics.fmean(accuracies) if accuracies else None),

@@ -76,6 +76,13 @@ def test_only_seeds_of_both_sides_count():
     assert row.difference == pytest.approx(0.6)
 
 
+def test_one_shared_seed_has_a_difference_without_an_interval_and_equal_sides_are_identical():
+    both = [*runs([90.0, 70.0], alpha=1.0), *runs([90.5], alpha=2.0), *runs([90.0, 70.0], alpha=3.0)]
+    few, equal = effects(Found(both), [Choice.parse("asge.alpha")])
+    assert (few.difference, few.low, few.verdict) == (0.5, None, "too few seeds")
+    assert (equal.difference, equal.verdict) == (0.0, "identical")
+
+
 def test_budgets_and_inputs_are_conditions_too():
     both = [*runs([90.0, 91.0], epochs=2), *runs([92.0, 92.9], epochs=4)]
     [row] = effects(Found(both), [Choice.parse("epochs")])
