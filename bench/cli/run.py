@@ -11,6 +11,7 @@ from bench.errors import ExitStatus, UserError
 from bench.options import RunOptions
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Console
 
     from bench import tables
@@ -26,6 +27,7 @@ def run(
         bool, typer.Option("--dry-run", help="Print which cells are finished and which would run, without running any.")
     ] = False,
     plots: Annotated[bool, typer.Option(help="Draw the figures afterwards.")] = True,
+    report: Annotated[bool, typer.Option(help="Write a page of the run for a browser, report-SUITE.html.")] = True,
     form: FormatOption = OutputFormat.RICH,
     **given: Any,
 ) -> int:
@@ -36,7 +38,7 @@ def run(
     from bench.running import progress, suite
 
     console = progress.console()
-    return _report(suite.run(options, console), options, console, plots=plots, form=form.value)
+    return _report(suite.run(options, console), options, console, plots=plots, report=report, form=form.value)
 
 
 def _options(name: str | None, given: dict[str, Any]) -> RunOptions:
@@ -69,8 +71,10 @@ def _print_plan(options: RunOptions, form: tables.Format) -> int:
     return ExitStatus.OK
 
 
-def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: bool, form: tables.Format) -> int:
-    """Draw the figures, print notes, the table and every problem; return the exit status."""
+def _report(
+    done: SuiteRun, options: RunOptions, console: Console, *, plots: bool, report: bool, form: tables.Format
+) -> int:
+    """Draw the figures, print notes, the table and every problem, write the page; return the exit status."""
     from rich.console import Console as Output
 
     from bench.measure.environment import stale
@@ -81,11 +85,17 @@ def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: boo
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    files: dict[str, str] = {}
     if plots:
         from bench.report import figures
+        from bench.report.page import drawings
 
+        def keep(name: str, figure: Figure) -> None:
+            files[name] = drawings.svg(name, figure)
+
+        folder = options.runs / "figures" / done.suite.name
         try:
-            for path in figures.draw_all(done.records, options.runs / "figures" / done.suite.name):
+            for path in figures.draw_all(done.records, folder, also=keep if report else None):
                 say(f"figure: {path}")
         except Exception as error:  # noqa: BLE001 -- a failing plot must not cost the table of hours of training
             say(f"note: the figures could not be drawn: {error}")
@@ -98,6 +108,15 @@ def _report(done: SuiteRun, options: RunOptions, console: Console, *, plots: boo
     say(f"{done.suite.name}: {conclusion(done.suite.name, done.checks)}")
     for outcome in done.bad:
         say(f"error: {progress.describe_outcome(done.titles[outcome.cell.id], outcome)}")
+    if report and done.records:
+        from bench.cli.report import known
+        from bench.report import page
+
+        source = page.Source(done.suite.name, done.found, done.checks, methods=known(done.records), drawn=files)
+        try:
+            say(f"report: {page.write([source], options.runs / f'report-{done.suite.name}.html')}")
+        except Exception as error:  # noqa: BLE001 -- as above
+            say(f"note: the report could not be written: {error}")
     if any(outcome.bad_input for outcome in done.bad):
         return ExitStatus.BAD_INPUT
     return ExitStatus.CELL_FAILED if done.bad else ExitStatus.OK

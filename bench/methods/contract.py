@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -174,6 +176,13 @@ def get(name: str) -> Method:
         if not hasattr(method, part):
             raise UserError(f"method {name!r} has no {part!r}; see bench.plugins.Method")
     return method
+
+
+def about(name: str) -> str:
+    """What a method is, in a sentence with its source: how the docstring of its module begins; empty without one."""
+    module = sys.modules.get(getattr(get(name), "__module__", ""))
+    paragraph = inspect.cleandoc(getattr(module, "__doc__", None) or "").partition("\n\n")[0]
+    return " ".join(paragraph.split())
 
 
 def strategies(name: str, values: Mapping[str, Any]) -> tuple[str, ...]:

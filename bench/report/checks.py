@@ -38,7 +38,7 @@ def render(checks: Sequence[Check], form: tables.Format, console: Console) -> No
         ]
         for check in checks
     ]
-    tables.print_table(console, form, "check against measured references", header, lines, _power(checks))
+    tables.print_table(console, form, "check against measured references", header, lines, power(checks))
 
 
 def _figure(check: Check, value: float | None, seeds: int = 0) -> str:
@@ -49,7 +49,7 @@ def _figure(check: Check, value: float | None, seeds: int = 0) -> str:
     return shown + (f" (n={seeds})" if seeds > 1 and check.what != "memory" else "")
 
 
-def _power(checks: Sequence[Check]) -> list[str]:
+def power(checks: Sequence[Check]) -> list[str]:
     """Describe the drops that the suite can detect."""
     judged = [check for check in checks if check.what == "accuracy" and check.limit is not None]
     if not judged:

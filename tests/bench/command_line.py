@@ -31,7 +31,7 @@ plan = "8,M,16"
 """
 
 
-RUN = ("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json")
+RUN = ("run", "mine.toml", "--threads", "1", "--no-plots", "--no-report", "--format", "json")
 
 
 def command_line(folder):

@@ -100,10 +100,24 @@ def _figure(name: str, draw: Draw, named: Runs, colors: dict[str, Any]) -> Figur
         raise UserError(f"figure {name!r} failed: {type(error).__name__}: {error}") from error
 
 
-def draw_all(records: Sequence[Record], out: Path, form: FileFormat = "png") -> list[Path]:
-    """Draw every figure that the records have data for as a file in ``out``, which is created if there is any."""
+def draw_all(
+    records: Sequence[Record],
+    out: Path,
+    form: FileFormat = "png",
+    also: Callable[[str, Figure], None] | None = None,
+) -> list[Path]:
+    """Draw every figure that the records have data for as a file in ``out``, which is created if there is any.
+
+    Args:
+        records: see ``drawn``.
+        out: a folder.
+        form: of the files.
+        also: what else gets each figure, with its name.
+    """
     paths = []
     for name, figure in drawn(records):
+        if also is not None:
+            also(name, figure)
         out.mkdir(parents=True, exist_ok=True)
         paths.append(save(figure, out / f"{name}.{form}"))
     return paths

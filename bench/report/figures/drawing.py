@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.records import Record
@@ -27,6 +30,30 @@ def warn_of_machines(figure: Figure, runs: Runs) -> None:
         width, height = figure.get_size_inches()
         x, y = (around.x0 + around.x1) / 2 / width, around.y0 / height - 0.02
         figure.text(x, y, text, ha="center", va="top", fontsize=7, color="tab:red")
+
+
+CELL = "cell:"
+"""Begins the id that a part of a figure has in an SVG file if it shows one cell; what follows names the cell."""
+
+
+def mark(artist: Artist, record: Record, part: str = "") -> None:
+    """Note that an artist shows one cell, and a part of it such as a strategy: the HTML page links it to the cell."""
+    artist.set_gid(f"{CELL}{record.id}:{part}")
+
+
+def mark_lines(axes: Axes, drawn: Iterable[tuple[Record, str, Sequence[float], Sequence[float]]]) -> None:
+    """The same for lines that another library drew: they are found by their points.
+
+    Args:
+        axes: with the lines.
+        drawn: the cell, its part, and the coordinates of each line.
+    """
+    by_points = {(tuple(x), tuple(y)): (record, part) for record, part, x, y in drawn}
+    for line in axes.lines:
+        across, up = np.asarray(line.get_xydata(), dtype=float).T
+        found = by_points.get((tuple(across.tolist()), tuple(up.tolist())))
+        if found is not None:
+            mark(line, *found)
 
 
 FileFormat = Literal["png", "svg", "pdf"]

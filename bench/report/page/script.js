@@ -1,5 +1,6 @@
 "use strict";
-// Sorts, filters and copies the tables of results. The page is whole without it.
+// Sorts, filters and copies the tables of results, shows a row's dots, compares the settings of two cells.
+// The page is whole without it.
 
 const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
 
@@ -106,5 +107,63 @@ for (const section of document.querySelectorAll("main > section")) {
     show(table, key, false);
   }
 }
+// A row's dots, and the dots of an opened cell
+
+const dots = new Map();
+for (const dot of document.querySelectorAll("a.dot")) {
+  const cell = dot.getAttribute("href");
+  dots.set(cell, [...(dots.get(cell) || []), dot]);
+}
+
+function choose(cells, chosen) {
+  for (const cell of cells) for (const dot of dots.get(cell) || []) dot.classList.toggle("chosen", chosen);
+}
+
+for (const row of document.querySelectorAll("table.results tbody tr")) {
+  const cells = [...row.querySelectorAll(".seeds a")].map((link) => link.getAttribute("href"));
+  for (const event of ["pointerenter", "focusin"]) row.addEventListener(event, () => choose(cells, true));
+  for (const event of ["pointerleave", "focusout"]) row.addEventListener(event, () => choose(cells, false));
+}
+
+// Settings beside those of another cell
+
+function settingsOf(cell) {
+  return new Map([...cell.querySelectorAll("table.settings tbody tr")]
+    .map((row) => [row.cells[0].textContent.replace(" (differs)", ""), row.cells[1].textContent]));
+}
+
+function beside(cell, other) {
+  const table = cell.querySelector("table.settings");
+  table.querySelectorAll(".beside").forEach((each) => each.remove());
+  if (!other) return;
+  const theirs = settingsOf(other);
+  const head = document.createElement("th");
+  head.scope = "col"; head.className = "beside"; head.textContent = other.querySelector("summary").firstChild.textContent.trim();
+  table.tHead.rows[0].append(head);
+  for (const row of table.tBodies[0].rows) {
+    const value = theirs.get(row.cells[0].textContent.replace(" (differs)", ""));
+    const shown = document.createElement("td");
+    shown.className = "beside";
+    shown.textContent = value === undefined ? "has none" : value;
+    if (value !== row.cells[1].textContent) shown.classList.add("other-value");
+    row.append(shown);
+  }
+}
+
+for (const cell of document.querySelectorAll("details.cell")) {
+  cell.addEventListener("toggle", () => {
+    choose(["#" + cell.id], cell.open);
+    if (!cell.open || cell.querySelector("select")) return;
+    const label = document.createElement("label"), select = document.createElement("select");
+    select.append(new Option("no other cell", ""));
+    for (const other of cell.parentElement.querySelectorAll("details.cell")) {
+      if (other !== cell) select.append(new Option(other.querySelector("summary").firstChild.textContent.trim(), other.id));
+    }
+    select.addEventListener("change", () => beside(cell, select.value && document.getElementById(select.value)));
+    label.append("Settings beside those of ", select);
+    cell.querySelector("table.settings").before(label);
+  });
+}
+
 addEventListener("hashchange", openTarget);
 openTarget();

@@ -81,6 +81,20 @@ def test_a_run_leaves_its_table_and_figures(ran):
     assert drawn == {f"digits-{name}" for name in FIGURES if name not in ELSEWHERE}
 
 
+def test_a_run_leaves_a_page_with_its_figures_and_says_where(ran):
+    page = ran.folder / "results" / "runs" / "report-mine.html"
+    assert f"report: {page.relative_to(ran.folder)}" in ran.first.stderr
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<figure>") == len(FIGURES) - len(ELSEWHERE)
+    assert "arXiv 2509.12394" in text  # of ASGE's sentence
+
+
+def test_a_page_is_made_again(ran):
+    made = ran.inside("report", "results/runs", "--out", "again.html")
+    assert made.stdout == "again.html\n"
+    assert "Against the stored references" not in (ran.folder / "again.html").read_text(encoding="utf-8")
+
+
 def test_what_is_finished_is_not_run_again(ran):
     again = run_mine(ran)
     assert "finished before" in again.stderr

@@ -130,7 +130,8 @@ def test_lines_of_a_sweep_follow_its_settings_strategy_by_strategy():
         return f"asge alpha={alpha}", record(seed=seed, settings=settings, accuracies={"last": last, "best": best})
 
     runs = [run(2.0, 0, 70.0, 80.0), run(0.5, 0, 71.0, 81.0), run(2.0, 1, 72.0, 82.0), run(10.0, 0, 1.0, 2.0)]
-    assert list(accuracy.seeds_by_line(runs).items()) == [
+    found = accuracy.seeds_by_line(runs)
+    assert [(line, [value for _, value in seeds]) for line, seeds in found.items()] == [
         (("asge alpha=0.5", "last"), [71.0]),
         (("asge alpha=2.0", "last"), [70.0, 72.0]),
         (("asge alpha=10.0", "last"), [1.0]),
