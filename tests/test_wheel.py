@@ -33,6 +33,17 @@ yardstick = "random-features"
 [methods.random-features]
 """
 
+COMMANDS = """
+import contextlib, io, json, sys
+from bench.cli import app
+printed = []
+for line in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        assert app.main(line) == 0, line
+    printed.append(told.getvalue())
+print(json.dumps(printed))
+"""
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
@@ -71,43 +82,51 @@ def installed(tmp_path_factory):
     dependencies = str(Path(torch.__file__).parents[1])
     (site / "shared.pth").write_text(f"import site; site.addsitedir({dependencies!r})\n")
     install(ROOT)
+
+    def commands(*lines):
+        """What several commands print, one after the other in one process: most of a process's time are its imports."""
+        script = folder / "commands.py"
+        script.write_text(COMMANDS)
+        return json.loads(program("python", script, json.dumps([[str(part) for part in line] for line in lines])))
+
     program.install = install
+    program.commands = commands
     return program
 
 
-def test_the_code_that_runs_is_the_wheels_and_has_no_commit(installed):
-    program = "import bench; from bench.measure.environment import code; print(bench.__file__); print(code().commit)"
-    file, commit = installed("python", "-c", program).splitlines()
+def test_it_is_the_wheels_code_with_its_version_types_and_published_numbers(installed):
+    program = """
+import asge, baselines, bench
+from bench.measure.environment import code
+from bench.reference import published
+from bench.suites.describe import description
+print(bench.__file__, code().commit, published.figure(description('asge', {}, 'mnist')).value)
+print(*(next(iter(module.__path__)) for module in (asge, baselines, bench)))
+"""
+    first, folders = installed("python", "-c", program).splitlines()
+    file, commit, figure = first.split()
     assert not Path(file).is_relative_to(ROOT)
     assert "/environment/lib/" in file
     assert commit == "None"
-
-
-def test_it_knows_its_version_and_its_types(installed):
+    assert float(figure) > 99
+    assert all((Path(folder) / "py.typed").is_file() for folder in folders.split())
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert installed("bench", "--version") == f"bench {version}\n"
-    program = "import asge, baselines, bench; print(*(next(iter(m.__path__)) for m in (asge, baselines, bench)))"
-    assert all((Path(folder) / "py.typed").is_file() for folder in installed("python", "-c", program).split())
 
 
-def test_suites_and_references_come_along(installed):
-    found = json.loads(installed("bench", "list", "--format", "json"))
+def test_a_suite_runs_is_checked_and_has_a_table_by_the_suites_and_references_in_the_wheel(installed):
+    installed("bench", "run", "smoke", "--no-plots")
+    listed, looked_at, _, rows = map(
+        json.loads,
+        installed.commands(
+            ("list", "--format", "json"), ("doctor", "--format", "json"), ("check", "smoke", "--format", "json"),
+            ("table", "--format", "json"),
+        ),
+    )  # fmt: skip
     shipped = {path.stem for path in (ROOT / "bench" / "suites").glob("*.toml")}
-    assert {row["name"] for row in found if row["kind"] == "suite"} == shipped
-    looked_at = {row["what"]: row["state"] for row in json.loads(installed("bench", "doctor", "--format", "json"))}
+    assert {row["name"] for row in listed if row["kind"] == "suite"} == shipped
     measured = sorted(path.stem for path in (ROOT / "results" / "reference" / "measured").glob("*.json"))
-    assert looked_at["references"] == ", ".join(measured)
-    program = (
-        "from bench.reference import published; from bench.suites.describe import description;"
-        "print(published.figure(description('asge', {}, 'mnist')).value)"
-    )
-    assert float(installed("python", "-c", program)) > 99
-
-
-def test_a_suite_runs_is_checked_and_has_a_table(installed):
-    installed("bench", "run", "smoke")
-    installed("bench", "check", "smoke")
-    rows = json.loads(installed("bench", "table", "--format", "json"))
+    assert {row["what"]: row["state"] for row in looked_at}["references"] == ", ".join(measured)
     assert {row["method"] for row in rows} == {"asge", "ff", "cwc", "local-error", "backprop"}
     assert {row["status"] for row in rows} == {"ok"}
 
@@ -147,21 +166,22 @@ def extended(installed, tmp_path_factory):
 
 
 def test_a_package_beside_it_is_found_and_passes_its_tests(extended):
-    rows = json.loads(extended("bench", "test", "tiny-extension", "--format", "json"))
+    rows, listed = map(
+        json.loads, extended.commands(("test", "tiny-extension", "--format", "json"), ("list", "--format", "json"))
+    )
     assert {(row["kind"], row["name"]) for row in rows} == {
         ("method", "random-features"), ("task", "stripes"), ("figure", "seconds"),
     }  # fmt: skip
     assert {row["status"] for row in rows if row["kind"] != "method"} == {"passed"}
     skipped = {row["check"]: row["reason"] for row in rows if row["status"] == "skipped"}
     assert skipped["layers-predict"] == "the learner has no layer_logits"
-    listed = json.loads(extended("bench", "list", "--format", "json"))
     assert {"random-features", "stripes", "seconds"} <= {row["name"] for row in listed}
 
 
 def test_a_suite_trains_its_method_on_its_task_and_draws_its_figure(extended, tmp_path):
     (tmp_path / "mine.toml").write_text(SUITE)
     out = tmp_path / "runs"
-    extended("bench", "run", tmp_path / "mine.toml", "--out", out)
+    extended("bench", "run", tmp_path / "mine.toml", "--no-report", "--out", out)
     [row] = json.loads(extended("bench", "table", out, "--format", "json"))
     assert (row["task"], row["method"], row["status"]) == ("stripes", "random-features", "ok")
     assert row["accuracy"] > 90

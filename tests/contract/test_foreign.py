@@ -23,6 +23,18 @@ plan = "8,M,16"
 """
 
 
+COMMANDS = """
+import contextlib, io, json, sys
+from bench.cli import app
+done = []
+for line in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = int(app.main(line))
+    done.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(done))
+"""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
@@ -61,7 +73,7 @@ def test_the_contract_tests_find_and_pass_both(site):
 def test_a_suite_runs_them_to_a_table_with_its_fairness(site, tmp_path):
     (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
     out = tmp_path / "out"
-    done = run(site, "bench", "run", "mine.toml", "--no-plots", "--out", str(out), cwd=tmp_path)
+    done = run(site, "bench", "run", "mine.toml", "--no-plots", "--no-report", "--out", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stripes: what was equal" in done.stdout
     table = json.loads(run(site, "bench", "table", str(out), "--format", "json").stdout)
@@ -74,26 +86,45 @@ def test_what_it_was_before_a_change_is_not_taken_for_what_it_is(tmp_path):
     (tmp_path / "site").mkdir()
     foreign.write(tmp_path / "site")
     (tmp_path / "mine.toml").write_text(SUITE.replace("epochs = 3", "epochs = 1"), encoding="utf-8")
-    mine = ("mine.toml", "--methods", "random-features", "--no-plots", "--out", str(tmp_path / "out"))
+    mine = ("mine.toml", "--methods", "random-features", "--no-plots", "--no-report", "--out", str(tmp_path / "out"))
 
-    def bench(*arguments, status=0):
-        done = run(tmp_path / "site", "bench", *arguments, cwd=tmp_path)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
+    def bench(*lines):
+        """Status, output and messages of several commands, one after the other in one process, which imports once."""
+        (tmp_path / "commands.py").write_text(COMMANDS)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
+        done = subprocess.run(
+            [sys.executable, "-P", "commands.py", json.dumps(lines)],
+            check=True, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        )  # fmt: skip
+        return json.loads(done.stdout)
 
-    assert "finished before" not in bench("run", *mine).stderr
-    bench("table", "out", "--strict")
+    strict = ["table", "out", "--strict", "--format", "markdown"]
+    first, table = bench(["run", *mine], strict)
+    assert (first[0], table[0]) == (0, 0), first + table
+    assert "finished before" not in first[2]
 
     module = tmp_path / "site" / "random_features.py"
     module.write_text(module.read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
-    bench("table", "out", "--strict")
+    [table] = bench(strict)
+    assert table[0] == 0, table
     learns_nothing = "\nLearner.train_step = lambda self, images, labels: {'loss': images.new_zeros(())}\n"
     module.write_text(module.read_text(encoding="utf-8") + learns_nothing, encoding="utf-8")
-    assert "ok, other code" in bench("table", "out", "--strict", "--format", "markdown", status=1).stdout
-    assert "no record of any seed" in bench("check", "mine.toml", "--runs", "out", status=4).stderr
-    assert "finished before" in bench("run", *mine, "--any-code").stderr
 
-    assert "1 of 1 records measured again" in bench("refresh", "out").stderr
-    [row] = json.loads(bench("table", "out", "--strict", "--format", "json").stdout)
+    old, checked, reused, refreshed, new, again = bench(
+        strict,
+        ["check", "mine.toml", "--runs", "out"],
+        ["run", *mine, "--any-code"],
+        ["refresh", "out"],
+        ["table", "out", "--strict", "--format", "json"],
+        ["run", *mine],
+    )
+    assert old[0] == 1
+    assert "ok, other code" in old[1]
+    assert checked[0] == 4
+    assert "no record of any seed" in checked[2]
+    assert "finished before" in reused[2]
+    assert refreshed[0] == 0
+    assert "1 of 1 records measured again" in refreshed[2]
+    [row] = json.loads(new[1])
     assert row["accuracy"] == 50
-    assert "finished before" in bench("run", *mine).stderr
+    assert "finished before" in again[2]

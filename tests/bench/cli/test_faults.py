@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from command_line import accuracies, assert_one_sentence, run_mine, start_mine
+from command_line import RUN, accuracies, assert_one_sentence, run_mine, start_mine
 
 from bench import registry
 
@@ -74,7 +74,7 @@ def faulty(bench, monkeypatch):
 
     def run(methods, *options, but=()):
         (bench.folder / "faulty.toml").write_text(SUITE_OF + "".join(map(METHOD_OF.format, [*methods, "backprop"])))
-        arguments = ["run", "faulty.toml", "--threads", "1", "--no-plots", "--format", "json", *options]
+        arguments = ["run", "faulty.toml", "--threads", "1", "--no-plots", "--no-report", "--format", "json", *options]
         done = bench.inside(*arguments, cells_too=True, but=but)
         return done, {row["method"]: row for row in json.loads(done.stdout)}
 
@@ -176,13 +176,12 @@ def test_a_clock_that_runs_backwards_changes_no_duration(bench):
     (bench.folder / "clock" / "sitecustomize.py").write_text(
         "import itertools, time\nticks = itertools.count()\ntime.time = lambda: 2e9 - 3600 * next(ticks)\n"
     )
-    done = bench("run", "mine.toml", "--threads", "1", "--no-plots", "--format", "json",
-                 PYTHONPATH=str(bench.folder / "clock"))  # fmt: skip
+    done = bench(*RUN, "--methods", "asge", PYTHONPATH=str(bench.folder / "clock"))
     assert done.returncode == 0, done.stderr
     for row in json.loads(done.stdout):
         assert row["train_seconds"] > 0
         assert row["train_images_per_second"] > 0
-    assert accuracies(done) == accuracies(run_mine(bench, "--force", cells_too=True))
+    assert accuracies(done) == accuracies(run_mine(bench, "--methods", "asge", "--force", cells_too=True))
 
 
 def test_a_folder_that_is_not_ours_to_write_is_named(bench):
