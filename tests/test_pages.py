@@ -48,8 +48,8 @@ def test_what_experiments_found_is_among_the_pages():
 
 def test_the_readme_begins_with_a_table_and_a_picture():
     text = (ROOT / "README.md").read_text()
-    assert "<!-- table: results/quick -->" in text
-    assert text.index("![") < text.index("<!-- table")
+    assert "<!-- leaderboard: results/quick -->" in text
+    assert text.index("![") < text.index("<!-- leaderboard")
 
 
 def test_a_page_has_tables_of_all_figures_and_of_accuracies_alone(tmp_path):

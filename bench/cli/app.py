@@ -12,7 +12,21 @@ from typing import Annotated, Any
 import typer
 
 import bench
-from bench.cli import check, compare, doctor, listing, plot, published, refresh, report, run, study, table, test
+from bench.cli import (
+    check,
+    compare,
+    doctor,
+    leaderboard,
+    listing,
+    plot,
+    published,
+    refresh,
+    report,
+    run,
+    study,
+    table,
+    test,
+)
 from bench.cli.data import data_app
 from bench.cli.reference import reference_app
 from bench.cli.tune import tune_app
@@ -30,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run,
     "table": table.table,
     "report": report.report,
+    "leaderboard": leaderboard.leaderboard,
     "refresh": refresh.refresh,
     "fill": table.fill,
     "describe": table.describe,

@@ -6,8 +6,9 @@
 
 `accuracies` instead of `table` makes a table of accuracies only, `differences: FOLDER FOLDER` one of the second
 folder's accuracies minus the first's, `effects: FOLDER CHOICE ...` one of what settings do within a folder, `study` the
-table of a study, `stale` one of which folders below it have records that other code has made, `published` one of the
-published figures, each beside the closest of the records below it. Folders are relative to the root of the checkout.
+table of a study, `leaderboard: FOLDER[+FOLDER] ...` the boards of folders, `stale` one of which folders below it have
+records that other code has made, `published` one of the published figures, each beside the closest of the records below
+it. Folders are relative to the root of the checkout.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from bench.compare.table import comparisons
 from bench.errors import UserError
 from bench.options import DEFAULT_RUNS
 from bench.records import Found, sources
-from bench.report import published, rows
+from bench.report import leaderboard, published, rows
 from bench.report import table as report
 
 STALE = ["folder", "records", "by other code", "minutes of their training"]
 MARKS = re.compile(
     r"<!-- (?:(?P<kind>table|accuracies|study|stale|published): (?P<folder>[\w./-]+)"
     r"|differences: (?P<a>[\w./-]+) (?P<b>[\w./-]+)"
+    r"|leaderboard: (?P<boards>[\w./+-]+( [\w./+-]+)*)"
     r"|effects: (?P<within>[\w./-]+)(?P<choices>( [\w.=+-]+)+)) -->\n"
     r".*?<!-- end of table -->",
     re.DOTALL,
@@ -75,7 +77,12 @@ def _marked(found: re.Match[str], root: Path) -> str:
     mark = found[0].partition("\n")[0]
     out = io.StringIO()
     console = Console(file=out)
-    if found["within"] is not None:
+    if found["boards"] is not None:
+        for board in leaderboard.boards(found["boards"].split(), root):
+            lines = [line.cells for line in board.lines]
+            tables.print_table(console, "markdown", board.title, leaderboard.HEADER, lines, board.notes)
+            console.file.write("\n")
+    elif found["within"] is not None:
         table = effects(_read(root, found["within"]), [Choice.parse(each) for each in found["choices"].split()])
         title = f"Within {found['within']}: B instead of A, mean and 95 % interval, paired by seed"
         rendering.render_accuracies(table, title, "markdown", console)

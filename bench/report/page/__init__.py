@@ -2,9 +2,11 @@
 
     folders of runs ---> source    what there is: records, verdicts, what live code says of methods
                          results   what the page says of them, as plain values: sections, tables
-                         cells     the same of every cell; curves draws its small charts
+                         cells     the same of every cell; charts draws small ones
                          drawings  the figures, as SVG, whose dots are links to cells
                          template.html, style.css, script.js ---> one file
+
+    bench.report.leaderboard ---> board.html, style.css ---> another
 
 The page is whole without JavaScript; the script sorts, filters, compares and copies. Its policy forbids fetching.
 """
@@ -17,14 +19,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from bench import records
-from bench.report.page import drawings, results
+from bench.report.leaderboard import HEADER, Board
+from bench.report.page import charts, drawings, results
 from bench.report.page.source import About, Source, read
+from bench.statistics import half_width
 
-__all__ = ["About", "Source", "page", "read", "write"]
+__all__ = ["About", "Source", "leaderboard", "page", "read", "write"]
 
 
 def write(sources: Sequence[Source], out: Path) -> Path:
@@ -43,17 +48,33 @@ def page(sources: Sequence[Source]) -> str:
     """The page's text: the same records give the same text."""
     sections = [section for source in _named_apart(sources) for section in results.sections(source)]
     script = _part("script.js")
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_part("template.html"))
-    return template.render(
+    return _filled(
+        "template.html",
         sections=sections,
         figures={section.anchor: _figures(section) for section in sections},
         columns=results.COLUMNS,
-        style=_part("style.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def leaderboard(boards: Sequence[Board]) -> str:
+    """The text of a page of boards, which needs no script."""
+    axis = "test accuracy, %: mean over seeds, 95 % interval"
+    charts_of = [
+        charts.intervals(
+            f"Accuracies of {board.title}",
+            axis,
+            {f"{line.label} / {line.strategy}": (line.accuracies, half_width(line.accuracies)) for line in board.lines},
+        )
+        for board in boards
+    ]
+    return _filled("board.html", boards=boards, header=HEADER, charts=charts_of)
+
+
+def _filled(template: str, **values: Any) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part(template)).render(style=_part("style.css"), **values)
 
 
 def _named_apart(sources: Sequence[Source]) -> list[Source]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from bench.records import Record
 from bench.records.names import labels_of_cells, machine_of
-from bench.report.page import curves
+from bench.report.page import charts
 from bench.report.page.source import About
 
 
@@ -150,9 +150,9 @@ def _charts(record: Record) -> list[Markup]:
             by_loss.setdefault(name, []).append(value)
     by_layer = {"last epoch": (record.epochs[-1].layers or []) if record.epochs else []}
     made = [
-        curves.chart("validation accuracy (%) by epoch", "epoch: validation accuracy, %", by_strategy),
-        curves.chart("loss by epoch", "epoch: loss", by_loss),
-        curves.chart("validation accuracy (%) by layer", "layer: validation accuracy, %", by_layer),
+        charts.lines("validation accuracy (%) by epoch", "epoch: validation accuracy, %", by_strategy),
+        charts.lines("loss by epoch", "epoch: loss", by_loss),
+        charts.lines("validation accuracy (%) by layer", "layer: validation accuracy, %", by_layer),
     ]
     return [chart for chart in made if chart]
 

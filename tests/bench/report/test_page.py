@@ -15,7 +15,7 @@ from factories import record
 from bench.errors import UserError
 from bench.reference.verdicts import Check
 from bench.report import page
-from bench.report.page import curves
+from bench.report.page import charts
 
 EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
@@ -193,10 +193,10 @@ def test_verdicts_defaults_and_methods_stand_where_they_are_known(runs):
 
 
 def test_a_loss_that_is_no_number_is_no_curve():
-    drawn = curves.chart("loss", "epoch", {"good": [2.0, 1.0], "bad": [1.0, float("nan")], "none": []})
+    drawn = charts.lines("loss", "epoch", {"good": [2.0, 1.0], "bad": [1.0, float("nan")], "none": []})
     assert "good 1.0" in drawn
     assert "bad" not in drawn
-    assert curves.chart("loss", "epoch", {"bad": [float("inf")]}) == ""
+    assert charts.lines("loss", "epoch", {"bad": [float("inf")]}) == ""
 
 
 @pytest.mark.slow
