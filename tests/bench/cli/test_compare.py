@@ -70,11 +70,16 @@ def test_an_option_for_revisions_is_refused_with_folders(tmp_path):
         comparing.compare(str(tmp_path), str(tmp_path), **{**NO_OPTIONS, "epochs": 3}, form=OutputFormat.RICH)
 
 
-def test_a_row_that_b_has_lost_is_not_all_well():
-    lost = replace(three_rows()[0], verdict="only in A", failed_a=0, failed_b=0)
-    kept = replace(lost, verdict="no difference seen")
-    assert comparing.exit_status([kept, lost], failed=False, what="x") == ExitStatus.NOTHING_MEASURED
-    assert comparing.exit_status([kept, replace(lost, verdict="only in B")], failed=False, what="x") == ExitStatus.OK
+def test_rows_that_one_side_alone_has_are_told(capsys):
+    kept, one, other = three_rows()[:1] + [
+        replace(three_rows()[0], verdict=f"only in {side}", label=f"asge alpha={number}", failed_a=0, failed_b=0)
+        for side, number in (("A", 1), ("B", 2))
+    ]
+    kept = replace(kept, verdict="identical", failed_a=0, failed_b=0)
+    assert comparing.exit_status([kept, one, other], failed=False, what="x") == ExitStatus.OK
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: only in A: asge alpha=1/{one.strategy}", f"note: only in B: asge alpha=2/{other.strategy}",
+    ]  # fmt: skip
 
 
 def test_settings_within_one_folder_are_compared_and_worse_is_no_regression(tmp_path, capsys):
