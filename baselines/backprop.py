@@ -7,14 +7,15 @@ with batch normalisation, and the models of timm and torchvision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from asge.block import ConvUnit
 from asge.common.optimisers import (
@@ -43,7 +44,7 @@ from asge.layers.pooling import Pooling, replace_pools
 from asge.network import gates, parse_plan
 from asge.whitening import FirstLayer, Whitening
 from baselines.library_models import library_model
-from baselines.stack import Hidden, Stack, Topology, between, is_vgg8b
+from baselines.stack import Block, Hidden, Stack, Topology, between, is_vgg8b
 from baselines.start import take_over, weights_of
 from baselines.vgg import Activation, Dropout, VGGBlock
 
@@ -71,6 +72,9 @@ class BackpropSettings:
             normalisation then keeps its statistics.
         accumulate: micro-batches per batch; their gradients are summed. Less memory for the same step, except that
             batch normalisation takes its statistics from each micro-batch.
+        checkpointing: "blocks" keeps only what enters a block, and computes the rest again in the backward pass (Chen
+            et al. 2016, arXiv 1604.06174): less memory for the same step, and more time. Of topology "asge", whose
+            blocks draw nothing and keep no statistics.
         optimiser, learning_rate, weight_decay, momentum, schedule: see ``asge.common.optimisers``; momentum is SGD's.
     """
 
@@ -89,6 +93,7 @@ class BackpropSettings:
     gate_activation: Annotated[Gate, Neutral("tanh")] = "tanh"
     gate_epochs: Annotated[int, Ge(0), Neutral(0)] = 0
     accumulate: Annotated[int, Ge(1)] = 1
+    checkpointing: Annotated[Literal["none", "blocks"], Neutral("none")] = "none"
     optimiser: OptimiserSetting = "adamw"
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 1e-4
@@ -140,7 +145,7 @@ def _check(settings: BackpropSettings) -> None:
         refuse_without_effect(settings, ["library_pools"], "model 'stack'")
     if (settings.model, settings.topology) != ("stack", "asge"):
         other = f"topology {settings.topology!r}" if settings.model == "stack" else f"model {settings.model!r}"
-        refuse_without_effect(settings, ["first_layer"], other)
+        refuse_without_effect(settings, ["first_layer", "checkpointing"], other)
 
 
 def _gates(network: nn.Module) -> dict[str, nn.Module]:
@@ -169,6 +174,7 @@ class BackpropLearner:
     ) -> None:
         self.network = build_network(task, settings, generator)
         self._parts = settings.accumulate
+        self._again = settings.checkpointing == "blocks"
         self._gate_epochs = settings.gate_epochs
         self._frozen = False
         self._whitening = Whitening(self.network, settings.first_layer)
@@ -208,11 +214,20 @@ class BackpropLearner:
         self._whitening.see(images)
         total = torch.zeros((), device=images.device)
         for part, of_part in zip(images.chunk(self._parts), labels.chunk(self._parts), strict=True):
-            loss = F.cross_entropy(self.network(part), of_part, reduction="sum") / len(labels)
+            logits = self._computed_again(part) if self._again else self.network(part)
+            loss = F.cross_entropy(logits, of_part, reduction="sum") / len(labels)
             loss.backward()
             total += loss.detach()
         self._optimiser.step()
         return {"loss": total}
+
+    def _computed_again(self, images: Tensor) -> Tensor:
+        """Logits (B, N) of a stack, of which the backward pass computes every block again."""
+        stack, x = cast(Stack, self.network), images
+        for block in stack.blocks:
+            after = stack.classify if block is stack.blocks[-1] else block.propagate
+            x = checkpoint(_passed, block, after, x, use_reentrant=False, preserve_rng_state=False)
+        return x
 
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Nothing to choose."""
@@ -250,6 +265,10 @@ class BackpropLearner:
         self._whitening.waits = state["to_whiten"]
 
 
+def _passed(block: Block, after: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return after(block.activate(x))
+
+
 class Backprop:
     """The method as the harness registers it."""
 
@@ -259,7 +278,7 @@ class Backprop:
     small: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"plan": "8,M,16"},
         {"plan": "8,M,16", "gating": "gct-l1", "gating_where": "block", "affine": True},
-        {"plan": "8,M,16", "gating": "se"},
+        {"plan": "8,M,16", "gating": "se", "checkpointing": "blocks"},
         {"topology": "vgg", "plan": "8,M,16", "hidden": [12], "dropout": 0.2, "accumulate": 2},
     )
 

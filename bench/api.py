@@ -159,8 +159,8 @@ def run(options: RunOptions) -> Runs:
 
     Takes the fields of ``bench.options.RunOptions`` as keywords: ``suite`` (a name or a TOML file), ``methods``,
     ``tasks``, ``seeds``, ``first_seed``, ``epochs``, ``loader``, ``device``, ``threads``, ``settings`` (by method),
-    ``data_dir``, ``out``, ``force``, ``keep``, ``stall``, ``unequal_budgets``. Progress is shown as on the command
-    line. A failed cell raises no exception: see ``Runs.problems``.
+    ``data_dir``, ``out``, ``force``, ``keep``, ``stall``, ``watchers``, ``unequal_budgets``. Progress is shown as on
+    the command line. A failed cell raises no exception: see ``Runs.problems``.
 
     Raises:
         UserError: for invalid input, before any cell runs if it can be known then.

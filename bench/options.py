@@ -74,6 +74,9 @@ class RunOptions(Overrides):
         bool, Help("Keep every cell's final weights in learned.pt; finished cells without them run again.")
     ] = False
     stall: Annotated[float, Help("Kill a cell after this many seconds without output.", least=1.0)] = STALL_SECONDS
+    watchers: Annotated[
+        Names | None, Help("Watchers of installed packages that hear what happens too, separated by commas.")
+    ] = None
     unequal_budgets: Annotated[bool, Help("Compare methods whose tuning took unequal budgets.")] = False
 
     @property

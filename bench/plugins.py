@@ -1,7 +1,7 @@
-"""Everything that methods, tasks and figures of other packages need, in one place.
+"""Everything that methods, tasks, figures and watchers of other packages need, in one place.
 
 A method is found through the entry-point group ``bench.methods``, a task through ``bench.tasks``, a figure through
-``bench.figures``. Names here stay; the modules that they come from may change.
+``bench.figures``, a watcher of runs through ``bench.watchers``. Names here stay; the modules they come from may change.
 
     methods     the protocols Method and Learner; the other protocols are optional
                             TaskShape, TrainingBudget: arguments of ``build``; Examination: result of ``examine``
@@ -9,6 +9,7 @@ A method is found through the entry-point group ``bench.methods``, a task throug
     training    ScheduledOptimiser, OptimiserSettings and the types of its settings: those of this project's methods
     tasks       Task, Arrays, Split; DataFile and Fetcher for files that are fetched and verified
     figures     FigureRuns, the argument of a figure; Record and its parts
+    watchers    Watcher, what happens to cells while they run; Outcome, how each of them ended
     errors      UserError: one sentence about invalid input; LoaderError: data that cannot be read
 """
 
@@ -42,6 +43,7 @@ from bench.methods.contract import (
 )
 from bench.records import CellSpec, EpochRecord, Record, StrategyRecord, TrainingRecord
 from bench.report.figures.drawing import Runs as FigureRuns
+from bench.running.local import Outcome, Watcher
 
 __all__ = [
     "Arrays",
@@ -66,6 +68,7 @@ __all__ = [
     "Observable",
     "OptimiserSetting",
     "OptimiserSettings",
+    "Outcome",
     "PerLayer",
     "Range",
     "Record",
@@ -78,5 +81,6 @@ __all__ = [
     "TrainingBudget",
     "TrainingRecord",
     "UserError",
+    "Watcher",
     "WeightDecay",
 ]

@@ -19,7 +19,7 @@ def test_the_package():
 def test_running_takes_the_options_of_a_run():
     expected = [
         "suite", "methods", "tasks", "seeds", "first_seed", "epochs", "loader", "device", "threads", "settings",
-        "data_dir", "out", "force", "any_code", "keep", "stall", "unequal_budgets",
+        "data_dir", "out", "force", "any_code", "keep", "stall", "watchers", "unequal_budgets",
     ]  # fmt: skip
     assert sorted(inspect.signature(bench.run).parameters) == sorted(expected)
     assert inspect.signature(bench.run) == inspect.signature(RunOptions)
@@ -45,9 +45,9 @@ def test_what_plug_ins_import():
     assert sorted(plugins.__all__) == [
         "Arrays", "Beginner", "CellSpec", "Choice", "Conditional", "DataFile", "EpochRecord", "Examinable",
         "Examination", "Fetcher", "FigureRuns", "Goodness", "Inspectable", "Learner", "LearningRate", "LoaderError",
-        "Method", "Momentum", "Neutral", "Observable", "OptimiserSetting", "OptimiserSettings", "PerLayer", "Range",
-        "Record", "ScheduleSetting", "ScheduledOptimiser", "Split", "StrategyRecord", "Task", "TaskShape",
-        "TrainingBudget", "TrainingRecord", "UserError", "WeightDecay",
+        "Method", "Momentum", "Neutral", "Observable", "OptimiserSetting", "OptimiserSettings", "Outcome", "PerLayer",
+        "Range", "Record", "ScheduleSetting", "ScheduledOptimiser", "Split", "StrategyRecord", "Task", "TaskShape",
+        "TrainingBudget", "TrainingRecord", "UserError", "Watcher", "WeightDecay",
     ]  # fmt: skip
     assert all(hasattr(plugins, name) for name in plugins.__all__)
 

@@ -28,6 +28,7 @@ from bench.cli import (
     test,
 )
 from bench.cli.data import data_app
+from bench.cli.export import export_app
 from bench.cli.reference import reference_app
 from bench.cli.tune import tune_app
 from bench.errors import ExitStatus, LoaderError, UserError
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(data_app, name="data")
+app.add_typer(export_app, name="export")
 app.add_typer(reference_app, name="reference")
 app.add_typer(tune_app, name="tune")
 

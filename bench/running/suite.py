@@ -9,13 +9,13 @@ from typing import NamedTuple
 from rich.console import Console
 
 from bench import records, suites
-from bench.options import RunOptions
+from bench.options import RunOptions, names_in
 from bench.records import CellSpec, Found, Record
 from bench.reference import check as checking
 from bench.reference import measured
 from bench.reference.measured import Measured
 from bench.reference.verdicts import Check
-from bench.running import local, progress, rehearsal
+from bench.running import local, progress, rehearsal, watchers
 from bench.running.local import Outcome
 
 
@@ -96,7 +96,15 @@ def run(options: RunOptions, console: Console) -> SuiteRun:
     suite, cells, titles, stored = prepare(options)
     rehearsal.rehearse(cells, options.data)
     records.prepare_folder(options.runs)
-    with progress.watcher(console, suite.name, titles) as watcher:
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    names = names_in(options.watchers, "watchers") or ()
+    with (
+        progress.watcher(console, suite.name, titles) as display,
+        watchers.beside(display, names, suite.name, options.runs, say) as watcher,
+    ):
         outcomes = local.run_cells(cells, replace(options, suite=suite.name), watcher=watcher)
     own = [cell for cell in cells if cell.seed < suites.own_seeds(suite, cell.method, cell.settings)]
     done = [outcome.record for outcome in outcomes if outcome.record is not None]

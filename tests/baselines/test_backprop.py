@@ -205,3 +205,27 @@ def test_gates_join_a_network_that_has_learned_without_them(network):
     assert torch.equal(same.predict(images, "logits"), gated.predict(images, "logits"))
     with pytest.raises(ValueError, match="it is another network: "):
         plain.begin_with(gated.state_dict())
+
+
+@pytest.mark.parametrize("more", [{}, {"gating": "gct", "affine": True, "accumulate": 3}])
+def test_blocks_that_are_computed_again_give_the_same_step_in_less_memory(more):
+    images, labels = batch(48)
+    learners = [
+        make(learning_rate=0.1, plan="8,8,8,8,8,8", **more, **again) for again in ({}, {"checkpointing": "blocks"})
+    ]
+    for learner in learners:
+        torch.nn.init.normal_(learner.network.classifier.weight, generator=torch.Generator().manual_seed(3))
+    peaks, losses = [], []
+    for learner in learners:
+        learner.train_step(images, labels)  # what an optimiser keeps is there from now on
+        losses.append(learner.train_step(images, labels)["loss"])
+        peaks.append(live_bytes(lambda made=learner: made.train_step(images, labels)).peak)
+    assert torch.equal(*losses)
+    for one, other in zip(*(learner.network.parameters() for learner in learners), strict=True):
+        assert torch.equal(one, other)
+    assert peaks[1] < 0.8 * peaks[0]
+
+
+def test_only_blocks_without_chance_or_statistics_are_computed_again():
+    with pytest.raises(ValueError, match="checkpointing"):
+        make(topology="vgg", checkpointing="blocks")
