@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def report(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders of runs.", metavar="FOLDER...")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of runs, or of such folders.", metavar="FOLDER...")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
 ) -> None:
     """Write one HTML file that shows runs in any browser, without a network."""
+    from bench import records
     from bench.options import DEFAULT_RUNS
     from bench.report import page
 
-    print(page.write([_checked(folder) for folder in folders or [DEFAULT_RUNS]], out))
+    every = [folder for place in folders or [DEFAULT_RUNS] for folder in records.folders(place)]
+    print(page.write([_checked(folder) for folder in every], out))
 
 
 def _checked(folder: Path) -> Source:

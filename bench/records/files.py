@@ -114,6 +114,12 @@ def read_options(path: Path) -> CellOptions:
         raise UserError(f"{path} does not hold the options of a cell; `bench run` writes it anew") from None
 
 
+def folders(place: Path) -> list[Path]:
+    """A folder of runs; of a folder of such folders, those in it, sorted. A folder without records is one of runs."""
+    inside = sorted({file.parents[1] for file in place.glob(f"*/*/{RECORD_FILE}")})
+    return [place] if any(place.glob(f"*/{RECORD_FILE}")) or not inside else inside
+
+
 def read_all(runs: Path) -> Found:
     """Read everything in a folder of runs.
 

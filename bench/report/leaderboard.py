@@ -146,10 +146,10 @@ def _groups(place: str, root: Path) -> list[tuple[str, ...]]:
     for folder in folders:
         if not (root / folder).is_dir():
             raise UserError(f"folder {folder} does not exist")
-    if len(folders) > 1 or any((root / place).glob(f"*/{records.RECORD_FILE}")):
+    if len(folders) > 1:
         return [folders]
-    inside = sorted({file.parents[1] for file in (root / place).glob(f"*/*/{records.RECORD_FILE}")})
-    return [(each.relative_to(root).as_posix(),) for each in inside if _methods(records.read_all(each)) > 1]
+    inside = [each for each in records.folders(root / place) if _methods(records.read_all(each)) > 1]
+    return [(each.relative_to(root).as_posix(),) for each in inside]
 
 
 def _methods(found: Found) -> int:

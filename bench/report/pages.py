@@ -112,9 +112,8 @@ def _stale(root: Path, folder: str) -> list[list[str]]:
 
     What commands write where they are not told where is left out: it is not kept.
     """
-    runs = sorted({file.parents[1] for file in (root / folder).glob(f"*/*/{records.RECORD_FILE}")})
     lines = []
-    for place in (each for each in runs if each != root / DEFAULT_RUNS):
+    for place in (each for each in records.folders(root / folder) if each != root / DEFAULT_RUNS):
         found = records.read_all(place).records
         old = [record for record in found if sources.is_current(record) is False]
         minutes = sum(record.training.seconds for record in old if record.training) / 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
@@ -18,48 +19,45 @@ from bench.report.figures.drawing import Runs, title, warn_of_machines
 
 TITLE_WIDTH = 26
 """Characters per line of a panel's title."""
+PANEL = (3.1, 2.2)
+"""Inches of a panel."""
 
 
 def by_epoch(runs: Runs, _colors: dict[str, Any]) -> Figure | None:
     """Accuracy, goodness, time and live memory of each layer from epoch to epoch; mean over seeds."""
     shown = [(name, record) for name, record in runs if any(_quantities(epoch) for epoch in record.epochs)]
-    frame = pd.DataFrame(
-        [
-            {"method": name, "epoch": epoch.epoch, "layer": str(layer), "quantity": quantity, "value": value}
-            for name, record in shown
-            for epoch in record.epochs
-            for quantity, values in _quantities(epoch).items()
-            for layer, value in enumerate(values, start=1)
-        ]
-    )
-    if frame.empty:
+    lines: dict[tuple[str, str, int], dict[int, list[float]]] = {}
+    for name, record in shown:
+        for epoch in record.epochs:
+            for quantity, of_layers in _quantities(epoch).items():
+                for layer, value in enumerate(of_layers, start=1):
+                    lines.setdefault((quantity, name, layer), {}).setdefault(epoch.epoch, []).append(value)
+    if not lines:
         return None
-    grid = sns.relplot(
-        frame,
-        x="epoch",
-        y="value",
-        hue="layer",
-        row="quantity",
-        col="method",
-        kind="line",
-        marker="o",
-        errorbar=None,
-        palette="viridis",
-        height=2.2,
-        aspect=1.4,
-        facet_kws={"sharey": "row", "sharex": True},
+    quantities = list(dict.fromkeys(quantity for quantity, _, _ in lines))
+    methods = list(dict.fromkeys(method for _, method, _ in lines))
+    layers = sorted({layer for *_, layer in lines})
+    size = (PANEL[0] * len(methods), PANEL[1] * len(quantities))
+    figure, grid = plt.subplots(
+        len(quantities), len(methods), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
     )
-    grid.set_titles("")
-    for axes, method in zip(grid.axes[0], grid.col_names, strict=True):
+    colors = dict(zip(layers, sns.color_palette("viridis", len(layers)), strict=True))
+    for (quantity, method, layer), epochs in lines.items():
+        axes = grid[quantities.index(quantity), methods.index(method)]
+        means = [fmean(values) for values in epochs.values()]
+        axes.plot(list(epochs), means, marker="o", markeredgecolor="white", color=colors[layer])
+    for axes, method in zip(grid[0], methods, strict=True):
         axes.set_title(textwrap.fill(method, TITLE_WIDTH), fontsize=9)
-    for axes, quantity in zip(grid.axes[:, 0], grid.row_names, strict=True):
+    for axes, quantity in zip(grid[:, 0], quantities, strict=True):
         axes.set_ylabel(quantity)
-    for axes in grid.axes.flat:
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    lines = max(axes.get_title().count("\n") for axes in grid.axes[0]) + 1
-    grid.figure.suptitle(title(shown, "Layer by layer"), y=1 + 0.15 * lines / grid.figure.get_figheight(), va="bottom")
-    figure: Figure = grid.figure
-    if "ms per step" in grid.row_names:
+    sns.despine(figure)
+    handles = [mpl.lines.Line2D([], [], marker="o", color=color, markeredgecolor="white") for color in colors.values()]
+    figure.legend(handles, [str(layer) for layer in layers], title="layer", loc="outside right center", frameon=False)
+    figure.suptitle(title(shown, "Layer by layer"))
+    if "ms per step" in quantities:
         warn_of_machines(figure, shown)
     return figure
 

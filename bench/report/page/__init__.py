@@ -51,7 +51,7 @@ def page(sources: Sequence[Source]) -> str:
     return _filled(
         "template.html",
         sections=sections,
-        figures={section.anchor: _figures(section) for section in sections},
+        figures={section.anchor: _figures(number, section) for number, section in enumerate(sections)},
         columns=results.COLUMNS,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -87,10 +87,10 @@ def _named_apart(sources: Sequence[Source]) -> list[Source]:
     return named
 
 
-def _figures(section: results.Section) -> list[drawings.Drawing]:
+def _figures(number: int, section: results.Section) -> list[drawings.Drawing]:
     cells = {cell.id: (cell.anchor, cell.title) for cell in section.cells}
     files = drawings.drawn(section.records) if section.drawn is None else section.drawn
-    return drawings.linked(section.anchor, section.task, files, cells)
+    return drawings.linked(number, section.task, files, cells)
 
 
 def _part(name: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -45,7 +46,7 @@ class CellPart:
         facts: pairs of a name and a value: environment, code.
         epochs: header and lines of what happened in each epoch.
         charts: curves by epoch and by layer.
-        download: the record as a data address.
+        download: the record, compressed by gzip, as a data address.
     """
 
     id: str
@@ -93,7 +94,6 @@ def settings_of(record: Record) -> dict[str, Any]:
 
 def _cell(prefix: str, record: Record, name: str, others: Sequence[dict[str, Any]], about: About) -> CellPart:
     here, code = record.environment, record.code
-    text = json.dumps(record.model_dump(mode="json", exclude_none=True), separators=(",", ":"), sort_keys=True)
     augmented = ", ".join(record.cell.augmentation) or "no augmentation"
     return CellPart(
         id=record.id,
@@ -120,8 +120,14 @@ def _cell(prefix: str, record: Record, name: str, others: Sequence[dict[str, Any
         ],
         epochs=_epochs(record),
         charts=_charts(record),
-        download="data:application/json," + quote(text, safe=""),
+        download=_address(record),
     )
+
+
+def _address(record: Record) -> str:
+    text = json.dumps(record.model_dump(mode="json", exclude_none=True), separators=(",", ":"), sort_keys=True)
+    packed = gzip.compress(text.encode(), mtime=0)
+    return "data:application/gzip;base64," + base64.b64encode(packed).decode()
 
 
 def _epochs(record: Record) -> tuple[list[str], list[list[str]]]:

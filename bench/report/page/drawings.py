@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -16,8 +17,10 @@ from bench.report import figures
 from bench.report.figures.drawing import CELL
 
 _SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
-_HREF = f"{{{_XLINK}}}href"
+_USES = re.compile(r"(?:^|url\()#([^)]+)")
+"""What refers to an id: a whole value, or an address within one."""
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+_FONTS = re.compile(r"font-family: [^;]*;? ?")
 
 
 @dataclass(frozen=True)
@@ -45,62 +48,83 @@ def svg(name: str, figure: Figure) -> str:
     return file.getvalue()
 
 
-def linked(prefix: str, task: str, files: Mapping[str, str], cells: Mapping[str, tuple[str, str]]) -> list[Drawing]:
+def linked(number: int, task: str, files: Mapping[str, str], cells: Mapping[str, tuple[str, str]]) -> list[Drawing]:
     """The figures of a section.
 
     Args:
-        prefix: the section's name; with it, an id in a figure is one of the page.
+        number: of the section in its page.
         task: the section's.
         files: see ``drawn``.
         cells: anchor and title of each cell, by its id: what shows one cell becomes a link to it.
     """
     names = [f"{task}-{name}" for name in figures.names()]
-    return [Drawing(name, _element(files[name], f"{prefix}.{name}", cells)) for name in names if name in files]
+    there = [name for name in names if name in files]
+    return [Drawing(name, _element(files[name], name, f"s{number}f{i}-", cells)) for i, name in enumerate(there)]
 
 
-def _element(file: str, prefix: str, cells: Mapping[str, tuple[str, str]]) -> str:
+def _element(file: str, name: str, prefix: str, cells: Mapping[str, tuple[str, str]]) -> str:
+    """A figure's SVG element, as small as it can be with the same picture.
+
+    Args:
+        file: the text of an SVG file.
+        name: of the figure.
+        prefix: of ids, which may stand in a page once.
+        cells: see ``linked``.
+    """
     root = ET.fromstring(file)  # noqa: S314 -- Matplotlib wrote it a moment ago
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag == f"{{{_SVG}}}metadata":
-                parent.remove(child)
+    used = {found for element in root.iter() for value in element.attrib.values() for found in _USES.findall(value)}
+    ids = {old: f"{prefix}{number}" for number, old in enumerate(sorted(used))}
     for element in root.iter():
         cell = element.get("id", "").removeprefix(CELL).partition(":")[0] if _shows_cell(element) else ""
+        element.attrib = {_plain(key): _small(value, ids) for key, value in _kept(element, ids)}
         if cell in cells:
             _link(element, *cells[cell])
-        _rename(element, prefix)
-    root.set("role", "group")
-    root.set("aria-label", prefix.rpartition(".")[2].replace("-", " "))
-    return _text(root)
+        element.tag = _plain(element.tag)
+        for part in ("text", "tail"):
+            if not (getattr(element, part) or "").strip():
+                setattr(element, part, None)
+    _unwrap(root)
+    root.attrib |= {"role": "group", "aria-label": name.replace("-", " "), "xmlns": _SVG}
+    return ET.tostring(root, encoding="unicode")
 
 
 def _shows_cell(element: ET.Element) -> bool:
     return element.get("id", "").startswith(CELL)
 
 
+def _kept(element: ET.Element, ids: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Attributes without ids that nothing refers to."""
+    return [(key, value) for key, value in element.attrib.items() if key != "id" or value in ids]
+
+
+def _plain(name: str) -> str:
+    """A name without its namespace: pages of today need none."""
+    return name.rpartition("}")[2]
+
+
+def _small(value: str, ids: Mapping[str, str]) -> str:
+    """A value with new ids, coordinates to a hundredth of a point, and without the list of fonts: the page has one."""
+    value = ids.get(value, value)
+    value = _USES.sub(lambda found: found[0].replace(found[1], ids[found[1]]), value)
+    return _FONTS.sub("", _LONG.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value))
+
+
 def _link(element: ET.Element, anchor: str, title: str) -> None:
     """Make a group a link. The keyboard gets there by the table's links: a figure may have hundreds."""
-    element.tag = f"{{{_SVG}}}a"
+    element.tag = "a"
     element.attrib = {"href": f"#{anchor}", "class": "dot", "tabindex": "-1"}
-    label = ET.Element(f"{{{_SVG}}}title")
+    label = ET.Element("title")
     label.text = title
     element.insert(0, label)
 
 
-def _rename(element: ET.Element, prefix: str) -> None:
-    """Give an id the prefix, where it is and where it is referred to: an id may stand in a page once."""
-    if "id" in element.attrib:
-        element.set("id", f"{prefix}.{element.get('id')}")
-    if element.get(_HREF, "").startswith("#"):
-        # Without the namespace: pages of today need none, and it halves the size of figures of many dots.
-        element.set("href", f"#{prefix}.{element.attrib.pop(_HREF)[1:]}")
-    for key, value in element.attrib.items():
-        if "url(#" in value:
-            element.set(key, value.replace("url(#", f"url(#{prefix}."))
-
-
-def _text(root: ET.Element) -> str:
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
-    root.set("xmlns", _SVG)
-    return ET.tostring(root, encoding="unicode")
+def _unwrap(parent: ET.Element) -> None:
+    """Replace groups that say nothing by what is in them, and leave out metadata."""
+    children: list[ET.Element] = []
+    for child in parent:
+        _unwrap(child)
+        if child.tag == "g" and not child.attrib:
+            children += child
+        elif child.tag != "metadata":
+            children.append(child)
+    parent[:] = children
