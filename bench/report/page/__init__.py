@@ -47,11 +47,12 @@ def write(sources: Sequence[Source], out: Path) -> Path:
 def page(sources: Sequence[Source]) -> str:
     """The page's text: the same records give the same text."""
     sections = [section for source in _named_apart(sources) for section in results.sections(source)]
-    script = _part("script.js")
+    script, styles = _part("script.js"), drawings.Styles()
     return _filled(
         "template.html",
         sections=sections,
-        figures={section.anchor: _figures(number, section) for number, section in enumerate(sections)},
+        figures={section.anchor: _figures(number, section, styles) for number, section in enumerate(sections)},
+        styles=styles,
         columns=results.COLUMNS,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -87,10 +88,10 @@ def _named_apart(sources: Sequence[Source]) -> list[Source]:
     return named
 
 
-def _figures(number: int, section: results.Section) -> list[drawings.Drawing]:
+def _figures(number: int, section: results.Section, styles: drawings.Styles) -> list[drawings.Drawing]:
     cells = {cell.id: (cell.anchor, cell.title) for cell in section.cells}
     files = drawings.drawn(section.records) if section.drawn is None else section.drawn
-    return drawings.linked(number, section.task, files, cells)
+    return drawings.linked(number, section.task, files, cells, styles)
 
 
 def _part(name: str) -> str:

@@ -20,6 +20,7 @@ _SVG = "http://www.w3.org/2000/svg"
 _USES = re.compile(r"(?:^|url\()#([^)]+)")
 """What refers to an id: a whole value, or an address within one."""
 _LONG = re.compile(r"-?\d+\.\d{3,}")
+_NOTHING = re.compile(r"rotate\(-0 [^)]*\)")
 _FONTS = re.compile(r"font-family: [^;]*;? ?")
 
 
@@ -48,7 +49,24 @@ def svg(name: str, figure: Figure) -> str:
     return file.getvalue()
 
 
-def linked(number: int, task: str, files: Mapping[str, str], cells: Mapping[str, tuple[str, str]]) -> list[Drawing]:
+class Styles:
+    """The styles of all figures of a page, each once: a class stands for it where it is used."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def name(self, style: str) -> str:
+        """The class of a style."""
+        return self._names.setdefault(style, f"k{len(self._names)}")
+
+    def __str__(self) -> str:
+        """As a style sheet."""
+        return "\n".join(f".{name} {{ {style} }}" for style, name in self._names.items())
+
+
+def linked(
+    number: int, task: str, files: Mapping[str, str], cells: Mapping[str, tuple[str, str]], styles: Styles
+) -> list[Drawing]:
     """The figures of a section.
 
     Args:
@@ -56,13 +74,17 @@ def linked(number: int, task: str, files: Mapping[str, str], cells: Mapping[str,
         task: the section's.
         files: see ``drawn``.
         cells: anchor and title of each cell, by its id: what shows one cell becomes a link to it.
+        styles: of the page, which gets those of the figures.
     """
     names = [f"{task}-{name}" for name in figures.names()]
     there = [name for name in names if name in files]
-    return [Drawing(name, _element(files[name], name, f"s{number}f{i}-", cells)) for i, name in enumerate(there)]
+    return [
+        Drawing(name, _element(files[name], name, f"s{number}f{place}-", cells, styles))
+        for place, name in enumerate(there)
+    ]
 
 
-def _element(file: str, name: str, prefix: str, cells: Mapping[str, tuple[str, str]]) -> str:
+def _element(file: str, name: str, prefix: str, cells: Mapping[str, tuple[str, str]], styles: Styles) -> str:
     """A figure's SVG element, as small as it can be with the same picture.
 
     Args:
@@ -70,6 +92,7 @@ def _element(file: str, name: str, prefix: str, cells: Mapping[str, tuple[str, s
         name: of the figure.
         prefix: of ids, which may stand in a page once.
         cells: see ``linked``.
+        styles: see ``linked``.
     """
     root = ET.fromstring(file)  # noqa: S314 -- Matplotlib wrote it a moment ago
     used = {found for element in root.iter() for value in element.attrib.values() for found in _USES.findall(value)}
@@ -77,6 +100,8 @@ def _element(file: str, name: str, prefix: str, cells: Mapping[str, tuple[str, s
     for element in root.iter():
         cell = element.get("id", "").removeprefix(CELL).partition(":")[0] if _shows_cell(element) else ""
         element.attrib = {_plain(key): _small(value, ids) for key, value in _kept(element, ids)}
+        if style := element.attrib.pop("style", ""):
+            element.set("class", styles.name(style))
         if cell in cells:
             _link(element, *cells[cell])
         element.tag = _plain(element.tag)
@@ -93,8 +118,9 @@ def _shows_cell(element: ET.Element) -> bool:
 
 
 def _kept(element: ET.Element, ids: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Attributes without ids that nothing refers to."""
-    return [(key, value) for key, value in element.attrib.items() if key != "id" or value in ids]
+    """Attributes without ids that nothing refers to, and without turns by nothing."""
+    every = element.attrib.items()
+    return [(key, value) for key, value in every if (key != "id" or value in ids) and not _NOTHING.fullmatch(value)]
 
 
 def _plain(name: str) -> str:
@@ -104,9 +130,10 @@ def _plain(name: str) -> str:
 
 def _small(value: str, ids: Mapping[str, str]) -> str:
     """A value with new ids, coordinates to a hundredth of a point, and without the list of fonts: the page has one."""
-    value = ids.get(value, value)
+    value = _NOTHING.sub("", ids.get(value, value))
     value = _USES.sub(lambda found: found[0].replace(found[1], ids[found[1]]), value)
-    return _FONTS.sub("", _LONG.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value))
+    value = _FONTS.sub("", _LONG.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value))
+    return " ".join(value.split())
 
 
 def _link(element: ET.Element, anchor: str, title: str) -> None:
