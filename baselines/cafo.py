@@ -203,6 +203,7 @@ class CaFo:
     strategies: ClassVar[tuple[str, ...]] = CaFoLearner.strategies
     build: ClassVar[type[CaFoLearner]] = CaFoLearner
     small: ClassVar[Sequence[Mapping[str, Any]]] = ({"channels": [8, 16]},)
+    optimiser = staticmethod(optimiser_in_words)
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -213,8 +214,3 @@ class CaFo:
     def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
         """Describe, in words, the layers between the convolutions."""
         return "ReLU, max pooling, BatchNorm"
-
-    @staticmethod
-    def optimiser(settings: Mapping[str, Any]) -> str:
-        """Describe the optimiser, in words."""
-        return optimiser_in_words(settings)

@@ -345,6 +345,7 @@ class DeeperForward:
         {"plan": "10,M,20,20"},
         {"plan": RESNET, "width": 10, "learning_rate": 1e-2},
     )
+    optimiser = staticmethod(optimiser_in_words)
 
     @staticmethod
     def published(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -359,8 +360,3 @@ class DeeperForward:
         """Describe, in words, the layers between the convolutions."""
         joined = "shortcuts" if settings.get("plan") == RESNET else f"{settings.get('pooling')} pooling"
         return f"ReLU, normalisation of each class's group, {joined}"
-
-    @staticmethod
-    def optimiser(settings: Mapping[str, Any]) -> str:
-        """Describe the optimiser, in words."""
-        return optimiser_in_words(settings)

@@ -221,7 +221,6 @@ class HCLFF:
     build: ClassVar[type[HCLFFLearner]] = HCLFFLearner
     small: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"plan": "10,M,20,20", "hierarchy": [[[0, 1, 2], [3, 4]], []], "learning_rate": 1e-2},
-        {"plan": "resnet17", "width": 10, "learning_rate": 1e-2},
     )
 
     @staticmethod

@@ -291,6 +291,7 @@ class LocalErrors:
         {"signal": "pred", "topology": "asge", "plan": "8,M,16", "affine": True, "head": "pooled"},
         {"signal": "sim", "plan": "8,M,16", "hidden": [12], "dropout": 0.2},
     )
+    optimiser = staticmethod(optimiser_in_words)
 
     @staticmethod
     def strategies_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -309,8 +310,3 @@ class LocalErrors:
         return between(
             settings, settings.get("activation") or ("relu" if settings.get("signal") == "pred" else "leaky ReLU")
         )
-
-    @staticmethod
-    def optimiser(settings: Mapping[str, Any]) -> str:
-        """Describe the optimiser, in words."""
-        return optimiser_in_words(settings)

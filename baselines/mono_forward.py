@@ -226,13 +226,9 @@ class MonoForward:
         {"plan": "8,M,16"},
         {"plan": "8s,16", "hidden": [12], "pooling": "avg", "optimiser": "sgd", "learning_rate": 1e-2},
     )
+    optimiser = staticmethod(optimiser_in_words)
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:
         """Describe, in words, the layers between the convolutions."""
         return f"ReLU, {settings.get('pooling')} pooling"
-
-    @staticmethod
-    def optimiser(settings: Mapping[str, Any]) -> str:
-        """Describe the optimiser, in words."""
-        return optimiser_in_words(settings)

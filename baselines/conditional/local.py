@@ -281,13 +281,9 @@ class GatedASGE:
             "learning_rate": 0.01,
         },
     )
+    optimiser = staticmethod(optimiser_in_words)
 
     @staticmethod
     def between(settings: Mapping[str, Any]) -> str:  # noqa: ARG004
         """Describe, in words, the layers between the convolutions."""
         return f"{between_units('rms', affine=False)}, gates on channels"
-
-    @staticmethod
-    def optimiser(settings: Mapping[str, Any]) -> str:
-        """Describe the optimiser, in words."""
-        return optimiser_in_words(settings)

@@ -46,6 +46,13 @@ def test_contrast_by_loops_over_all_pairs():
     assert not single.grad.any()
 
 
+def test_the_published_network_takes_a_step_and_predicts():
+    learner = make(plan="resnet17", width=9, learning_rate=1e-2)
+    images, labels = batch()
+    assert all(torch.isfinite(loss) for loss in learner.train_step(images, labels).values())
+    assert learner.predict(images, "goodness").shape == (12, 3)
+
+
 def test_a_step_equals_plain_gradient_descent_on_both_losses():
     learner = make()
     learner.begin_epoch(20)

@@ -23,7 +23,7 @@ from bench.errors import UserError
 from bench.records import Record
 from bench.records.names import conditions_of, labels_of_cells, order
 from bench.report.figures import accuracy, cost, layers, lengths, work
-from bench.report.figures.drawing import FileFormat, Runs, save
+from bench.report.figures.drawing import FileFormat, Runs, colors_of, save
 
 __all__ = ["FIGURES", "GROUP", "Draw", "Runs", "draw_all", "drawn", "every", "get", "names", "save"]
 
@@ -84,7 +84,7 @@ def drawn(records: Sequence[Record], wanted: Container[str] | None = None) -> It
             of_task = [record for record in done if record.cell.task == task]
             names = labels_of_cells([record.cell for record in of_task], brief=True)
             named = list(zip(names, of_task, strict=True))
-            colors = dict(zip(sorted(set(names)), sns.color_palette("colorblind", len(set(names))), strict=True))
+            colors = colors_of({name: record.cell.method for name, record in named})
             for name, draw in every().items():
                 figure = _figure(name, draw, named, colors) if wanted is None or name in wanted else None
                 if figure is not None:

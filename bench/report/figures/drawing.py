@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,6 +32,35 @@ def warn_of_machines(figure: Figure, runs: Runs) -> None:
         width, height = figure.get_size_inches()
         x, y = (around.x0 + around.x1) / 2 / width, around.y0 / height - 0.02
         figure.text(x, y, text, ha="center", va="top", fontsize=7, color="tab:red")
+
+
+TOO_PALE = (6, 8)
+"""Places in seaborn's palette "colorblind" of colors that thin lines on white paper cannot have."""
+START = 7538
+"""Of the checksum that decides on a method's color; with this one the methods of most suites have different ones."""
+
+
+def colors_of(names: Mapping[str, str]) -> dict[str, Any]:
+    """A color for each name: a method has the same one in all figures, unless two of a figure would share it.
+
+    Its first name has that color; further ones, and methods whose color is taken, have those that are left.
+
+    Args:
+        names: the method of each name.
+    """
+    palette = [color for place, color in enumerate(sns.color_palette("colorblind")) if place not in TOO_PALE]
+    first: dict[str, str] = {}
+    for name in sorted(names):
+        first.setdefault(names[name], name)
+    free = [palette[place % len(palette)] for place in range(max(len(palette), len(names)))]
+    colors: dict[str, Any] = {}
+    for method, name in sorted(first.items()):
+        own = palette[zlib.crc32(method.encode(), START) % len(palette)]
+        colors[name] = own if own in free else free[0]
+        free.remove(colors[name])
+    for name in sorted(set(names) - set(colors)):
+        colors[name] = free.pop(0)
+    return colors
 
 
 CELL = "cell:"

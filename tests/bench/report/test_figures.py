@@ -108,6 +108,17 @@ def test_every_figure_of_every_task_is_drawn(tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
+def test_a_method_has_its_color_in_all_figures():
+    methods = ["asge", "backprop", "ff", "cwc", "local-error"]
+    alone = {method: drawing.colors_of({method: method})[method] for method in methods}
+    together = drawing.colors_of({"asge alpha=1": "asge", "asge alpha=2": "asge", "ff": "ff", "cwc": "cwc"})
+    assert together["asge alpha=1"] == alone["asge"]
+    assert {name: together[name] for name in ("ff", "cwc")} == {name: alone[name] for name in ("ff", "cwc")}
+    assert len(set(together.values())) == 4
+    many = {f"asge alpha={number}": "asge" for number in range(12)} | {"ff": "ff"}
+    assert set(drawing.colors_of(many)) == set(many)
+
+
 def test_records_that_failed_leave_no_figure(tmp_path):
     assert figures.draw_all([record(status="failed")], tmp_path / "new") == []
 

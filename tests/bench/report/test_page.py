@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import browser
 import pytest
@@ -14,9 +15,10 @@ from factories import record
 
 from bench.errors import UserError
 from bench.reference.verdicts import Check
-from bench.report import page
+from bench.report import page, rows
 from bench.report.page import charts
 
+ROOT = Path(__file__).parents[3]
 EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 
@@ -267,3 +269,14 @@ def test_without_scripts_all_rows_are_there(text, tmp_path):
     dom, console = browser.browse(plain)
     assert console == []
     assert len(strategies_in(dom)) == 6
+
+
+@pytest.mark.slow
+def test_the_page_of_kept_records_is_whole_in_a_browser(tmp_path):
+    kept = page.read(ROOT / "results" / "quick")
+    file = page.write([kept], tmp_path / "quick.html")
+    dom, console = browser.browse(file)
+    assert console == []
+    expected = {(row.method, row.strategy) for row in rows.make(kept.found)}
+    assert len(strategies_in(dom)) >= len(expected)
+    assert browser.violations(file) == []
