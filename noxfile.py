@@ -241,7 +241,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Build the site into build/site, without network; a warning is an error."""
+    """Fill the leaderboard from the kept records, and build the site into build/site; a warning is an error."""
+    session.run(_python(), "-m", "bench", "fill", "docs/results/leaderboard.md", external=True)
     place = _packages(EXTRAS["docs"], (ROOT / "docs" / "constraints.txt").read_text())
     session.run(str(place / "bin" / "mkdocs"), "build", "--strict", "--config-file", "docs/site/mkdocs.yml",
                 *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"}, external=True)  # fmt: skip

@@ -214,15 +214,18 @@ class BackpropLearner:
         self._whitening.see(images)
         total = torch.zeros((), device=images.device)
         for part, of_part in zip(images.chunk(self._parts), labels.chunk(self._parts), strict=True):
-            logits = self._computed_again(part) if self._again else self.network(part)
-            loss = F.cross_entropy(logits, of_part, reduction="sum") / len(labels)
+            # No name for the logits: they would live on through the backward pass.
+            loss = F.cross_entropy(self._logits(part), of_part, reduction="sum") / len(labels)
             loss.backward()
             total += loss.detach()
         self._optimiser.step()
         return {"loss": total}
 
-    def _computed_again(self, images: Tensor) -> Tensor:
-        """Logits (B, N) of a stack, of which the backward pass computes every block again."""
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits (B, N) for the loss; with checkpointing, the backward pass computes every block again."""
+        if not self._again:
+            logits: Tensor = self.network(images)
+            return logits
         stack, x = cast(Stack, self.network), images
         for block in stack.blocks:
             after = stack.classify if block is stack.blocks[-1] else block.propagate

@@ -39,7 +39,8 @@ from bench.cli import app
 printed = []
 for line in json.loads(sys.argv[1]):
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        assert app.main(line) == 0, line
+        status = app.main(line)
+    assert status == 0, (line, told.getvalue())
     printed.append(told.getvalue())
 print(json.dumps(printed))
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -105,18 +107,23 @@ def _report(
     for check in done.checks:
         if check.what != "accuracy" and check.verdict in RED:
             say(f"note: {check.method}: {check.verdict}: {check.note}")
+    if report and done.records:
+        try:
+            say(f"report: {_write_page(done, options.runs, files)}")
+        except Exception as error:  # noqa: BLE001 -- as above
+            say(f"note: the report could not be written: {error}")
     say(f"{done.suite.name}: {conclusion(done.suite.name, done.checks)}")
     for outcome in done.bad:
         say(f"error: {progress.describe_outcome(done.titles[outcome.cell.id], outcome)}")
-    if report and done.records:
-        from bench.cli.report import known
-        from bench.report import page
-
-        source = page.Source(done.suite.name, done.found, done.checks, methods=known(done.records), drawn=files)
-        try:
-            say(f"report: {page.write([source], options.runs / f'report-{done.suite.name}.html')}")
-        except Exception as error:  # noqa: BLE001 -- as above
-            say(f"note: the report could not be written: {error}")
     if any(outcome.bad_input for outcome in done.bad):
         return ExitStatus.BAD_INPUT
     return ExitStatus.CELL_FAILED if done.bad else ExitStatus.OK
+
+
+def _write_page(done: SuiteRun, runs: Path, files: Mapping[str, str]) -> Path:
+    """Write the page of a run, with figures that were drawn before."""
+    from bench.cli.report import known
+    from bench.report import page
+
+    source = page.Source(done.suite.name, done.found, done.checks, methods=known(done.records), drawn=files)
+    return page.write([source], runs / f"report-{done.suite.name}.html")
