@@ -230,3 +230,19 @@ def verdict(what, strategy, name):
         task="fashion-mnist", method="asge", what=what, strategy=strategy, experiment="e", verdict=name, note="why",
         value=90.0, seeds=3, reference=91.0, reference_seeds=20, limit=90.5, detects=0.456,
     )  # fmt: skip
+
+
+def gated(task):
+    """Two seeds of two gated networks and one without gates."""
+    for seed in (0, 1):
+        for l0, macs in ((0.5, 20e6), (1.0, 10e6)):
+            yield record(
+                "bas",
+                seed,
+                {"logits": 88.0 + seed + l0},
+                task=task,
+                settings={"gating": "channels", "l0_weight": l0},
+                work=work(macs),
+                values={"open": [[1.0, 0.5], [0.0, 0.2]]},
+            )
+        yield record("bas", seed, {"logits": 91.0}, task=task, settings={"gating": "none"}, work=work(40e6, (1.0, 1.0)))

@@ -1,27 +1,11 @@
 import pytest
-from factories import record, work
+from factories import gated, record, work
 
 from bench.report import figures
 from bench.report.figures import accuracy, drawing, lengths
 from bench.report.figures import work as work_figures
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def gated(task):
-    """Two seeds of two gated networks and one without gates."""
-    for seed in (0, 1):
-        for l0, macs in ((0.5, 20e6), (1.0, 10e6)):
-            yield record(
-                "bas",
-                seed,
-                {"logits": 88.0 + seed + l0},
-                task=task,
-                settings={"gating": "channels", "l0_weight": l0},
-                work=work(macs),
-                values={"open": [[1.0, 0.5], [0.0, 0.2]]},
-            )
-        yield record("bas", seed, {"logits": 91.0}, task=task, settings={"gating": "none"}, work=work(40e6, (1.0, 1.0)))
 
 
 def test_points_of_accuracy_against_work_by_hand():

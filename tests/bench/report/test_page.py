@@ -11,9 +11,10 @@ from pathlib import Path
 
 import browser
 import pytest
-from factories import record
+from factories import gated, record
 
 from bench.errors import UserError
+from bench.records import Found
 from bench.reference.verdicts import Check
 from bench.report import page, rows
 from bench.report.page import charts
@@ -280,3 +281,11 @@ def test_the_page_of_kept_records_is_whole_in_a_browser(tmp_path):
     expected = {(row.method, row.strategy) for row in rows.make(kept.found)}
     assert len(strategies_in(dom)) >= len(expected)
     assert browser.violations(file) == []
+
+
+@pytest.mark.slow
+def test_a_figure_with_an_image_in_it_is_shown(tmp_path):
+    source = page.Source("gated", Found(list(gated("digits"))))
+    file = page.write([source], tmp_path / "gated.html")
+    assert "data:image/png" in file.read_text(encoding="utf-8")  # the bar of colors
+    assert browser.browse(file)[1] == []
