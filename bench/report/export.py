@@ -26,7 +26,7 @@ def parquet(table: Sequence[Row], file: IO[bytes]) -> None:
     """Write one row per strategy and seed; lists and mappings as JSON.
 
     Raises:
-        UserError: if pyarrow is not installed.
+        UserError: if pyarrow is not installed, or a value does not fit its column.
     """
     lines = [{name: _plain(value) for name, value in asdict(row).items()} for row in table]
     frame = pd.DataFrame(lines, columns=[field.name for field in fields(Row)])
@@ -34,7 +34,10 @@ def parquet(table: Sequence[Row], file: IO[bytes]) -> None:
         import pyarrow  # noqa: F401, ICN001 -- whether it is there
     except ImportError:
         raise UserError(MISSING.format("parquet", "pyarrow")) from None
-    frame.to_parquet(file, engine="pyarrow", index=False)
+    try:
+        frame.to_parquet(file, engine="pyarrow", index=False)
+    except (ValueError, TypeError, OverflowError) as error:  # of pyarrow too: a number that has no place in a column
+        raise UserError(f"these rows cannot be written as Parquet: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -54,7 +57,7 @@ def tensorboard(records: Sequence[Record], out: Path) -> list[Path]:
         the folders.
 
     Raises:
-        UserError: if tensorboard is not installed.
+        UserError: if tensorboard is not installed, or a record has no valid date or numbers.
     """
     try:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -78,8 +81,11 @@ def tensorboard(records: Sequence[Record], out: Path) -> list[Path]:
 
 def _scalars(record: Record) -> Iterator[tuple[int, float, str, float]]:
     """Epoch, time, name and value of every scalar; times count back from the end by the seconds of training."""
-    left = sum(epoch.seconds for epoch in record.epochs)
-    time = dt.datetime.fromisoformat(record.created).timestamp() - left
+    try:
+        time = dt.datetime.fromisoformat(record.created).timestamp()
+    except (ValueError, OverflowError):
+        raise UserError(f"record {record.id}: created = {record.created!r} is not a date") from None
+    time -= sum(epoch.seconds for epoch in record.epochs)
     for epoch in record.epochs:
         time += epoch.seconds
         named = {f"validation/{name}": value for name, value in epoch.validation.items()}

@@ -289,6 +289,18 @@ def _plot(_: random.Random) -> list[str]:
     return ["plot", "runs", "--out", "drawn"]
 
 
+def _report(_: random.Random) -> list[str]:
+    return ["report", "runs", "--out", "page.html"]
+
+
+def _leaderboard(draw: random.Random) -> list[str]:
+    return ["leaderboard", draw.choice(("runs", "runs+other", ".")), *draw.choice(([], ["--out", "board.html"]))]
+
+
+def _export(draw: random.Random) -> list[str]:
+    return ["export", draw.choice(("parquet", "tensorboard")), "runs", "--out", "exported"]
+
+
 def _compare(draw: random.Random) -> list[str]:
     return ["compare", *draw.choice((("runs", "other"), ("other", "runs"), ("runs", "runs")))]
 
@@ -346,7 +358,9 @@ def _verify(_: random.Random) -> list[str]:
     return ["data", "verify", "digits"]
 
 
-READERS_OF_RECORDS = (_table, _table, _plot, _compare, _check, _update, _fill, _describe, _plan)
+READERS_OF_RECORDS = (
+    _table, _table, _plot, _report, _leaderboard, _export, _compare, _check, _update, _fill, _describe, _plan,
+)  # fmt: skip
 OPTIONS = (
     "--set", "--methods", "--tasks", "--seeds", "--first-seed", "--epochs", "--threads", "--loader", "--device",
     "--stall", "--format", "--out", "--runs", "--space", "--suite", "--data-dir", "--junit", "--none",
