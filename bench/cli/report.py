@@ -31,7 +31,7 @@ def report(
 
 
 def _checked(folder: Path) -> Source:
-    """A folder of runs, with the verdicts on its suite, if it is one suite with references, and is so to be judged."""
+    """A folder of runs, with verdicts if its records are of one suite that has references."""
     from dataclasses import replace
 
     from bench.errors import UserError

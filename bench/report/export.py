@@ -6,18 +6,18 @@ What writes them is not among the project's dependencies: pip install 'local-lea
 from __future__ import annotations
 
 import datetime as dt
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pandas as pd
 
 from bench.errors import UserError
 from bench.records import Record
 from bench.report.rows import Row
+from bench.report.table import plain
 
 MISSING = "{} needs the package {}: pip install 'local-learning-bench[export]'"
 
@@ -28,7 +28,7 @@ def parquet(table: Sequence[Row], file: IO[bytes]) -> None:
     Raises:
         UserError: if pyarrow is not installed, or a value does not fit its column.
     """
-    lines = [{name: _plain(value) for name, value in asdict(row).items()} for row in table]
+    lines = [{name: plain(value) for name, value in asdict(row).items()} for row in table]
     frame = pd.DataFrame(lines, columns=[field.name for field in fields(Row)])
     try:
         import pyarrow  # noqa: F401, ICN001 -- whether it is there
@@ -38,10 +38,6 @@ def parquet(table: Sequence[Row], file: IO[bytes]) -> None:
         frame.to_parquet(file, engine="pyarrow", index=False)
     except (ValueError, TypeError, OverflowError) as error:  # of pyarrow too: a number that has no place in a column
         raise UserError(f"these rows cannot be written as Parquet: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list | tuple) else value
 
 
 def tensorboard(records: Sequence[Record], out: Path) -> list[Path]:

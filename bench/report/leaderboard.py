@@ -20,9 +20,8 @@ from pathlib import Path
 
 from bench import records
 from bench.errors import UserError
-from bench.records import Found, Record
+from bench.records import Found, Record, StrategyRecord
 from bench.records.names import labels_of_cells
-from bench.records.record import StrategyRecord, TrainingRecord
 from bench.report.table import accuracy_text
 from bench.report.targets import accuracy_at, shortest
 
@@ -212,7 +211,7 @@ def _line(
         minutes=statistics.fmean(training.seconds for training in trainings) / 60,
         at_equal_time=_mean([accuracy_at(record, strategy, time) for record in seeds]),
         live_bytes=statistics.fmean(training.peak_live_bytes for training in trainings),
-        joules=_mean([_energy(training) for training in trainings]),
+        joules=_mean([training.energy_joules for training in trainings]),
     )
 
 
@@ -225,10 +224,6 @@ def _best_on_validation(seeds: Sequence[Record]) -> str:
 
 def _strategy(record: Record, name: str) -> StrategyRecord:
     return next(part for part in record.strategies if part.strategy == name)
-
-
-def _energy(training: TrainingRecord) -> float | None:
-    return training.energy_joules
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -48,7 +48,7 @@ def render_rows(
     if form == "json":
         console.file.write(json.dumps([asdict(row) for row in table], indent=1) + "\n")
     elif form == "csv":
-        lines = [[_plain(value) for value in asdict(row).values()] for row in table]
+        lines = [[plain(value) for value in asdict(row).values()] for row in table]
         console.file.write(tables.to_csv([column.name for column in fields(Row)], lines))
     else:
         for task in sorted({row.task for row in table}):
@@ -98,8 +98,8 @@ def _tell_fairness(table: Sequence[Row], console: Console) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=False)
 
 
-def _plain(value: Any) -> Any:
-    """A value for a CSV file; composite values as JSON."""
+def plain(value: Any) -> Any:
+    """A value for a cell of a file; composite values as JSON."""
     return json.dumps(value) if isinstance(value, dict | list | tuple) else value
 
 
