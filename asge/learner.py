@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asge import strategies
 from asge.block import between_units
+from asge.common.best_layer import most_accurate
 from asge.common.optimisers import ScheduledOptimiser, optimiser_in_words
 from asge.common.types import Examination, TaskShape, TrainingBudget
 from asge.layers.gating import check_gating, gammas
@@ -169,6 +170,11 @@ class ASGELearner:
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose l*, see ``asge.strategies.choose_best_layer``."""
         strategies.choose_best_layer(self.network, validation)
+
+    def choose_layer(self, accuracies: Sequence[float]) -> dict[str, float]:
+        """Choose l* as ``finish`` would, from all layers' validation accuracies; returns that of `best`."""
+        self.network.best_layer = most_accurate(accuracies)
+        return {"best": accuracies[self.network.best_layer]}
 
     def predict(self, images: Tensor, strategy: str) -> Tensor:
         """Logits (B, N) of a strategy: last, fusion or best."""

@@ -28,7 +28,7 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Tensor, nn
 
-from asge.common.best_layer import most_accurate_layer
+from asge.common.best_layer import most_accurate, most_accurate_layer
 from asge.common.marks import Choice
 from asge.common.optimisers import (
     LearningRate,
@@ -178,6 +178,11 @@ class CwCLearner:
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose the layer of `best`, see ``asge.common.best_layer``."""
         self.best_layer = most_accurate_layer(self.layer_logits, validation)
+
+    def choose_layer(self, accuracies: Sequence[float]) -> dict[str, float]:
+        """Choose the layer as ``finish`` would, from all layers' validation accuracies; returns that of `best`."""
+        self.best_layer = most_accurate(accuracies)
+        return {"best": accuracies[self.best_layer]}
 
     @torch.no_grad()
     def predict(self, images: Tensor, strategy: str) -> Tensor:

@@ -26,7 +26,7 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from asge.common.best_layer import most_accurate_layer
+from asge.common.best_layer import most_accurate, most_accurate_layer
 from asge.common.marks import Range
 from asge.common.optimisers import (
     LearningRate,
@@ -202,6 +202,11 @@ class PredictingLearner(LocalErrorLearner):
     def finish(self, validation: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose the block of `best`, see ``asge.common.best_layer``."""
         self.best_layer = most_accurate_layer(self.layer_logits, validation)
+
+    def choose_layer(self, accuracies: Sequence[float]) -> dict[str, float]:
+        """Choose the block as ``finish`` would, from all layers' validation accuracies; returns that of `best`."""
+        self.best_layer = most_accurate(accuracies)
+        return {"best": accuracies[self.best_layer]}
 
     @torch.no_grad()
     def predict(self, images: Tensor, strategy: str) -> Tensor:

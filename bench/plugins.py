@@ -32,6 +32,7 @@ from bench.data.sets.tasks import Task
 from bench.errors import LoaderError, UserError
 from bench.methods.contract import (
     Beginner,
+    ChoosesLayer,
     Conditional,
     Examinable,
     Goodness,
@@ -50,6 +51,7 @@ __all__ = [
     "Beginner",
     "CellSpec",
     "Choice",
+    "ChoosesLayer",
     "Conditional",
     "DataFile",
     "EpochRecord",

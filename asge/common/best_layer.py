@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,5 +21,9 @@ def most_accurate_layer(
     correct = torch.zeros(1, dtype=torch.int64)
     for images, labels in validation:
         correct = correct + torch.stack([(logits.argmax(1) == labels).sum() for logits in layer_logits(images)]).cpu()
-    counts = correct.tolist()
-    return max(range(len(counts)), key=lambda layer: (counts[layer], layer))
+    return most_accurate(correct.tolist())
+
+
+def most_accurate(accuracies: Sequence[float]) -> int:
+    """The index of the best of the layers' accuracies, first layer to last; the deepest one in a tie."""
+    return max(range(len(accuracies)), key=lambda layer: (accuracies[layer], layer))

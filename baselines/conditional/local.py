@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from asge import strategies
 from asge.block import ASGEBlock, between_units, pooled
+from asge.common.best_layer import most_accurate
 from asge.common.optimisers import (
     LearningRate,
     Momentum,
@@ -174,6 +175,11 @@ class GatedASGELearner:
         """Choose l*, see ``asge.strategies.choose_best_layer``."""
         self.network.eval()
         strategies.choose_best_layer(self.network, validation)
+
+    def choose_layer(self, accuracies: Sequence[float]) -> dict[str, float]:
+        """Choose l* as ``finish`` would, from all layers' validation accuracies; returns that of `best`."""
+        self.network.best_layer = most_accurate(accuracies)
+        return {"best": accuracies[self.network.best_layer]}
 
     def predict(self, images: Tensor, strategy: str) -> Tensor:
         """Logits (B, N) of a strategy: last, fusion or best; gates are deterministic."""

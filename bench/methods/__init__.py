@@ -7,6 +7,7 @@ settings    reads and checks settings, and brings them into canonical form
 from bench.methods.contract import (
     GROUP,
     Beginner,
+    ChoosesLayer,
     Conditional,
     Examinable,
     Goodness,
@@ -28,6 +29,7 @@ from bench.methods.contract import (
 __all__ = [
     "GROUP",
     "Beginner",
+    "ChoosesLayer",
     "Conditional",
     "Examinable",
     "Goodness",

@@ -88,6 +88,21 @@ class Examinable(Learner, Protocol):
 
 
 @runtime_checkable
+class ChoosesLayer(PerLayer, Protocol):
+    """A learner whose ``finish`` only chooses the layer that predicts best, from accuracies that evaluation counts too.
+
+    Where it has this method, it is called instead of ``finish``, after the layers were evaluated: a pass less.
+    """
+
+    def choose_layer(self, accuracies: Sequence[float]) -> Mapping[str, float]:
+        """Choose from the accuracies of ``layer_logits`` on validation data, per cent, first layer to last.
+
+        Returns:
+            The accuracy of every strategy that predicts with the chosen layer alone, that layer's own.
+        """
+
+
+@runtime_checkable
 class Inspectable(Protocol):
     """A learner whose layers have values to report, such as gate parameters, or how often gates open."""
 

@@ -3,6 +3,7 @@
 cells    the spec of a cell, and the names derived from it
 record   the results of a cell
 names    names of runs in tables: the method and its differing settings
+claims   which process runs a cell
 files    one JSON file per cell, written atomically, and the contents of a folder of runs
 """
 
@@ -10,7 +11,6 @@ from bench.records.cells import CellOptions, CellSpec, Description, Model, Start
 from bench.records.files import (
     CELL_FILE,
     LEARNED_FILE,
-    LOCK_FILE,
     OPTIONS_FILE,
     RECORD_FILE,
     STATE_FILE,
@@ -49,7 +49,6 @@ __all__ = [
     "CELL_FILE",
     "FINISHED",
     "LEARNED_FILE",
-    "LOCK_FILE",
     "OPEN",
     "OPTIONS_FILE",
     "RECORD_FILE",

@@ -9,17 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import filelock
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import UserError
+from bench.records import claims
 from bench.records.cells import CellOptions, CellSpec, Description
 from bench.records.record import SCHEMA, Record
 
 RECORD_FILE = "record.json"
 CELL_FILE = "cell.json"
 OPTIONS_FILE = "options.json"
-LOCK_FILE = ".lock"
 STUDY_FILE = "study.json"
 """The record of a study, see ``bench.studies``."""
 STATE_FILE = "state.pt"
@@ -197,15 +196,8 @@ def prepare_folder(out: Path) -> None:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process holds the cell's lock."""
-    lock = filelock.FileLock(folder / LOCK_FILE)
-    if not (folder / LOCK_FILE).exists():
-        return False
-    try:
-        with lock.acquire(timeout=0):
-            return False
-    except filelock.Timeout:
-        return True
+    """Whether a process holds a cell, see ``bench.records.claims``."""
+    return claims.holder(folder) is not None
 
 
 def _cell_or_none(folder: Path) -> CellSpec | None:

@@ -212,6 +212,8 @@ class Record(Model):
         layer_values: by name, each layer's values after the last epoch, such as parameters of gates; one list per layer
             that has any.
         work: work of predicting test images, if it depends on the image.
+        wall_seconds: of the process that wrote it: data, training, tests, measurements; null in older records.
+        shared: whether other cells ran on its machine, or a queue gave it only a part of one: its speeds say little.
         nondeterministic: operations that ran without a deterministic implementation (CUDA only).
     """
 
@@ -231,6 +233,8 @@ class Record(Model):
     nondeterministic: list[str] = Field(default_factory=list)
     layer_values: dict[str, list[list[float]]] = Field(default_factory=dict)
     work: WorkRecord | None = None
+    wall_seconds: float | None = None
+    shared: bool = False
     training: TrainingRecord | None
     strategies: list[StrategyRecord]
 

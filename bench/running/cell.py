@@ -1,79 +1,39 @@
-"""One cell in its own process: ``python -m bench.running.cell FOLDER``.
+"""A cell, from its spec to its record: trained, tested and measured.
 
-The folder contains ``cell.json`` (what to run) and ``options.json`` (how). The process prints one JSON object per line
-to standard output while it runs, writes ``record.json`` and exits with 0; training failures become a status of the
-record, not a traceback.
+``bench.running.process`` is the process around it; what is here and what it imports makes the numbers.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import errno
-import json
-import sys
 import traceback
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
-import filelock
 import torch
 
 from bench import records
 from bench.data import loaders
-from bench.errors import ExitStatus, UserError
+from bench.errors import UserError
 from bench.measure import clock, energy, environment, layers, probe, work
 from bench.measure.determinism import deterministic
 from bench.methods import Learner
-from bench.records import FINISHED, CellOptions, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
+from bench.records import CellOptions, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
 from bench.running import evaluation, parts, training
-from bench.suites import describe
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Errors that would also prevent writing a record; the user can fix the cause, then the cell resumes."""
 
 
-def run(folder: Path, options: CellOptions, progress: evaluation.Progress) -> Record:
-    """Run or resume the cell in ``folder`` and write its record.
-
-    An existing record is replaced when the new one is complete. If the cell failed for an external reason, its
-    checkpoint is kept, so that another try resumes from it.
+def run(spec: CellSpec, folder: Path, options: CellOptions, progress: evaluation.Progress) -> Record:
+    """Run or resume a cell, with its checkpoints in ``folder``; training failures become a status of its record.
 
     Raises:
-        UserError: if the data is not available, a file in the folder is damaged, another process runs this cell, or the
-            starting checkpoint is missing.
+        UserError: if the data is not available, a checkpoint is damaged, or the starting checkpoint is missing.
+        OSError: if the disk is full or cannot be used.
     """
-    spec = describe.described(records.read_cell(folder / records.CELL_FILE))
-    lock = filelock.FileLock(folder / records.LOCK_FILE)
-    try:
-        lock.acquire(timeout=2)
-    except filelock.Timeout:
-        raise UserError(f"cell {spec.id} is being run by another process (lock {folder / records.LOCK_FILE})") from None
-    try:
-        if options.force:
-            _remove_states(folder)
-        torch.set_num_threads(spec.threads)
-        record = _outcome(spec, folder, options, torch.device(spec.device), progress)
-        if options.keep and record.status == "ok":
-            (folder / records.STATE_FILE).replace(folder / records.LEARNED_FILE)
-        records.write(folder / records.RECORD_FILE, record)
-        if record.status in FINISHED:
-            _remove_states(folder, but=records.LEARNED_FILE)
-        return record
-    finally:
-        lock.release()
-
-
-def _remove_states(folder: Path, *, but: str = "") -> None:
-    for state in folder.glob("*.pt"):
-        if state.name != but:
-            state.unlink()
-
-
-def _outcome(
-    spec: CellSpec, folder: Path, options: CellOptions, device: torch.device, progress: evaluation.Progress
-) -> Record:
-    """The record of a cell, whatever happens to it."""
+    device = torch.device(spec.device)
     status: records.Status = "ok"
     error: str | None = None
     code = environment.code(spec)
@@ -248,30 +208,3 @@ def _test(
         )
         for strategy in learner.strategies
     ]
-
-
-def _print_event(event: dict[str, Any]) -> None:
-    """Print one JSON line; exit if the reader, the harness, is gone."""
-    print(json.dumps(event), flush=True)
-
-
-def main(folder: Path) -> int:
-    """Run the cell in a folder as its ``options.json`` says; returns the exit status of the process."""
-    try:
-        record = run(folder, records.read_options(folder / records.OPTIONS_FILE), _print_event)
-    except UserError as error:
-        _print_event({"event": "bad-input", "message": str(error)})
-        return ExitStatus.BAD_INPUT
-    except BrokenPipeError:
-        return ExitStatus.CELL_FAILED
-    except OSError as error:
-        # The disk is full or not writable: the user can fix that, and nothing written so far is lost.
-        what = error.filename or folder
-        _print_event({"event": "bad-input", "message": f"{what} cannot be used: {error.strerror or error}"})
-        return ExitStatus.BAD_INPUT
-    _print_event({"event": "done", "status": record.status, "error": record.error})
-    return ExitStatus.OK
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

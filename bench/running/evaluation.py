@@ -71,13 +71,15 @@ class Accuracy(NamedTuple):
 
 @torch.no_grad()
 def accuracies(learner: Learner, strategies: Iterable[str], loader: Loader, progress: Progress) -> dict[str, Accuracy]:
-    """Accuracies over all of a loader's samples, by strategy, each predicting on its own."""
+    """Accuracies over all of a loader's samples, by strategy: all together by ``examine``, if it is there."""
     correct = {strategy: [0, 0] for strategy in strategies}
+    together = isinstance(learner, Examinable) and set(correct) == set(learner.strategies)
     beat = _Heartbeat(progress)
     classes = 0
     for images, labels in loader.epoch(0):
+        seen = learner.examine(images).strategies if isinstance(learner, Examinable) and together else {}
         for strategy, counts in correct.items():
-            logits = learner.predict(images, strategy)
+            logits = seen[strategy] if together else learner.predict(images, strategy)
             classes = logits.shape[1]
             counts[0] += _hits(logits, labels)
             counts[1] += _hits_among(logits, labels, TOP) if classes > FEW_CLASSES else 0

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from bench.records import CellSpec, names
+from bench.records.claims import Holder
 from bench.running.local import Outcome
 
 
@@ -34,12 +35,13 @@ def titles(cells: Sequence[CellSpec]) -> dict[str, str]:
 
 
 class PlainWatcher:
-    """Prints one line per epoch and per cell."""
+    """Prints one line per epoch and per cell; where several cells run, each line says of which it is."""
 
     def __init__(self, console: Console, suite: str, named: Mapping[str, str]) -> None:
         self._console = console
         self._suite = suite
         self._titles = named
+        self._running: set[str] = set()
 
     def __enter__(self) -> PlainWatcher:
         return self
@@ -49,6 +51,7 @@ class PlainWatcher:
 
     def cell_started(self, cell: CellSpec, index: int, total: int) -> None:
         """Print the cell's number and title."""
+        self._running.add(cell.id)
         self._print(
             f"{self._suite} [{index + 1}/{total}] {self._titles[cell.id]}: {cell.epochs} epochs, {cell.loader} loader"
         )
@@ -56,18 +59,25 @@ class PlainWatcher:
     def cell_event(self, cell: CellSpec, event: dict[str, Any]) -> None:
         """Print a line at the end of an epoch."""
         if event["event"] == "epoch":
-            self._print(f"  epoch {event['epoch']}/{cell.epochs}: {describe_epoch(event)}")
+            of = f"{self._titles[cell.id]}: " if len(self._running) > 1 else ""
+            self._print(f"  {of}epoch {event['epoch']}/{cell.epochs}: {describe_epoch(event)}")
 
     def cell_finished(self, cell: CellSpec, outcome: Outcome) -> None:
         """Print the result of the cell."""
+        self._running.discard(cell.id)
         self._print(f"  {describe_outcome(self._titles[cell.id], outcome)}")
+
+    def waiting(self, held: Mapping[str, Holder]) -> None:
+        """Print who runs the cells that are left."""
+        for identity, holder in held.items():
+            self._print(f"  waiting for {self._titles[identity]}, which {holder} runs")
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class LiveWatcher:
-    """Shows two bars, cells of the suite and epochs of the cell; every epoch leaves a line above."""
+    """Shows a bar for the cells of the suite, and one for each that runs; every epoch leaves a line above."""
 
     def __init__(self, console: Console, suite: str, named: Mapping[str, str]) -> None:
         self._progress = Progress(
@@ -81,7 +91,7 @@ class LiveWatcher:
         self._titles = named
         self._plain = PlainWatcher(self._progress.console, suite, named)
         self._suite: TaskID = self._progress.add_task(f"suite {suite}", total=len(named), rate="cells")
-        self._cell: TaskID | None = None
+        self._cells: dict[str, TaskID] = {}
 
     def __enter__(self) -> LiveWatcher:
         self._progress.start()
@@ -93,30 +103,32 @@ class LiveWatcher:
     def cell_started(self, cell: CellSpec, index: int, total: int) -> None:
         """Show a bar for the cell."""
         self._plain.cell_started(cell, index, total)
-        self._cell = self._progress.add_task(self._titles[cell.id], total=cell.epochs, rate="starting")
+        self._cells[cell.id] = self._progress.add_task(self._titles[cell.id], total=cell.epochs, rate="starting")
 
     def cell_event(self, cell: CellSpec, event: dict[str, Any]) -> None:
         """Move the cell's bar."""
         self._plain.cell_event(cell, event)
-        if self._cell is None:
+        bar = self._cells.get(cell.id)
+        if bar is None:
             return
         if event["event"] == "epoch":
-            self._progress.update(self._cell, completed=event["epoch"], rate=_rate(event))
+            self._progress.update(bar, completed=event["epoch"], rate=_rate(event))
         elif event["event"] == "step":
             description = f"{self._titles[cell.id]} epoch {event['epoch']}"
-            self._progress.update(
-                self._cell, description=description, completed=event["epochs_done"], rate=_rate(event)
-            )
+            self._progress.update(bar, description=description, completed=event["epochs_done"], rate=_rate(event))
         else:
-            self._progress.update(self._cell, rate=event["event"])
+            self._progress.update(bar, rate=event["event"])
 
     def cell_finished(self, cell: CellSpec, outcome: Outcome) -> None:
         """Close the cell's bar and move the suite's."""
         self._plain.cell_finished(cell, outcome)
-        if self._cell is not None:
-            self._progress.remove_task(self._cell)
-            self._cell = None
+        if cell.id in self._cells:
+            self._progress.remove_task(self._cells.pop(cell.id))
         self._progress.advance(self._suite)
+
+    def waiting(self, held: Mapping[str, Holder]) -> None:
+        """Say who runs the cells that are left."""
+        self._plain.waiting(held)
 
 
 @contextlib.contextmanager
@@ -173,7 +185,7 @@ def describe_outcome(title: str, outcome: Outcome) -> str:
     if outcome.record.status != "ok":
         return f"{title}: {outcome.record.status}: {outcome.problem}"
     accuracies = ", ".join(f"{s.strategy} {s.accuracy:.2f}" for s in outcome.record.strategies)
-    kept = " (finished before)" if outcome.reused else ""
+    kept = "" if not outcome.reused else " (by another process)" if outcome.elsewhere else " (finished before)"
     return f"{title}: test % {accuracies}{kept}"
 
 

@@ -1,13 +1,13 @@
 """A process that has imported what every cell needs, and forks a process for each: importing takes seconds.
 
     harness ---- started once ------------------------------> server    python -m bench.running.server
-       | ---- folder, environment, output and log ------------> | ---- forks ----> bench.running.cell
-       | <--- exit status --------------------------------------+                       |
+       | ---- module, arguments, output, log, channel --------> | ---- forks ----> bench.running.process
+       + <--- exit status, by the channel of the cell ----------+                       |
        + <--- events, by a pipe --------------------------------------------------------+
 
 The server computes nothing, because threads do not survive a fork. It imports nothing of plug-ins, keeps no state of a
-cell, and ends when its harness does. CUDA does not survive a fork either, and imports may already touch it: the process
-of a cell on a GPU starts afresh.
+cell, and ends when its harness does, with the cells that run then. CUDA does not survive a fork either, and imports may
+already touch it: the process of a cell on a GPU starts afresh.
 """
 
 from __future__ import annotations
@@ -18,28 +18,30 @@ import ctypes
 import gc
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from bench.records import CellSpec
 
 MODULE = "bench.running.server"
-PRELOADED = ("torch", "torch._dynamo", "bench.running.cell")
+CELL = "bench.running.process"
+PRELOADED = ("torch", "torch._dynamo", CELL)
 """Imported before the first fork; PyTorch's optimisers import its compiler at their first step."""
 OF_LOADER = {"ffcv": ("ffcv",)}
 """Imported before the first fork for a cell with that loader: FFCV compiles for seconds while it is imported."""
-_GIVEN_LATER = ("BENCH_", "PYTEST_")
+_GIVEN_LATER = ("BENCH_", "PYTEST_", "CUDA_VISIBLE_DEVICES")
 """Prefixes of environment variables that no import reads: a server serves cells whose other variables are equal."""
-_RUN, _KILL = b"r", b"k"
+_STOP, _KILL = b"s", b"k"
 _LIBRARIES = ("libtorch_cpu.", "libtorch_python.", "libc10.", "libgomp", "libstdc++.", "libc.", "libm.")
 """What a CPU's training runs in."""
 _POPULATE_READ = 22
@@ -53,9 +55,10 @@ class CellProcess:
         stdout: what it prints, line by line.
     """
 
-    def __init__(self, server: Server, stdout: IO[str]) -> None:
+    def __init__(self, server: Server, channel: socket.socket, stdout: IO[str]) -> None:
         self.stdout = stdout
         self._server = server
+        self._channel = channel
         self._status: int | None = None
 
     def __enter__(self) -> CellProcess:
@@ -63,19 +66,36 @@ class CellProcess:
 
     def __exit__(self, *_: object) -> None:
         if self._status is None:
-            self._server.kill()
+            self.kill()
             self.wait()
+        self._channel.close()
         self.stdout.close()
+        self._server.ended(self)
+
+    def stop(self) -> None:
+        """Send SIGTERM to it: it ends after its current epoch, resumable."""
+        self._send(_STOP)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._send(_KILL)
 
     def wait(self) -> int:
-        """Wait for its end; returns its exit status, negative if a signal ended it."""
+        """Wait for its end; its exit status, negative if a signal ended it, or its server's if that has died."""
         if self._status is None:
-            self._status = self._server.status()
+            reply = b""
+            with contextlib.suppress(ConnectionError):  # reset if the server died before it had read the request
+                reply = self._channel.recv(16)
+            self._status = int(reply) if reply else self._server.status()
         return self._status
+
+    def _send(self, what: bytes) -> None:
+        with contextlib.suppress(OSError):  # it has ended, or its server has
+            self._channel.sendall(what)
 
 
 class Server:
-    """The harness's end of a server; it runs one cell at a time.
+    """The harness's end of a server.
 
     Args:
         environ: its whole environment.
@@ -91,50 +111,66 @@ class Server:
                 command, pass_fds=[theirs.fileno()], env=dict(environ), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
-        self._replies = self._control.makefile("r", encoding="utf-8")
+        self._running: set[CellProcess] = set()
 
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None
 
-    def start(self, folder: Path, cell: CellSpec, environ: Mapping[str, str], log: IO[str]) -> CellProcess:
-        """Fork a process for the cell in a folder; the one before must have ended."""
+    @property
+    def idle(self) -> bool:
+        """Whether no process of a cell is running."""
+        return not self._running
+
+    def start(
+        self, module: str, arguments: list[str], imports: list[str] | None, environ: Mapping[str, str], log: IO[str]
+    ) -> CellProcess:
+        """Fork a process that calls ``main`` of a module.
+
+        Args:
+            module: its name.
+            arguments: of the call.
+            imports: modules that the server imports first; None: the process starts afresh instead.
+            environ: its whole environment.
+            log: where its standard error goes.
+        """
         request = {
-            "folder": str(folder.absolute()),
-            "imports": [*PRELOADED, *OF_LOADER.get(cell.loader, ())] if cell.device == "cpu" else None,
+            "module": module,
+            "arguments": arguments,
+            "imports": imports,
             "cwd": str(Path.cwd()),
             "environ": dict(environ),
         }
+        channel, theirs = socket.socketpair()
         read, write = os.pipe()
         try:
-            with contextlib.suppress(ConnectionError):  # it has died, and `status` says so
-                socket.send_fds(self._control, [_RUN], [write, log.fileno()])
+            with contextlib.suppress(ConnectionError):  # it has died, and its status says so
+                socket.send_fds(self._control, [b"\n"], [write, log.fileno(), theirs.fileno()])
                 self._control.sendall(json.dumps(request).encode() + b"\n")
         finally:
             os.close(write)
-        return CellProcess(self, os.fdopen(read, encoding="utf-8", errors="replace"))
+            theirs.close()
+        started = CellProcess(self, channel, os.fdopen(read, encoding="utf-8", errors="replace"))
+        self._running.add(started)
+        return started
 
-    def kill(self) -> None:
-        """Kill the cell's process that runs now, if one does."""
-        with contextlib.suppress(ConnectionError):
-            self._control.sendall(_KILL)
+    def ended(self, process: CellProcess) -> None:
+        """Forget a process that has ended."""
+        self._running.discard(process)
 
     def status(self) -> int:
-        """Wait for the end of the cell's process that runs now; its exit status, or the server's if that has died."""
-        reply = ""
-        with contextlib.suppress(ConnectionError):  # reset if it died before it had read the request
-            reply = self._replies.readline()
-        return int(reply) if reply else self._process.wait()
+        """Wait for its end; its exit status."""
+        return self._process.wait()
 
     def close(self) -> None:
-        """End it."""
-        self._replies.close()
+        """End it, with the processes that it has forked."""
         self._control.close()
         self._process.wait()
 
 
 _servers: dict[tuple[Any, ...], Server] = {}
+_one_at_a_time = threading.Lock()
 
 
 def start_cell(folder: Path, cell: CellSpec, environ: Mapping[str, str], log: IO[str], code: str) -> CellProcess:
@@ -147,12 +183,20 @@ def start_cell(folder: Path, cell: CellSpec, environ: Mapping[str, str], log: IO
         log: where its standard error goes; that of a new server too.
         code: fingerprint of the source files now; when they have changed, a new server imports them.
     """
+    imports = [*PRELOADED, *OF_LOADER.get(cell.loader, ())] if cell.device == "cpu" else None
     key = (code, *sorted(item for item in environ.items() if not item[0].startswith(_GIVEN_LATER)))
-    server = _servers.get(key)
-    if server is None or not server.alive:
-        close_servers()
-        server = _servers[key] = Server(environ, log)
-    return server.start(folder, cell, environ, log)
+    with _one_at_a_time:
+        server = _servers.get(key)
+        if server is None or not server.alive:
+            _close_idle()
+            server = _servers[key] = Server(environ, log)
+        return server.start(CELL, [str(folder.absolute())], imports, environ, log)
+
+
+def _close_idle() -> None:
+    for key, server in list(_servers.items()):
+        if server.idle or not server.alive:
+            _servers.pop(key).close()
 
 
 @atexit.register
@@ -162,68 +206,112 @@ def close_servers() -> None:
         _servers.popitem()[1].close()
 
 
+class _Running(NamedTuple):
+    """A forked process: its id, a descriptor of it, and the channel to the harness's end."""
+
+    id: int
+    descriptor: int
+    channel: socket.socket
+
+
 def serve(control: socket.socket) -> None:
-    """Fork a process for each request, one after the other, until the harness has closed its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the harness, which ends this process
-    lines = control.makefile("rb", buffering=0)
-    while True:
-        kind, descriptors, *_ = socket.recv_fds(control, 1, 2)
-        if not kind:
-            return
-        if kind == _KILL:  # it crossed the status
-            continue
-        request = json.loads(lines.readline())
-        for name in request["imports"] or ():
-            with contextlib.suppress(ImportError):  # the cell says what is missing
-                import_module(name)
-        gc.collect()
-        gc.freeze()  # what is imported stays: no later search for garbage need look at it, or copy its pages
-        process = os.fork()
-        if process == 0:
-            lines.close()
-            control.close()
-            _run(request, *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        status = _ended(process, control)
-        if status is None:
-            return
-        control.sendall(f"{status}\n".encode())
-
-
-def _ended(process: int, control: socket.socket) -> int | None:
-    """Wait until a cell's process has ended, kill it if asked to; None if the harness is gone."""
-    descriptor = os.pidfd_open(process)
-    try:
+    """Fork a process for each request, until the harness has closed its end; then kill those that run."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(ignored, signal.SIG_IGN)  # they are for the harness and for cells; it ends when the harness does
+    running: set[_Running] = set()
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(control, selectors.EVENT_READ, None)
         while True:
-            ready, *_ = select.select([descriptor, control.fileno()], [], [])
-            if descriptor in ready:
-                return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-            if not control.recv(1):
-                return None
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    finally:
-        os.close(descriptor)
+            for key, _ in waiting.select():
+                process: _Running | None = key.data
+                if process is None:
+                    if not _answer(control, running, waiting):
+                        for left in running:
+                            signal.pidfd_send_signal(left.descriptor, signal.SIGKILL)
+                        return
+                elif process not in running:  # both its ends were ready
+                    continue
+                elif key.fileobj is process.channel:
+                    _pass_on(process, waiting)
+                else:
+                    running.remove(process)
+                    _report(process, waiting)
 
 
-def _run(request: dict[str, Any], output: int, log: int) -> NoReturn:
-    """Become the process of a cell: run it, and end."""
-    status = 1
+def _answer(control: socket.socket, running: set[_Running], waiting: selectors.BaseSelector) -> bool:
+    """Fork the process of the next request; whether there was one."""
+    byte, descriptors, *_ = socket.recv_fds(control, 1, 3)
+    if not byte:
+        return False
+    with control.makefile("rb", buffering=0) as lines:
+        text = lines.readline()
+    if not text.endswith(b"\n"):
+        return False
+    request = json.loads(text)
+    for name in request["imports"] or ():
+        with contextlib.suppress(ImportError):  # the cell says what is missing
+            import_module(name)
+    gc.collect()
+    gc.freeze()  # what is imported stays: no later search for garbage need look at it, or copy its pages
+    output, log, channel = descriptors
+    process = os.fork()
+    if process == 0:
+        for other in running:
+            other.channel.close()
+            os.close(other.descriptor)
+        waiting.close()
+        control.close()
+        os.close(channel)
+        _become(request, output, log)
+    os.close(output)
+    os.close(log)
+    forked = _Running(process, os.pidfd_open(process), socket.socket(fileno=channel))
+    running.add(forked)
+    waiting.register(forked.channel, selectors.EVENT_READ, forked)
+    waiting.register(forked.descriptor, selectors.EVENT_READ, forked)
+    return True
+
+
+def _pass_on(process: _Running, waiting: selectors.BaseSelector) -> None:
+    """Pass on what the harness's end says to a process."""
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        said = process.channel.recv(1)
+    if not said:  # nobody waits for it any more
+        waiting.unregister(process.channel)
+    signal.pidfd_send_signal(process.descriptor, signal.SIGTERM if said == _STOP else signal.SIGKILL)
+
+
+def _report(process: _Running, waiting: selectors.BaseSelector) -> None:
+    """Report the status of a process that has ended."""
+    status = os.waitstatus_to_exitcode(os.waitpid(process.id, 0)[1])
+    waiting.unregister(process.descriptor)
+    with contextlib.suppress(KeyError):
+        waiting.unregister(process.channel)
+    os.close(process.descriptor)
+    with process.channel, contextlib.suppress(ConnectionError):
+        process.channel.sendall(str(status).encode())
+
+
+def _become(request: dict[str, Any], output: int, log: int) -> NoReturn:
+    """Become the process of a request: call its module's ``main``, and end."""
+    status, arguments = 1, request["arguments"]
     try:
         os.dup2(output, 1)
         os.dup2(log, 2)
         os.close(output)
         os.close(log)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for ignored in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(ignored, signal.SIG_DFL)
         os.environ.clear()
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
         if request["imports"] is None:
-            os.execv(sys.executable, [sys.executable, "-P", "-m", "bench.running.cell", request["folder"]])  # noqa: S606
-        from bench.running import cell
-
+            os.execv(sys.executable, [sys.executable, "-P", "-m", request["module"], *arguments])  # noqa: S606
+        module = import_module(request["module"])
         _map_libraries()
-        status = cell.main(Path(request["folder"]))
+        status = module.main(*arguments)
     except BaseException:  # noqa: BLE001 -- whatever it is, this process must not return into the server's loop
         traceback.print_exc()
     finally:

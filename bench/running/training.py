@@ -22,7 +22,7 @@ from bench.data.loaders import Loader
 from bench.errors import UserError
 from bench.measure import layers
 from bench.measure.meters import Meters
-from bench.methods import Learner, Observable
+from bench.methods import ChoosesLayer, Learner, Observable
 from bench.records import STATE_FILE, EpochRecord
 from bench.running import evaluation
 from bench.running.evaluation import PROGRESS_SECONDS, Progress
@@ -102,7 +102,6 @@ def train(
     for epoch in range(first, epochs):
         record = _train_epoch(learner, train_loader, epoch, history, meters, progress, first_of_process=epoch == first)
         history.epochs.append(record)
-        learner.finish(validation_loader.epoch(0))
         _validate(learner, validation_loader, history, folder, progress)
         if twin is not None and isinstance(learner, Observable):
             watched, batch = watched or twin(), batch or cached_batch(train_loader)
@@ -179,17 +178,22 @@ def _check_finite(means: dict[str, float], opening: dict[str, list[float]], epoc
 
 
 def _validate(learner: Learner, loader: Loader, history: History, folder: Path, progress: Progress) -> None:
-    """Add the validation accuracies of the last epoch, and save the state if a strategy is at its best."""
+    """Let the learner choose, add the validation accuracies of the last epoch, save a strategy's state at its best."""
     record = history.epochs[-1]
+    if not isinstance(learner, ChoosesLayer):
+        learner.finish(loader.epoch(0))
     seen = evaluation.evaluate(learner, loader, progress)
+    strategies = dict(seen.strategies)
+    if isinstance(learner, ChoosesLayer):
+        strategies |= learner.choose_layer(seen.layers or [])
     found = {
-        "validation": seen.strategies,
+        "validation": strategies,
         "layers": seen.layers,
         "layer_goodness": seen.goodness,
         "layer_means": layers.means(layers.values(learner, loader.epoch(0))),
     }
     history.epochs[-1] = record.model_copy(update=found)
-    for strategy, accuracy in seen.strategies.items():
+    for strategy, accuracy in strategies.items():
         best = history.best_epoch.get(strategy)
         if best is None or accuracy > history.epochs[best - 1].validation[strategy]:
             history.best_epoch[strategy] = record.epoch
@@ -209,7 +213,7 @@ def _watch(learner: Learner, twin: Learner, batch: tuple[Tensor, Tensor], histor
 
 def save_atomically(state: Any, path: Path) -> None:
     """Save a state under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         # First in memory: a disk error then reaches the caller unwrapped by the serialiser.
         content = io.BytesIO()

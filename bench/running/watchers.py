@@ -8,12 +8,13 @@ raises costs no cell: the display says it once, and that watcher receives nothin
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import registry
 from bench.records import CellSpec
+from bench.records.claims import Holder
 from bench.running.local import Outcome, Watcher
 
 GROUP = "bench.watchers"
@@ -41,6 +42,11 @@ class _Several:
         """Pass it on."""
         self._display.cell_finished(cell, outcome)
         self.tell("cell_finished", cell, outcome)
+
+    def waiting(self, held: Mapping[str, Holder]) -> None:
+        """Pass it on."""
+        self._display.waiting(held)
+        self.tell("waiting", held)
 
     def tell(self, what: str, *arguments: Any) -> None:
         """Call a method of every other watcher that has it."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.methods import (
     Beginner,
+    ChoosesLayer,
     Conditional,
     Examinable,
     Goodness,
@@ -73,6 +74,22 @@ def layers_predict(subject: SmallMethod) -> None:
         shape = tuple(logits.shape)
         require(shape == (BATCH, CLASSES), f"logits of shape {(BATCH, CLASSES)} of layer {number}", shape)
         require(not logits.requires_grad, f"logits of layer {number} without gradient", "some with")
+
+
+def choosing_from_accuracies_is_choosing_by_a_pass(subject: SmallMethod) -> None:
+    """choose_layer chooses what finish chooses, and says what the strategies that follow it predict."""
+    passing, told = subject.learner(), subject.learner()
+    chooser = offered(told, ChoosesLayer, "choose_layer")  # type: ignore[type-abstract]
+    for learner in (passing, told):
+        train(learner, [0])
+    passing.finish(validation(passing))
+    images, labels = (torch.cat(parts) for parts in zip(*validation(told), strict=True))
+    said = chooser.choose_layer([_accuracy(logits, labels) for logits in chooser.layer_logits(images)])
+    require_same_outputs(passing, told, "whether finish has chosen or choose_layer")
+    require(said, "the accuracy of a strategy that predicts with the chosen layer", "none")
+    for strategy, accuracy in said.items():
+        seen = _accuracy(told.predict(images, strategy), labels)
+        require(accuracy == seen, f"choose_layer to say {seen:g} per cent of {strategy!r}", accuracy)
 
 
 def layers_can_be_watched_and_watching_changes_nothing(subject: SmallMethod) -> None:
@@ -172,6 +189,10 @@ def beginning_takes_over_what_was_learned(subject: SmallMethod) -> None:
         raise CheckFailed("expected a ValueError from begin_with for a state of something else, found none")
 
 
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    return 100 * int((logits.argmax(1) == labels).sum()) / len(labels)
+
+
 def require_same_outputs(one: Learner, other: Learner, said: str) -> None:
     """Raise ``CheckFailed`` unless two learners predict the same to the bit by every strategy."""
     others = outputs(other)
@@ -235,6 +256,7 @@ def _add_noise(tensor: Tensor, generator: torch.Generator) -> None:
 CHECKS: tuple[Check[SmallMethod], ...] = (
     Check(one_pass_shows_what_single_calls_do_to_the_bit),
     Check(layers_predict),
+    Check(choosing_from_accuracies_is_choosing_by_a_pass),
     Check(layers_can_be_watched_and_watching_changes_nothing),
     Check(no_gradient_crosses_from_one_layer_to_the_layers_before),
     Check(what_layers_show_are_lists_of_numbers_and_showing_changes_nothing),

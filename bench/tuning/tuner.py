@@ -24,6 +24,7 @@ from bench.errors import UserError
 from bench.methods import settings
 from bench.options import RunOptions
 from bench.records import CellSpec, Record
+from bench.records.claims import Holder
 from bench.running import local, rehearsal
 from bench.running.local import Outcome
 from bench.suites import describe
@@ -132,6 +133,9 @@ class _Reporter:
                 raise optuna.TrialPruned
 
     def cell_finished(self, cell: CellSpec, outcome: Outcome) -> None:
+        """Nothing to do."""
+
+    def waiting(self, held: Mapping[str, Holder]) -> None:
         """Nothing to do."""
 
 

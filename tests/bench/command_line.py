@@ -16,8 +16,8 @@ from bench import records
 from bench.cli import app as cli
 from bench.errors import UserError
 from bench.measure import probe, race
-from bench.running import cell as cells
 from bench.running import local
+from bench.running import process as processes
 
 SUITE = """
 tasks = ["digits"]
@@ -94,16 +94,15 @@ def run_cells_here(patch, but=()):
     """
     in_its_own = local._run
 
-    def run(spec, options, watcher):
+    def run(spec, options, work, *others):
         if spec.method in but:
-            return in_its_own(spec, options, watcher)
+            return in_its_own(spec, options, work, *others)
         folder = options.runs / spec.id
-        folder.mkdir(exist_ok=True)
         if not (folder / records.CELL_FILE).is_file():
             records.write(folder / records.CELL_FILE, spec)
         threads = torch.get_num_threads()
         try:
-            record = cells.run(folder, records.CellOptions.of(options), lambda event: watcher.cell_event(spec, event))
+            record = processes.run(folder, records.CellOptions.of(options), lambda event: work.event(spec, event))
         except UserError as error:
             return local.Outcome(spec, None, reused=False, problem=str(error), bad_input=True)
         finally:

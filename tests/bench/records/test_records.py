@@ -1,14 +1,13 @@
 import hashlib
 import json
 
-import filelock
 import pytest
 from factories import cell, record
 
 from asge.common import types
 from bench import records
 from bench.errors import UserError
-from bench.records import Found
+from bench.records import Found, claims
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
@@ -72,8 +71,9 @@ def test_a_cell_that_a_process_holds_is_running(tmp_path):
     folder = tmp_path / cell().id
     folder.mkdir()
     records.write(folder / records.CELL_FILE, cell())
-    with filelock.FileLock(folder / records.LOCK_FILE):
-        assert records.read_all(tmp_path) == Found([], [], [cell()], [])
+    claim = claims.take(folder)
+    assert records.read_all(tmp_path) == Found([], [], [cell()], [])
+    claim.release()
     assert records.read_all(tmp_path) == Found([], [cell()], [], [])
 
 

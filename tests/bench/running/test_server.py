@@ -13,7 +13,7 @@ from factories import cell
 
 from bench.running import server
 
-CELL = "bench.running.cell"
+CELL = "bench.running.process"
 
 
 @pytest.fixture
@@ -21,14 +21,16 @@ def start(tmp_path, monkeypatch):
     """Start a process whose cell module is a stand-in: it does what the file `todo.py` in its folder says."""
     stand_in = tmp_path / "path" / "stand_in.py"
     stand_in.parent.mkdir()
-    stand_in.write_text("def main(folder):\n    return eval((folder / 'todo.py').read_text())\n")
+    stand_in.write_text(
+        "import pathlib\ndef main(folder):\n    return eval((pathlib.Path(folder) / 'todo.py').read_text())\n"
+    )
     environ = {**os.environ, "PYTHONPATH": str(stand_in.parent)}
     module = Path(server.__file__).read_text().replace(CELL, "stand_in")
-    module = module.replace("from bench.running import cell", "import stand_in as cell")
-    afresh = "import pathlib, stand_in, sys; sys.exit(stand_in.main(pathlib.Path(sys.argv[1])))"
-    module = module.replace('"-m", "stand_in"', f'"-c", "{afresh}"')
+    afresh = "import stand_in, sys; sys.exit(stand_in.main(sys.argv[1]))"
+    module = module.replace('"-m", request["module"]', f'"-c", "{afresh}"')
     (stand_in.parent / "light_server.py").write_text(module)
     monkeypatch.setattr(server, "MODULE", "light_server")
+    monkeypatch.setattr(server, "CELL", "stand_in")
     monkeypatch.setattr(server, "PRELOADED", ("stand_in",))
 
     def started(todo, *, code="", device="cpu", **changes):

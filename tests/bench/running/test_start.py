@@ -30,7 +30,8 @@ width = 0.5
 learning_rate = 1e-9
 """
 SUITE = DATA + UNGATED + GATED
-WATCHER = SimpleNamespace(cell_started=lambda *_: None, cell_event=lambda *_: None, cell_finished=lambda *_: None)
+WATCHER = SimpleNamespace(cell_started=lambda *_: None, cell_event=lambda *_: None, cell_finished=lambda *_: None,
+                          waiting=lambda *_: None)  # fmt: skip
 
 
 def cells(tmp_path, text=SUITE, **overrides):

@@ -11,8 +11,7 @@ from bench.records import CellOptions, Found
 from bench.records.names import conditions_of, family_of, labels_of_cells
 from bench.report import fairness, rows
 from bench.report.figures import lengths
-from bench.running import cell as cells
-from bench.running import local
+from bench.running import local, process
 from bench.suites import describe
 
 SUITE = """
@@ -86,7 +85,7 @@ def test_a_cells_process_writes_the_description_even_if_its_spec_lacks_it(tmp_pa
     folder = tmp_path / cell.id
     folder.mkdir()
     records.write(folder / records.CELL_FILE, cell.model_copy(update={"described": None}))
-    assert cells.run(folder, CellOptions(suite="mine"), lambda _: None).status == "ok"
+    assert process.run(folder, CellOptions(suite="mine"), lambda _: None).status == "ok"
     assert records.read(folder / records.RECORD_FILE).cell == cell
 
 
