@@ -1,7 +1,10 @@
 """Two tiers of tests: with --quick those marked `slow` are left out. What has become slow is named at the end."""
 
 import gc
+import os
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,22 @@ LONGEST = ("test_wheel.py", "test_plugin_types.py")
 
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="leave out the tests marked slow")
+
+
+def pytest_configure(config):
+    """The processes that tests start may be forked by one that has imported everything, see `warm.py`."""
+    if not hasattr(config, "workerinput"):
+        os.environ["BENCH_TEST_SERVER"] = str(Path(tempfile.mkdtemp()) / "socket")
+        os.environ["BENCH_TEST_RUN"] = str(os.getpid())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _warm():
+    import warm
+
+    from bench.running import server
+
+    server.Server = warm.Server
 
 
 def pytest_collection_modifyitems(config, items):

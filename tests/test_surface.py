@@ -44,10 +44,11 @@ def test_what_runs_and_verdicts_offer():
 def test_what_plug_ins_import():
     assert sorted(plugins.__all__) == [
         "Arrays", "Beginner", "CellSpec", "Choice", "ChoosesLayer", "Conditional", "DataFile", "EpochRecord",
-        "Examinable", "Examination", "Fetcher", "FigureRuns", "Goodness", "Inspectable", "Learner", "LearningRate", "LoaderError",
-        "Method", "Momentum", "Neutral", "Observable", "OptimiserSetting", "OptimiserSettings", "Outcome", "PerLayer",
-        "Range", "Record", "ScheduleSetting", "ScheduledOptimiser", "Split", "StrategyRecord", "Task", "TaskShape",
-        "TrainingBudget", "TrainingRecord", "UserError", "Watcher", "WeightDecay",
+        "Examinable", "Examination", "Fetcher", "FigureRuns", "Goodness", "Inspectable", "Learner",
+        "LearningRate", "LoaderError", "Method", "Momentum", "Neutral", "Observable", "OptimiserSetting",
+        "OptimiserSettings", "Outcome", "PerLayer", "Range", "Record", "ScheduleSetting",
+        "ScheduledOptimiser", "Split", "StrategyRecord", "Task", "TaskShape", "TrainingBudget",
+        "TrainingRecord", "UserError", "Watcher", "WeightDecay",
     ]  # fmt: skip
     assert all(hasattr(plugins, name) for name in plugins.__all__)
 

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import warm
 
 from bench.plugins import Task
 from bench.testing import TASK_CHECKS
@@ -35,7 +36,7 @@ def block(language):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Run a module of a Python that has the example installed."""
+    """Run a module where the example is installed."""
     site = tmp_path_factory.mktemp("site")
     project = tomllib.loads(block("toml"))["project"]
     [(name, value)] = project["entry-points"]["bench.tasks"].items()
@@ -46,9 +47,11 @@ def run(tmp_path_factory):
     path = os.pathsep.join(map(str, (site, EXAMPLES, ROOT)))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "BENCH_TRIES": "1"}
 
-    def module(*command):
+    def module(name, *arguments):
+        if name == "bench":
+            return warm.run(arguments, cwd=ROOT, env=environment)
         return subprocess.run(
-            [sys.executable, "-P", "-m", *command],
+            [sys.executable, "-P", "-m", name, *arguments],
             check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110,
         )  # fmt: skip
 

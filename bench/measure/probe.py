@@ -20,8 +20,9 @@ from bench.records import Relative
 
 Heartbeat = Callable[[], object]
 """Called again and again while something is measured: a sign of life."""
-SEGMENTS = 5
+SEGMENTS, FEWEST_SEGMENTS = 5, 3
 SEGMENT_SECONDS = 0.05
+"""Segments in which predictions are timed; where a single prediction takes longer than two of them, the fewest do."""
 MOST_EPOCHS = 25
 """Most epochs that are probed for the phases of training."""
 
@@ -188,7 +189,6 @@ def prediction(learner: Learner, strategy: str, images: Tensor, beat: Heartbeat 
     def predict() -> Tensor:
         return learner.predict(images, strategy)
 
-    predict()
     work = flops.count(predict)
     parameters = list(learner.parameters(strategy))
     live, allocated = prediction_memory(learner, strategy, images)
@@ -223,6 +223,7 @@ def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device,
     run()
     once = max(1e-6, clock.now(device) - start)
     repeats = max(1, round(SEGMENT_SECONDS / once))
+    count = FEWEST_SEGMENTS if once > 2 * SEGMENT_SECONDS else SEGMENTS
 
     def rate() -> float:
         beat()
@@ -231,9 +232,9 @@ def _images_per_second(run: Callable[[], Any], batch: int, device: torch.device,
             run()
         return batch * repeats / (clock.now(device) - start)
 
-    segments = [quietest(rate) for _ in range(SEGMENTS)]
+    segments = [quietest(rate) for _ in range(count)]
     disturbed = sum(noise.noisy for _, noise in segments)
-    return statistics.median(rate for rate, _ in segments), disturbed > SEGMENTS / 2
+    return statistics.median(rate for rate, _ in segments), disturbed > count / 2
 
 
 def _gradients(parameters: list[Tensor]) -> Iterator[Tensor]:

@@ -1,5 +1,6 @@
 """Helpers for tests of the real command line; the fixture `bench` runs it in a folder of its own."""
 
+import contextlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import warm
 
 from bench import records
 from bench.cli import app as cli
@@ -116,15 +118,11 @@ def run_cells_here(patch, but=()):
 
 def start_mine(bench, *arguments, epoch=1):
     """Start a harness that runs the suite in the background; wait until its cell has done an epoch."""
-    harness = subprocess.Popen(
-        [sys.executable, "-m", "bench", *RUN, *arguments],
-        cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    harness = warm.Process([*RUN, *arguments], cwd=bench.folder, env=bench.environment)
     for line in harness.stderr:
         if f"epoch {epoch}/" in line:
             break
-    [server] = children(harness.pid)
-    [cell] = children(server)
+    [cell] = [process for process in processes_in(bench.folder) if process != harness.pid]
     return harness, cell
 
 
@@ -141,5 +139,10 @@ def assert_one_sentence(done, *words):
         assert word in done.stderr
 
 
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def processes_in(folder):
+    """The processes whose working directory is a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            found += [int(link.parent.name)] if link.readlink() == folder else []
+    return found

@@ -7,6 +7,7 @@ import sys
 
 import foreign
 import pytest
+import warm
 from foreign import ROOT
 
 SUITE = """
@@ -24,14 +25,17 @@ plan = "8,M,16"
 
 
 COMMANDS = """
-import contextlib, io, json, sys
+import contextlib, io, json
 from bench.cli import app
-done = []
-for line in json.loads(sys.argv[1]):
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        status = int(app.main(line))
-    done.append([status, out.getvalue(), err.getvalue()])
-print(json.dumps(done))
+
+def main(lines):
+    done = []
+    for line in json.loads(lines[0]):
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            status = int(app.main(line))
+        done.append([status, out.getvalue(), err.getvalue()])
+    print(json.dumps(done))
+    return 0
 """
 
 
@@ -42,10 +46,12 @@ def site(tmp_path_factory):
     return folder
 
 
-def run(folder, *command, cwd=ROOT):
+def run(folder, module, *arguments, cwd=ROOT):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    if module == "bench":
+        return warm.run(arguments, cwd=cwd, env=environment)
     return subprocess.run(
-        [sys.executable, "-P", "-m", *command],
+        [sys.executable, "-P", "-m", module, *arguments],
         check=False,
         cwd=cwd,
         env=environment,
@@ -91,11 +97,9 @@ def test_what_it_was_before_a_change_is_not_taken_for_what_it_is(tmp_path):
     def bench(*lines):
         """Status, output and messages of several commands, one after the other in one process, which imports once."""
         (tmp_path / "commands.py").write_text(COMMANDS)
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
-        done = subprocess.run(
-            [sys.executable, "-P", "commands.py", json.dumps(lines)],
-            check=True, cwd=tmp_path, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        )  # fmt: skip
+        path = os.pathsep.join(map(str, [tmp_path, tmp_path / "site", ROOT]))
+        done = warm.run([json.dumps(lines)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, module="commands")
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     strict = ["table", "out", "--strict", "--format", "markdown"]

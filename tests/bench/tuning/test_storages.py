@@ -2,14 +2,13 @@
 
 import contextlib
 import itertools
-import subprocess
 import sys
-from pathlib import Path
 
 import made_up
 import postgresql
 import pytest
 import sqlalchemy
+import warm
 from sqlalchemy.pool import NullPool
 
 from bench.running import local, rehearsal
@@ -38,9 +37,9 @@ def start(kept, tmp_path):
     with contextlib.ExitStack() as started:
 
         def run(trials, **variables):
-            command = [sys.executable, str(Path(made_up.__file__)), *TUNE, "--trials", str(trials), "--storage", kept]
+            arguments = [*TUNE, "--trials", str(trials), "--storage", kept]
             environment = {"PYTHONPATH": PATHS, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **variables}
-            process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
+            process = warm.Process(arguments, cwd=tmp_path, env=environment, module="made_up")
             started.enter_context(process)
             started.callback(process.kill)
             return process
