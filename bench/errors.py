@@ -18,6 +18,10 @@ class ExitStatus(IntEnum):
     NOTHING_MEASURED = 4
 
 
+class Stopped(BaseException):
+    """A signal has asked for an end after the current epoch; what was trained is saved."""
+
+
 class UserError(Exception):
     """Invalid input or settings: one sentence that names the mistake and the valid values."""
 

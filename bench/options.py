@@ -52,10 +52,22 @@ class Overrides:
         int | None,
         Help("CPU threads; they affect the last bits of results. Default: the suite's, else all available."),
     ] = None
+    workers: Annotated[
+        int | None,
+        Help("Cells at a time, with a share of the CPU's cores each; default: one, or one per device.", least=1),
+    ] = None
+    devices: Annotated[
+        Names | None, Help("CUDA devices for cells to share, such as cuda:0,cuda:1; each runs on one of them.")
+    ] = None
     settings: Annotated[
         Mapping[str, Mapping[str, Any]],
         Help("Change a setting; may be repeated.", option="--set", metavar="METHOD.KEY=VALUE"),
     ] = field(default_factory=dict)
+
+    @property
+    def lanes(self) -> int:
+        """The number of cells at a time."""
+        return self.workers or max(1, len(names_in(self.devices, "devices") or ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +84,9 @@ class RunOptions(Overrides):
     any_code: Annotated[bool, Help("Also skip finished cells whose records were made by other code.")] = False
     keep: Annotated[
         bool, Help("Keep every cell's final weights in learned.pt; finished cells without them run again.")
+    ] = False
+    rough: Annotated[
+        bool, Help("Time steps and predictions only once, for a quick look; their speeds are marked as noisy.")
     ] = False
     stall: Annotated[float, Help("Kill a cell after this many seconds without output.", least=1.0)] = STALL_SECONDS
     watchers: Annotated[

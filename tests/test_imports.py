@@ -18,7 +18,7 @@ LAYERS = (
     {"measure", "suites"},
     {"reference"},
     {"compare", "running"},
-    {"report"},
+    {"cluster", "report"},
     {"api", "plugins", "studies", "tuning"},
     {"testing"},
     {"cli"},

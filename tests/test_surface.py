@@ -19,7 +19,8 @@ def test_the_package():
 def test_running_takes_the_options_of_a_run():
     expected = [
         "suite", "methods", "tasks", "seeds", "first_seed", "epochs", "loader", "device", "threads", "settings",
-        "data_dir", "out", "force", "any_code", "keep", "stall", "watchers", "unequal_budgets",
+        "data_dir", "out", "force", "any_code", "keep", "stall", "watchers", "unequal_budgets", "workers",
+        "devices", "rough",
     ]  # fmt: skip
     assert sorted(inspect.signature(bench.run).parameters) == sorted(expected)
     assert inspect.signature(bench.run) == inspect.signature(RunOptions)

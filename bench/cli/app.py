@@ -23,15 +23,17 @@ from bench.cli import (
     refresh,
     report,
     run,
+    simulate,
     study,
     table,
     test,
+    work,
 )
 from bench.cli.data import data_app
 from bench.cli.export import export_app
 from bench.cli.reference import reference_app
 from bench.cli.tune import tune_app
-from bench.errors import ExitStatus, LoaderError, UserError
+from bench.errors import ExitStatus, LoaderError, Stopped, UserError
 
 app = typer.Typer(
     name="bench",
@@ -43,6 +45,10 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "list": listing.list_command,
     "published": published.published,
     "run": run.run,
+    "work": work.work,
+    "status": work.status,
+    "submit": work.submit,
+    "simulate": simulate.simulate,
     "table": table.table,
     "report": report.report,
     "leaderboard": leaderboard.leaderboard,
@@ -96,6 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitStatus.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted: finished work is kept", file=sys.stderr)
+        return 130
+    except Stopped:
+        print("stopped after the current epoch: the same command goes on", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of the output (`| head`) is gone; a second failing flush at exit would print a traceback.

@@ -42,14 +42,14 @@ AnyCodeOption = Annotated[
 ]
 
 
-def _help(name: str) -> str:
+def help_of(name: str) -> str:
     """The help of a field of ``RunOptions``."""
     _, told = get_args(get_type_hints(RunOptions, include_extras=True)[name])
     return str(told.text)
 
 
-DataDirOption = Annotated[Path | None, typer.Option(help=_help("data_dir"))]
-ThreadsOption = Annotated[int | None, typer.Option(help=_help("threads"), show_default=False)]
+DataDirOption = Annotated[Path | None, typer.Option(help=help_of("data_dir"))]
+ThreadsOption = Annotated[int | None, typer.Option(help=help_of("threads"), show_default=False)]
 
 
 def run_options(command: Callable[..., int]) -> Callable[..., int]:

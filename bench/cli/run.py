@@ -34,7 +34,7 @@ def run(
     **given: Any,
 ) -> int:
     """Run a suite and print its table. Finished cells are skipped; interrupted ones resume."""
-    options = _options(name, given)
+    options = options_of(name, given)
     if dry:
         return _print_plan(options, form.value)
     from bench.running import progress, suite
@@ -43,7 +43,12 @@ def run(
     return _report(suite.run(options, console), options, console, plots=plots, report=report, form=form.value)
 
 
-def _options(name: str | None, given: dict[str, Any]) -> RunOptions:
+def options_of(name: str | None, given: dict[str, Any]) -> RunOptions:
+    """The options of a run, from what the command line has parsed.
+
+    Raises:
+        UserError: for two suites, or a setting that cannot be read.
+    """
     suite = given.pop("suite")
     if name and suite and name != suite:
         raise UserError(f"two suites are named, {name!r} and --suite {suite!r}: name one")

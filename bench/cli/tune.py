@@ -63,6 +63,7 @@ def tune(
     augmentation: Annotated[str | None, typer.Option(help="Names, separated by commas; default: none.")] = None,
     loader: Annotated[str | None, typer.Option(help="As for `bench run`; default: memory.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a trial; default: 1.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time; default: 1.")] = None,
     space: Annotated[
         list[str] | None,
         typer.Option(metavar="METHOD.KEY=LOW..HIGH", help="Or LOW..HIGH:log, LOW..HIGH:STEP, A|B|C; may be repeated."),
@@ -97,6 +98,7 @@ def tune(
         "trials": trials, "epochs": epochs, "seed": seed, "timeout": timeout, "sampler": sampler, "pruner": pruner,
         "objective": objective, "seeds": seeds, "promising": promising, "train_samples": train_samples,
         "batch_size": batch_size, "augmentation": names_in(augmentation), "loader": loader, "threads": threads,
+        "workers": workers,
     }  # fmt: skip
     found = tuning.tune(
         method,

@@ -48,8 +48,9 @@ class Side:
         return {seed: record.training.images_per_second for seed, record in self.counted.items() if record.training}
 
     def noisy_seeds(self) -> list[int]:
-        """Seeds whose timing is unreliable."""
-        return [seed for seed, record in self.counted.items() if record.training and record.training.noisy]
+        """Seeds whose timing is unreliable: the machine was busy, or ran other cells too."""
+        timed = {seed: record for seed, record in self.counted.items() if record.training is not None}
+        return [seed for seed, record in timed.items() if record.shared or (record.training and record.training.noisy)]
 
 
 def by_method(found: Found) -> dict[tuple[str, str], dict[str, Side]]:

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from scipy import stats
+from scipy import special  # scipy.stats takes a second to import
 
 from bench.compare import sides
 from bench.compare.sides import Side
@@ -166,8 +166,8 @@ def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Di
 
 def of_student(estimate: float, error: float, freedom: int) -> Difference:
     """A difference whose estimate has a standard error above 0, by Student's t."""
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return Difference(estimate, estimate - half, estimate + half, float(stats.t.cdf(estimate / error, freedom)))
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return Difference(estimate, estimate - half, estimate + half, float(special.stdtr(freedom, estimate / error)))
 
 
 def accuracy_verdict(a: Mapping[int, float], b: Mapping[int, float], found: Difference | None) -> Verdict:

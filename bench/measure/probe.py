@@ -76,12 +76,14 @@ def training(
     beat: Heartbeat = lambda: None,
     *,
     epochs: int = 1,
+    rough: bool = False,
 ) -> TrainingProbe:
     """Measure training steps on one cached batch, images (B, C, H, W) and labels (B,); changes the learner.
 
     The first steps create optimiser state and caches and show the phases of training. Then a step of each phase is
     counted, others are watched for memory, and the rest, of the first phase, are timed, in turns with the yardstick's
-    if there is one. Work is the mean over the epochs, memory that of the phase that needs most.
+    if there is one. Work is the mean over the epochs, memory that of the phase that needs most. With ``rough``, a
+    single step is timed, without a yardstick, and said to be noisy.
     """
 
     def step() -> Any:
@@ -95,7 +97,9 @@ def training(
     work = sum(shares)
     live, allocated = _memory(learner, step, phases, images, labels)
     learner.begin_epoch(0)
-    run = race.run([step, *_rivals(yardstick, images, labels)], images.device, beat=beat)
+    yardstick = None if rough else yardstick
+    rivals = _rivals(yardstick, images, labels)
+    run = race.once(step, images.device) if rough else race.run([step, *rivals], images.device, beat=beat)
     parameters = list(learner.parameters())
     return TrainingProbe(
         images_per_second_compute=len(images) * run.rate(0),
@@ -183,8 +187,13 @@ def _relative(method: str, run: race.Race) -> Relative:
     )
 
 
-def prediction(learner: Learner, strategy: str, images: Tensor, beat: Heartbeat = lambda: None) -> PredictionProbe:
-    """Measure one strategy's prediction of one cached batch, images (B, C, H, W); changes nothing."""
+def prediction(
+    learner: Learner, strategy: str, images: Tensor, beat: Heartbeat = lambda: None, *, rough: bool = False
+) -> PredictionProbe:
+    """Measure one strategy's prediction of one cached batch, images (B, C, H, W); changes nothing.
+
+    With ``rough``, a single one is timed, and said to be noisy.
+    """
 
     def predict() -> Tensor:
         return learner.predict(images, strategy)
@@ -193,7 +202,10 @@ def prediction(learner: Learner, strategy: str, images: Tensor, beat: Heartbeat 
     parameters = list(learner.parameters(strategy))
     live, allocated = prediction_memory(learner, strategy, images)
     beat()
-    rate, noisy = _images_per_second(predict, len(images), images.device, beat)
+    if rough:
+        rate, noisy = len(images) * race.once(predict, images.device).rate(0), True
+    else:
+        rate, noisy = _images_per_second(predict, len(images), images.device, beat)
     return PredictionProbe(
         images_per_second=rate,
         peak_live_bytes=live,

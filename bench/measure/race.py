@@ -74,6 +74,12 @@ def run(
     return Race(rates, noise.noisy)
 
 
+def once(step: Callable[[], Any], device: torch.device) -> Race:
+    """A single step of a single contestant, as a noisy race of two equal rounds."""
+    rate = 1 / _seconds(step, 1, device)
+    return Race([[rate, rate]], noisy=True)
+
+
 def _seconds(step: Callable[[], Any], repeats: int, device: torch.device) -> float:
     start = clock.now(device)
     for _ in range(repeats):

@@ -4,6 +4,7 @@ cells    the spec of a cell, and the names derived from it
 record   the results of a cell
 names    names of runs in tables: the method and its differing settings
 claims   which process runs a cell
+worklists   the cells that workers share
 files    one JSON file per cell, written atomically, and the contents of a folder of runs
 """
 

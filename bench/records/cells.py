@@ -153,6 +153,7 @@ class CellOptions(Model):
         data_dir: folder of the data sets; null for the usual places.
         force: start from the first epoch, even if there is a state to resume from.
         keep: leave the final weights in the folder.
+        rough: time steps and predictions only once.
     """
 
     suite: str
@@ -160,6 +161,7 @@ class CellOptions(Model):
     data_dir: Path | None = None
     force: bool = False
     keep: bool = False
+    rough: bool = False
 
     @classmethod
     def of(cls, options: RunOptions) -> CellOptions:
@@ -170,6 +172,7 @@ class CellOptions(Model):
             data_dir=options.data,
             force=options.force,
             keep=options.keep,
+            rough=options.rough,
         )
 
 

@@ -133,3 +133,9 @@ def _distinguishing_prefix(keys: Sequence[str], runs: Sequence[dict[str, Any]]) 
         if kinds([*told, key]) > kinds(told):
             told.append(key)
     return told
+
+
+def titles(cells: Sequence[CellSpec]) -> dict[str, str]:
+    """Title of each cell, by its id: method, the settings that distinguish it, task and seed."""
+    labels = labels_of_cells(cells, brief=True)
+    return {cell.id: f"{name} on {cell.task}, seed {cell.seed}" for cell, name in zip(cells, labels, strict=True)}

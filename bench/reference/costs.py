@@ -62,6 +62,8 @@ def speed(blank: Check, good: Sequence[Record], cost: Cost | None, cells: int) -
     known = replace(known, value=math.exp(_mean_log([race.ratio for race in races])))
     if any(Machine.of(record.environment) != cost.machine for record in good):
         return replace(known, verdict="not compared", note="the stored speeds are from another machine")
+    if any(record.shared for record in good):
+        return replace(known, verdict="not compared", note="other cells ran on the machine")
     if any(race.noisy for race in races):
         return replace(known, verdict="not compared", note="the machine was busy")
     stored, new = [math.log(ratio) for ratio in cost.speeds], [math.log(race.ratio) for race in races]

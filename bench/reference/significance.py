@@ -48,7 +48,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special  # scipy.stats takes a second to import
 
 FALSE_ALARMS = 0.01
 """Probability that a healthy suite fails, over all its rows; also that a mean is too good, or a speed too low."""
@@ -124,7 +124,7 @@ def mean_margin(reference: Sequence[float], new: Sequence[float], level: float, 
 @functools.cache
 def quantile(level: float, freedom: int) -> float:
     """The value that Student's t exceeds with probability ``level``."""
-    return float(stats.t.ppf(1 - level, freedom))
+    return float(special.stdtrit(freedom, 1 - level))
 
 
 # Repeated seeds ------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def repeatability(repeats: Sequence[tuple[float, float]], spread: float) -> floa
     if not repeats or spread <= 0:
         return None
     squares = sum((stored - repeated) ** 2 / 2 for stored, repeated in repeats)
-    variance = squares / float(stats.chi2.ppf(1 - REPEATS_CONFIDENCE, len(repeats)))
+    variance = squares / float(special.chdtri(len(repeats), REPEATS_CONFIDENCE))
     return min(MOST_REPEATED, max(0.0, 1 - variance / spread**2))
 
 
@@ -211,6 +211,8 @@ def signed_rank(differences: Sequence[float]) -> float:
     nonzero = np.array([each for each in differences if each != 0])
     if not len(nonzero):
         return 1.0
+    from scipy import stats
+
     # Twice the ranks are whole numbers, with ties as well. Rounded: equal differences of accuracies may differ in bits.
     doubled = np.rint(2 * stats.rankdata(np.round(np.abs(nonzero), 9))).astype(int)
     ways = subset_sums(tuple(sorted(doubled.tolist())))
@@ -233,7 +235,7 @@ def paired_t(differences: Sequence[float], least: float = 0.0) -> float:
     center, spread = statistics.fmean(differences), deviation(differences, least)
     if spread == 0:
         return 0.0 if center < 0 else 1.0
-    return float(stats.t.cdf(center / spread * math.sqrt(len(differences)), len(differences) - 1))
+    return float(special.stdtr(len(differences) - 1, center / spread * math.sqrt(len(differences))))
 
 
 def collapse_margin(spread: float) -> float:

@@ -191,7 +191,8 @@ def _costs(done: Iterable[Record]) -> Iterable[Cost]:
     for members in by_experiment.values():
         last = members[-1]
         training = [(record, record.training) for record in members if record.training is not None]
-        comparable = [part.relative for record, part in training if record.cell.yardstick == last.cell.yardstick]
+        alone = [(record, part) for record, part in training if not record.shared]
+        comparable = [part.relative for record, part in alone if record.cell.yardstick == last.cell.yardstick]
         yield Cost(
             task=last.cell.task,
             method=last.cell.method,

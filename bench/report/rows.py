@@ -56,6 +56,7 @@ class Row:
     train_seconds: float | None = None
     loader: str = ""
     noisy: bool | None = None
+    shared: bool | None = None
     machine: str = ""
     error: str = ""
     cell: str = ""
@@ -137,6 +138,7 @@ def _measured(
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,
         noisy=training.noisy or strategy.noisy,
+        shared=record.shared,
         machine=machine_of(record),
         weights=strategy.weights,
         inputs=record.inputs,

@@ -276,6 +276,9 @@ def _notes(table: Sequence[Row]) -> list[str]:
     noisy = sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.noisy})
     if noisy:
         notes.append(f"timing is noisy, the machine was busy: {', '.join(noisy)}")
+    shared = sorted({f"{name} seed {row.seed}" for row, name in zip(table, names, strict=True) if row.shared})
+    if shared:
+        notes.append(f"speeds are not comparable, other cells ran on the machine: {', '.join(shared)}")
     notes += stale_notes(table, names)
     if len({row.machine for row in table if row.machine}) > 1:
         ran = "; ".join(f"{', '.join(runs)} on {machine}" for machine, runs in _by_machine(table, names))

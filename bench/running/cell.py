@@ -42,7 +42,7 @@ def run(spec: CellSpec, folder: Path, options: CellOptions, progress: evaluation
     try:
         with deterministic(device) as measured.nondeterministic:
             here = environment.environment(device)
-            _measure(spec, folder, options.data_dir, device, measured, progress)
+            _measure(spec, folder, options, device, measured, progress)
     except training.Diverged as reason:
         status, error = "diverged", str(reason)
     except (UserError, BrokenPipeError):
@@ -98,14 +98,14 @@ def _first_line(error: BaseException) -> str:
 def _measure(
     spec: CellSpec,
     folder: Path,
-    data_dir: Path | None,
+    options: CellOptions,
     device: torch.device,
     measured: _Measured,
     progress: evaluation.Progress,
 ) -> None:
     """Train, test and probe, filling ``measured`` step by step."""
     progress({"event": "data"})
-    with parts.data(spec, data_dir, lambda *_: progress({"event": "data"})) as data:
+    with parts.data(spec, options.data_dir, lambda *_: progress({"event": "data"})) as data:
         steps = len(data.train)
         learner, generator = parts.learner(spec, steps)
         if spec.begins_with is not None:
@@ -126,12 +126,17 @@ def _measure(
         measured.layer_values = layers.values(learner, data.validation.epoch(0))
         progress({"event": "test"})
         measured.work = work.executed(learner, data.test.epoch(0))
-        measured.strategies = _test(learner, data.test, measured.history, folder, device, progress)
+        measured.strategies = _test(learner, data.test, measured.history, folder, options, device, progress)
         progress({"event": "probe"})
         batch = training.cached_batch(data.train)
         beat = _heartbeat(progress)
         probed = probe.training(
-            parts.learner(spec, steps)[0], *batch, _yardstick(spec, steps), beat, epochs=spec.epochs
+            parts.learner(spec, steps)[0],
+            *batch,
+            None if options.rough else _yardstick(spec, steps),
+            beat,
+            epochs=spec.epochs,
+            rough=options.rough,
         )
         measured.training = _training_record(measured.history, probed, device)
 
@@ -178,6 +183,7 @@ def _test(
     loader: loaders.Loader,
     history: training.History,
     folder: Path,
+    options: CellOptions,
     device: torch.device,
     progress: evaluation.Progress,
 ) -> list[StrategyRecord]:
@@ -189,7 +195,8 @@ def _test(
     last = evaluation.accuracies(learner, learner.strategies, loader, progress)
     images, _ = training.cached_batch(loader)
     probed = {
-        strategy: probe.prediction(learner, strategy, images, _heartbeat(progress)) for strategy in learner.strategies
+        strategy: probe.prediction(learner, strategy, images, _heartbeat(progress), rough=options.rough)
+        for strategy in learner.strategies
     }
     best = dict(last)
     for strategy, epoch in history.best_epoch.items():

@@ -13,7 +13,7 @@ from bench import records, suites
 from bench.errors import ExitStatus, UserError
 from bench.measure.environment import made_here, stale
 from bench.options import DEFAULT_RUNS, Overrides, RunOptions
-from bench.records import Record
+from bench.records import Record, names
 from bench.reference import check as checking
 from bench.reference import confirm, golden, measured
 from bench.reference.measured import Measured
@@ -109,7 +109,7 @@ def _confirmed(
     try:
         rehearsal.rehearse(cells, options.data)
         records.prepare_folder(options.runs)
-        with progress.watcher(console, options.suite, progress.titles(cells)) as watcher:
+        with progress.watcher(console, options.suite, names.titles(cells)) as watcher:
             outcomes = local.run_cells(cells, options, watcher=watcher)
         repeated = [outcome.record for outcome in outcomes if outcome.record is not None]
         problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]

@@ -29,7 +29,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from bench import records
-from bench.errors import ExitStatus, UserError
+from bench.errors import ExitStatus, Stopped, UserError
 from bench.measure import environment
 from bench.measure.determinism import CUBLAS_WORKSPACE
 from bench.options import RunOptions
@@ -97,10 +97,6 @@ class Lane:
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal has asked to stop; cells that ran are saved, and nothing is lost."""
 
 
 def run_cells(
@@ -198,6 +194,7 @@ class _Work:
         self._since = since or self._started
         self._counts = environment.made_here(any_code=options.any_code)
         self._begun_with = _start_ids(cells)
+        self._ids = {cell.id for cell in cells}
         self._taken: set[str] = set()
         self._held: dict[str, Holder] = {}
         self._lock = threading.RLock()
@@ -243,9 +240,8 @@ class _Work:
             for index, cell in self._cells:
                 if cell.id in self.outcomes or cell.id in self._taken or self._settled(cell):
                     continue
-                start = cell.begins_with
-                if start is not None and start.id in self._begun_with and start.id not in self.outcomes:
-                    continue
+                if cell.begins_with is not None and cell.begins_with.id in self._ids - set(self.outcomes):
+                    continue  # its start comes first
                 folder = self._options.runs / cell.id
                 folder.mkdir(exist_ok=True)
                 claim = claims.take(folder)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from bench import records
-from bench.errors import ExitStatus, UserError
+from bench.errors import ExitStatus, Stopped, UserError
 from bench.records import FINISHED, CellOptions, Record, claims
 from bench.running import cell
 from bench.running.evaluation import Progress
@@ -28,10 +28,6 @@ STOPPED = 130
 """Exit status of a process that was told to stop, as of one that Ctrl-C ends."""
 _SAVED = ("data", "epoch")
 """Events after which nothing is lost: training has not begun, or its state is saved."""
-
-
-class Stopped(KeyboardInterrupt):
-    """The process was told to stop, and its state is saved."""
 
 
 def run(folder: Path, options: CellOptions, progress: Progress) -> Record:

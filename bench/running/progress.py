@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from bench.records import CellSpec, names
+from bench.records import CellSpec
 from bench.records.claims import Holder
 from bench.running.local import Outcome
 
@@ -26,12 +26,6 @@ def console() -> Console:
     """The console of progress: standard error, so that standard output has only data; in a notebook, its output."""
     shown = Console(stderr=True)
     return Console() if shown.is_jupyter else shown
-
-
-def titles(cells: Sequence[CellSpec]) -> dict[str, str]:
-    """Title of each cell, by its id: method, the settings that distinguish it, task and seed."""
-    labels = names.labels_of_cells(cells, brief=True)
-    return {cell.id: f"{name} on {cell.task}, seed {cell.seed}" for cell, name in zip(cells, labels, strict=True)}
 
 
 class PlainWatcher:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench import records
 from bench.options import RunOptions
-from bench.records import CellSpec, Record, sources
+from bench.records import CellSpec, Record, names, sources
 from bench.running import local, progress, rehearsal
 from bench.running.local import Outcome
 from bench.suites import describe, with_starts
@@ -55,7 +55,7 @@ def run(runs: Path, old: Sequence[Record], data_dir: Path | None, console: Conso
     rehearsal.rehearse(every, data_dir)
     records.prepare_folder(runs)
     outcomes = []
-    with progress.watcher(console, str(runs), progress.titles(every)) as watcher:
+    with progress.watcher(console, str(runs), names.titles(every)) as watcher:
         for options, cells in ordered:
             outcomes += local.run_cells(cells, options, watcher=watcher)
     return outcomes

@@ -9,14 +9,16 @@ from typing import NamedTuple
 from rich.console import Console
 
 from bench import records, suites
+from bench.errors import UserError
+from bench.inputs import device_name
 from bench.options import RunOptions, names_in
-from bench.records import CellSpec, Found, Record
+from bench.records import CellSpec, Found, Record, names, worklists
 from bench.reference import check as checking
 from bench.reference import measured
 from bench.reference.measured import Measured
 from bench.reference.verdicts import Check
 from bench.running import local, progress, rehearsal, watchers
-from bench.running.local import Outcome
+from bench.running.local import Lane, Outcome
 
 
 class Prepared(NamedTuple):
@@ -58,6 +60,24 @@ class SuiteRun(NamedTuple):
         return [outcome for outcome in self.outcomes if outcome.record is None or outcome.record.status != "ok"]
 
 
+def lanes_of(options: RunOptions) -> list[Lane]:
+    """What runs cells side by side: as many as ``workers``, each with one of the ``devices``.
+
+    Raises:
+        UserError: for a device that is none, or fewer workers than devices.
+    """
+    devices = [device_name(name, "--devices") for name in names_in(options.devices, "devices") or ()]
+    count = options.lanes
+    if not devices:
+        return [Lane() for _ in range(count)]
+    numbers = [name.partition(":")[2] for name in devices]
+    if not all(numbers) or len(set(numbers)) < len(numbers):
+        raise UserError(f"--devices {','.join(devices)!r} must name different CUDA devices, such as cuda:0,cuda:1")
+    if count < len(numbers):
+        raise UserError(f"{count} workers cannot use {len(numbers)} devices; ask for {len(numbers)} or more")
+    return [Lane({"CUDA_VISIBLE_DEVICES": numbers[index % len(numbers)]}) for index in range(count)]
+
+
 def prepare(options: RunOptions) -> Prepared:
     """Expand a suite into its cells.
 
@@ -69,7 +89,7 @@ def prepare(options: RunOptions) -> Prepared:
         suites.check_budgets(suite, options)
     stored = measured.load(suite.name)
     cells = suites.cells(suite, options)
-    return Prepared(suite, cells, progress.titles(cells), stored)
+    return Prepared(suite, cells, names.titles(cells), stored)
 
 
 def plan(options: RunOptions) -> tuple[Prepared, list[tuple[CellSpec, local.Plan]]]:
@@ -83,6 +103,19 @@ def plan(options: RunOptions) -> tuple[Prepared, list[tuple[CellSpec, local.Plan
     return ready, local.plan(ready.cells, options)
 
 
+def lay_out(options: RunOptions) -> Prepared:
+    """Check a suite and its data, and write its worklist into the folder of runs: then any worker can run it.
+
+    Raises:
+        UserError: for invalid input.
+    """
+    ready = prepare(options)
+    rehearsal.rehearse(ready.cells, options.data)
+    records.prepare_folder(options.runs)
+    worklists.write_worklist(list(ready.cells), replace(options, suite=ready.suite.name))
+    return ready
+
+
 def run(options: RunOptions, console: Console) -> SuiteRun:
     """Run a suite: finished cells are skipped, interrupted ones resume.
 
@@ -93,9 +126,9 @@ def run(options: RunOptions, console: Console) -> SuiteRun:
     Raises:
         UserError: for invalid input, before any cell runs if it can be known then.
     """
-    suite, cells, titles, stored = prepare(options)
-    rehearsal.rehearse(cells, options.data)
-    records.prepare_folder(options.runs)
+    lanes = lanes_of(options)
+    suite, cells, titles, stored = lay_out(options)
+    options = replace(options, suite=suite.name)
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -105,7 +138,7 @@ def run(options: RunOptions, console: Console) -> SuiteRun:
         progress.watcher(console, suite.name, titles) as display,
         watchers.beside(display, names, suite.name, options.runs, say) as watcher,
     ):
-        outcomes = local.run_cells(cells, replace(options, suite=suite.name), watcher=watcher)
+        outcomes = local.run_cells(cells, options, watcher=watcher, lanes=lanes)
     own = [cell for cell in cells if cell.seed < suites.own_seeds(suite, cell.method, cell.settings)]
     done = [outcome.record for outcome in outcomes if outcome.record is not None]
     expected = suites.with_strategies(own)

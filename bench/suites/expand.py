@@ -47,11 +47,13 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
     inputs = _inputs(suite)
     for images in inputs:
         augment.check_names(images.augmentation)
-    device, threads = device_name(overrides.device), overrides.threads
+    device, threads = device_name("cuda" if overrides.devices else overrides.device), overrides.threads
     seeds = overrides.seeds if overrides.seeds is not None else max([suite.seeds, *suite.seeds_of.values()])
     epochs = overrides.epochs if overrides.epochs is not None else suite.epochs
     longest = max([epochs, *suite.epochs_of.values()])
-    widest = max([_threads_or_all(suite.threads), *suite.threads_of.values()]) if threads is None else threads
+    widest = (
+        max([_threads_or_all(suite.threads, overrides), *suite.threads_of.values()]) if threads is None else threads
+    )
     for option, value in (("--seeds", seeds), ("--epochs", longest), ("--threads", widest)):
         if not 1 <= value <= LARGEST:
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
@@ -83,7 +85,7 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             train_samples=suite.train_samples,
             loader=loader,
             device=device,
-            threads=threads or _of(suite, "threads_of", method, variant) or _threads_or_all(suite.threads),
+            threads=threads or _of(suite, "threads_of", method, variant) or _threads_or_all(suite.threads, overrides),
             yardstick=yardstick,
             start=start,
             resolutions=suite.resolutions,
@@ -125,10 +127,11 @@ def _inputs(suite: Suite) -> list[_Inputs]:
     ]
 
 
-def _threads_or_all(threads: int | None) -> int:
-    """The number of CPU threads, by default as many as this process may use."""
+def _threads_or_all(threads: int | None, overrides: Overrides) -> int:
+    """The number of CPU threads; by default as many as this process may use, shared by cells that run together."""
     # In a container or a batch job, fewer than the machine's processors.
-    return threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads or max(1, usable // overrides.lanes)
 
 
 def _spent(suite: Suite, overrides: Overrides, method: str) -> Tuned | None:

@@ -100,14 +100,21 @@ def objectives(text: str) -> tuple[str, ...]:
     return names
 
 
-def sampler(name: SamplerName, space: Space, seed: int) -> BaseSampler:
+def sampler(name: SamplerName, space: Space, seed: int, *, together: bool = False) -> BaseSampler:
     """A seeded sampler.
+
+    Args:
+        name: of its kind.
+        space: to draw from.
+        seed: of its draws.
+        together: whether trials run at the same time: those that run then count as bad ones (the constant liar), so
+            that the next ones are drawn elsewhere.
 
     Raises:
         UserError: for an unknown name.
     """
     if name == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, multivariate=False)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=together)
     if name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     if name == "grid":

@@ -65,7 +65,7 @@ def tune(
         raise unknown("preset", preset, PRESETS)
     asked = {key: value for key, value in given.items() if value is not None}
     chosen = DEFAULTS | PRESETS.get(preset or "", {}) | asked
-    for key in ("trials", "epochs"):
+    for key in ("trials", "epochs", *(["workers"] if "workers" in chosen else [])):
         if not 1 <= chosen[key] <= LARGEST:
             raise UserError(f"--{key} must be from 1 to {LARGEST:,}, got {chosen[key]}")
     tasks.get_task(task)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from bench.methods import settings
 from bench.options import RunOptions
 from bench.records import CellSpec, Record
 from bench.records.claims import Holder
-from bench.running import local, rehearsal
+from bench.running import local, rehearsal, server
 from bench.running.local import Outcome
 from bench.suites import describe
 from bench.tuning import space as spaces
@@ -69,6 +71,7 @@ class Plan:
     augmentation: tuple[str, ...] = ()
     loader: str = "memory"
     threads: int = 1
+    workers: int = 1
 
     def identity(self) -> dict[str, Any]:
         """What the trials of a study have in common, as JSON types."""
@@ -165,32 +168,58 @@ def run(
         plan = replace(plan, trials=min(plan.trials, math.prod(map(len, spaces.grid(plan.space).values()))))
     records.prepare_folder(out)
     start = time.monotonic()
+    asking = threading.Lock()
+    ended = threading.Event()
 
     def draw(number: int) -> optuna.samplers.BaseSampler:
         # A grid's seed orders its points, which the study identifies by their place.
         own = plan.seed if plan.sampler == "grid" else seeds.derive(plan.seed, "sampler", number) % 2**32
-        return studies.sampler(plan.sampler, plan.space, own)
+        return studies.sampler(plan.sampler, plan.space, own, together=plan.workers > 1)
 
-    while plan.timeout is None or time.monotonic() - start < plan.timeout:
-        trial = studies.ask(study, lock, plan.trials, draw)
-        if trial is None:
-            break
-        _run_trial(plan, study, trial, out, data_dir, say)
-    else:
+    def too_late() -> bool:
+        return plan.timeout is not None and time.monotonic() - start >= plan.timeout
+
+    def work() -> None:
+        while not too_late() and not ended.is_set():
+            with asking:  # a trial draws by the sampler that the study has then
+                trial = studies.ask(study, lock, plan.trials, draw)
+                drawn = None if trial is None else spaces.suggest(trial, plan.space)
+            if trial is None or drawn is None:
+                return
+            _run_trial(plan, study, trial, drawn, out, data_dir, say)
+
+    _side_by_side(work, plan.workers, ended)
+    if too_late() and studies.counted(study) < plan.trials:
         say(f"time limit reached after {studies.counted(study)} of {plan.trials} trials; the same command resumes")
     confirm(plan, study, out, data_dir, say)
+
+
+def _side_by_side(work: Callable[[], None], count: int, ended: threading.Event) -> None:
+    """Run some loops to their ends; at an error or Ctrl-C, the cells that run are killed."""
+    if count == 1:
+        work()
+        return
+    with ThreadPoolExecutor(count) as pool:
+        running = [pool.submit(work) for _ in range(count)]
+        try:
+            for each in as_completed(running):
+                each.result()
+        except BaseException:
+            ended.set()
+            server.close_servers()
+            raise
 
 
 def _run_trial(
     plan: Plan,
     study: optuna.Study,
     trial: optuna.Trial,
+    drawn: dict[str, Any],
     out: Path,
     data_dir: Path | None,
     say: Callable[[str], None],
 ) -> None:
     start = time.monotonic()
-    drawn = spaces.suggest(trial, plan.space)
     text = ", ".join(f"{key}={short(value)}" for key, value in drawn.items())
     # Samplers learn from pruned trials that they were bad, but ignore failed ones and would draw similar ones again.
     # With several objectives trials cannot be pruned.
@@ -219,7 +248,7 @@ def _run_trial(
 
 
 def _cell(cell: CellSpec, out: Path, data_dir: Path | None, watcher: _Reporter) -> Outcome:
-    [outcome] = local.run_cells([cell], RunOptions("tune", out=out, data_dir=data_dir), watcher=watcher)
+    [outcome] = local.run_cells([cell], RunOptions("tune", out=out, data_dir=data_dir, rough=True), watcher=watcher)
     if outcome.bad_input:
         raise UserError(outcome.problem or "bad input")
     return outcome

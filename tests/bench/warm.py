@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -134,6 +135,11 @@ class Process:
 
     def kill(self):
         self._process.kill()
+
+    def poll(self):
+        if self.returncode is None and select.select([self._process._channel], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
 
     def wait(self, timeout=None):
         self.returncode = self._process.wait()

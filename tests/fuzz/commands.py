@@ -37,6 +37,8 @@ from factories import record, relative
 from bench import records, suites
 from bench.cli import app as cli
 from bench.errors import UserError
+from bench.options import RunOptions
+from bench.records import claims, worklists
 from bench.reference import update
 from bench.reference.measured import path_of
 from bench.running import local, rehearsal
@@ -184,6 +186,9 @@ def build(folder: Path) -> None:
             (folder / runs / one.id).mkdir(parents=True)
             records.write(folder / runs / one.id / records.RECORD_FILE, one)
             records.write(folder / runs / one.id / records.CELL_FILE, one.cell)
+    with _environment(folder):
+        worklists.write_worklist([one.cell for one in made], RunOptions("suite", out=folder / "runs"))
+    claims.take(folder / "runs" / made[0].id)
     stopped = made[-1].cell.model_copy(update={"seed": 7})
     (folder / "runs" / stopped.id).mkdir()
     records.write(folder / "runs" / stopped.id / records.CELL_FILE, stopped)
@@ -216,6 +221,11 @@ def _of_cell(draw: random.Random, folder: Path) -> Case:
     if draw.random() < 0.5:
         (path.parent / records.RECORD_FILE).unlink(missing_ok=True)
     return Case(_break_json(draw, path), draw.choice(READERS_OF_RECORDS)(draw))
+
+
+def _of_worklist(draw: random.Random, folder: Path) -> Case:
+    path = draw.choice((*folder.glob("runs/worklist-*.json"), *folder.glob("runs/*/claim-*.json")))
+    return Case(_break_json(draw, path), draw.choice((_status, _work))(draw))
 
 
 def _of_reference(draw: random.Random, folder: Path) -> Case:
@@ -252,7 +262,23 @@ def _of_study(draw: random.Random, folder: Path) -> Case:
 
 def _of_arguments(draw: random.Random, _: Path) -> Case:
     """A command with one or two arguments replaced, added or left out; NUL cannot be in an argument."""
-    maker = draw.choice((*READERS_OF_RECORDS, _show, _keep, _plan, _space, _golden, _tune, _study, _list, _verify))
+    maker = draw.choice(
+        (
+            *READERS_OF_RECORDS,
+            _status,
+            _work,
+            _submit,
+            _show,
+            _keep,
+            _plan,
+            _space,
+            _golden,
+            _tune,
+            _study,
+            _list,
+            _verify,
+        )
+    )
     given = maker(draw)
     for _ in range(draw.randint(1, 2)):
         text = draw.choice(ARGUMENTS)(draw).replace("\0", "\ufffd")
@@ -269,6 +295,7 @@ def _of_arguments(draw: random.Random, _: Path) -> Case:
 KINDS: dict[str, Callable[[random.Random, Path], Case]] = {
     "record": _of_record,
     "cell": _of_cell,
+    "worklist": _of_worklist,
     "reference": _of_reference,
     "published": _of_published,
     "suite": _of_suite,
@@ -295,6 +322,22 @@ def _report(_: random.Random) -> list[str]:
 
 def _leaderboard(draw: random.Random) -> list[str]:
     return ["leaderboard", draw.choice(("runs", "runs+other", ".")), *draw.choice(([], ["--out", "board.html"]))]
+
+
+def _status(_: random.Random) -> list[str]:
+    return ["status", "runs", "--format", "json"]
+
+
+def _work(_: random.Random) -> list[str]:
+    return ["work", "runs"]
+
+
+def _simulate(_: random.Random) -> list[str]:
+    return ["simulate", "suite.toml", "--runs", "runs", "--workers", "1,2", "--fail-rate", "0.1"]
+
+
+def _submit(_: random.Random) -> list[str]:
+    return ["submit", "suite.toml", "--out", "runs", "--unequal-budgets", "--dry-run"]
 
 
 def _export(draw: random.Random) -> list[str]:
@@ -360,10 +403,12 @@ def _verify(_: random.Random) -> list[str]:
 
 READERS_OF_RECORDS = (
     _table, _table, _plot, _report, _leaderboard, _export, _compare, _check, _update, _fill, _describe, _plan,
+    _simulate, _status,
 )  # fmt: skip
 OPTIONS = (
     "--set", "--methods", "--tasks", "--seeds", "--first-seed", "--epochs", "--threads", "--loader", "--device",
     "--stall", "--format", "--out", "--runs", "--space", "--suite", "--data-dir", "--junit", "--none",
+    "--workers", "--devices", "--time",
 )  # fmt: skip
 
 

@@ -157,6 +157,8 @@ def _notes(of_cells: Sequence[Row], machines: Sequence[str]) -> list[str]:
         notes.append(f"{old} of {len(of_cells)} cells were made by other code than made this page.")
     if noisy := sum(bool(row.noisy) for row in of_cells):
         notes.append(f"The machine was busy while {noisy} cells were timed.")
+    if shared := sum(bool(row.shared) for row in of_cells):
+        notes.append(f"Other cells ran on the machine while {shared} cells were timed.")
     return notes
 
 

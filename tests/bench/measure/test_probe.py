@@ -36,6 +36,21 @@ def test_training_figures_by_hand(learner):
     assert figures.flops_per_image == 2 * (convolutions + linear)
 
 
+def test_a_rough_look_counts_the_same_and_calls_its_times_noisy(learner):
+    images, labels = torch.randn(16, 1, 8, 8), torch.randint(3, (16,))
+    whole, rough = (probe.training(learner, images, labels, rough=rough) for rough in (False, True))
+    assert rough.peak_live_bytes == whole.peak_live_bytes
+    assert rough.flops_per_image == whole.flops_per_image
+    assert rough.noisy
+    assert rough.relative is None
+    whole, rough = (probe.prediction(learner, "last", images, rough=rough) for rough in (False, True))
+    assert rough.noisy
+    assert rough.images_per_second > 0
+    assert (rough.parameters, rough.flops_per_image, rough.peak_live_bytes) == (
+        whole.parameters, whole.flops_per_image, whole.peak_live_bytes,
+    )  # fmt: skip
+
+
 def test_gradients_that_a_step_leaves_behind_count():
     task, budget = SimpleNamespace(shape=(1, 8, 8), classes=3), SimpleNamespace(epochs=1, steps_per_epoch=10)
     backprop = BackpropLearner(

@@ -5,6 +5,7 @@ import pytest
 from factories import cell, record
 from rich.console import Console
 
+from bench.records import names
 from bench.running import progress
 from bench.running.local import Outcome
 
@@ -18,7 +19,7 @@ def shown(request):
     console = Console(file=out, force_terminal=request.param, width=160, force_interactive=request.param)
     good, dead = cell(seed=0), cell(seed=1)
     lost = record(seed=1, status="interrupted")
-    with progress.watcher(console, "mine", progress.titles([good, dead])) as watcher:
+    with progress.watcher(console, "mine", names.titles([good, dead])) as watcher:
         assert isinstance(watcher, progress.LiveWatcher if request.param else progress.PlainWatcher)
         watcher.cell_started(good, 0, 2)
         for event in ({"event": "data"}, STEP, EPOCH, {"event": "test"}, {"event": "done"}):
@@ -41,7 +42,7 @@ def test_a_dead_cell_is_shown_with_the_reason_as_it_is(shown):
 
 def test_cells_of_one_method_are_told_apart():
     swept = [cell("ff", settings={"threshold": value}) for value in (0.5, 2.0)]
-    titles = progress.titles([cell("asge"), *swept])
+    titles = names.titles([cell("asge"), *swept])
     assert list(titles.values()) == [
         "asge on fashion-mnist, seed 0",
         "ff threshold=0.5 on fashion-mnist, seed 0",

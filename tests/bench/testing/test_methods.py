@@ -64,6 +64,9 @@ class Toy:
             {"last": self.predict(images, "last")}, self.layer_logits(images), self.layer_goodness(images)
         )
 
+    def choose_layer(self, accuracies):
+        return {"last": accuracies[-1]}
+
     def layer_values(self, validation):
         return {"norm": [weight.detach().norm(dim=1) for weight in self.weights]}
 
@@ -122,7 +125,9 @@ def test_a_method_with_all_hooks_passes_all(register):
 
 def test_what_is_not_offered_is_skipped_with_the_reason(register):
     class Plain(Toy):
-        layer_goodness = examine = layer_values = executed_macs = executed_layers = begin_with = property()
+        layer_goodness = examine = choose_layer = layer_values = executed_macs = executed_layers = begin_with = (
+            property()
+        )
 
         def __init__(self, *given):
             super().__init__(*given)
@@ -140,6 +145,7 @@ def test_what_is_not_offered_is_skipped_with_the_reason(register):
         "the method has no published",
         "the method has no between, optimiser or family",
         "the learner has no examine",
+        "the learner has no choose_layer",
         "the learner has no on_layer",
         "the learner has no layer_values",
         "the learner has no executed_macs and no executed_layers",
@@ -225,6 +231,16 @@ class ExaminesOtherwise(Toy):
     def examine(self, images):
         seen = super().examine(images)
         return Examination(seen.strategies, [seen.layers[0], 1.001 * seen.layers[1] + 1e-3], seen.goodness)
+
+
+class ChoosesAnother(Toy):
+    def choose_layer(self, accuracies):
+        return {"last": accuracies[0] - 1}
+
+
+class ChoosesNone(Toy):
+    def choose_layer(self, accuracies):
+        return {}
 
 
 class WrongLayers(Toy):
@@ -351,6 +367,12 @@ class Misnamed(Toy):
             ExaminesOtherwise,
             "one-pass-shows-what-single-calls-do-to-the-bit",
             "expected examine's layers, number 1, as the single call gives",
+        ),
+        (ChoosesAnother, "choosing-from-accuracies-is-choosing-by-a-pass", "expected choose_layer to say "),
+        (
+            ChoosesNone,
+            "choosing-from-accuracies-is-choosing-by-a-pass",
+            "expected the accuracy of a strategy that predicts with the chosen layer, found none",
         ),
         (WrongLayers, "layers-predict", "expected logits of shape (16, 10) of layer 0, found (16, 5)"),
         (
