@@ -44,8 +44,8 @@ GOES_ON = "the same command resumes from its last complete epoch"
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """Settings of glibc's allocator. By default it decides by the sizes freed so far whether to return memory to the system
 after every step and fetch it again page by page: equal networks then differ in speed by up to 1.7 times."""
-LOOK_SECONDS = 0.5
-"""Between two looks at whether to stop, and at cells that other processes hold."""
+LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.5, 5.0
+"""Between two looks at whether to stop, and at cells that other processes hold: these become rarer."""
 STOPS = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask for an end after the current epoch: queues send them some time before they kill."""
 
@@ -132,7 +132,7 @@ def run_cells(
             work.run(lanes[0])
         else:
             _side_by_side(work, lanes)
-        if stop.is_set():
+        if not work.done:
             raise Stopped
     return [work.outcomes[cell.id] for cell in cells]
 
@@ -201,11 +201,14 @@ class _Work:
 
     def run(self, lane: Lane) -> None:
         """Take one cell after the other until all have an outcome, or it is time to stop."""
-        while len(self.outcomes) < len(self._cells) and not self._ends():
+        pause = LOOK_SECONDS
+        while not self.done and not self._ends():
             taken = self._next()
             if taken is None:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(pause)
+                pause = min(1.5 * pause, LONGEST_LOOK_SECONDS)
                 continue
+            pause = LOOK_SECONDS
             cell, claim, again = taken
             try:
                 outcome = _run(cell, replace(self._of(cell), force=again), self, claim, lane)
@@ -220,6 +223,11 @@ class _Work:
         """Pass on what a cell's process has reported."""
         with self._lock:
             self._watcher.cell_event(cell, event)
+
+    @property
+    def done(self) -> bool:
+        """Whether every cell has an outcome."""
+        return len(self.outcomes) == len(self._cells)
 
     @property
     def stops(self) -> bool:

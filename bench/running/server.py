@@ -227,7 +227,7 @@ def serve(control: socket.socket) -> None:
                 if process is None:
                     if not _answer(control, running, waiting):
                         for left in running:
-                            signal.pidfd_send_signal(left.descriptor, signal.SIGKILL)
+                            _signal(left, signal.SIGKILL)
                         return
                 elif process not in running:  # both its ends were ready
                     continue
@@ -279,7 +279,12 @@ def _pass_on(process: _Running, waiting: selectors.BaseSelector) -> None:
         said = process.channel.recv(1)
     if not said:  # nobody waits for it any more
         waiting.unregister(process.channel)
-    signal.pidfd_send_signal(process.descriptor, signal.SIGTERM if said == _STOP else signal.SIGKILL)
+    _signal(process, signal.SIGTERM if said == _STOP else signal.SIGKILL)
+
+
+def _signal(process: _Running, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process.descriptor, number)
 
 
 def _report(process: _Running, waiting: selectors.BaseSelector) -> None:

@@ -144,6 +144,12 @@ def detected_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def kills_table(counts: dict[str, int]) -> str:
+    """What was lost when workers were killed."""
+    lines = ["| counted | |", "|---|---:|", *(f"| {what} | {count:,} |" for what, count in counts.items())]
+    return "\n".join(lines)
+
+
 def with_tables(page: str) -> str:
     """The page with regenerated tables."""
     seeds = json.loads((RESULTS / "seeds.json").read_text())
@@ -152,6 +158,7 @@ def with_tables(page: str) -> str:
         "drops": drops_table(seeds),
         "detected": detected_table(seeds),
         "defects": defects_table(json.loads((RESULTS / "defects.json").read_text())),
+        "kills": kills_table(json.loads((RESULTS / "kills.json").read_text())),
         "false alarms": alarms_table(json.loads((RESULTS / "false-alarms.json").read_text())),
     }
     for name, table in tables.items():
