@@ -32,7 +32,8 @@ def main() -> None:
     train = loader(parts.train, shuffle=True)
     budget = SimpleNamespace(epochs=EPOCHS, steps_per_epoch=len(train))
     settings = ASGESettings(plan="tiny", learning_rate=1e-2)
-    trainer = LayerParallelTrainer(task, settings, budget, device, torch.Generator().manual_seed(0))
+    sizes = [len(labels) for _, labels in train.epoch(0)]
+    trainer = LayerParallelTrainer(task, settings, budget, device, torch.Generator().manual_seed(0), sizes=sizes)
     for epoch in range(EPOCHS):
         losses = trainer.train_epoch(train.epoch(epoch) if dist.get_rank() == 0 else None)
         print(f"process {dist.get_rank()}, epoch {epoch + 1}: {losses}", flush=True)

@@ -65,7 +65,7 @@ def _connected():
     with FileLock(f"{place}.lock"):
         if not Path(place).exists():
             environ = {name: value for name, value in os.environ.items() if not name.startswith(READ_BY_IMPORTS)}
-            command = [sys.executable, "-P", __file__, place, os.environ[OWNER]]
+            command = [sys.executable, "-P", __file__, "--serve", place, os.environ[OWNER]]
             path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
             subprocess.run(
                 ["sh", "-c", '"$@" &', "sh", *command], check=True, env=environ | ENVIRON | {"PYTHONPATH": path},
@@ -172,5 +172,25 @@ def main(called):
     return importlib.import_module(called["module"]).main(called["arguments"])
 
 
+def program(folder):
+    """A program that is called as Python is, with `-P -m bench ARGUMENTS`, and runs that as a ``Process``."""
+    path = Path(folder) / "python"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def _called_as_python(arguments):
+    process = Process(arguments[arguments.index("bench") + 1 :], cwd=Path.cwd(), env=os.environ)
+    for each in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(each, lambda number, _: os.kill(process.pid, number))
+    for line in process.stderr:
+        print(line, end="", file=sys.stderr, flush=True)
+    return process.wait()
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    if sys.argv[1] == "--serve":
+        serve(*sys.argv[2:])
+    else:
+        sys.exit(_called_as_python(sys.argv[1:]))

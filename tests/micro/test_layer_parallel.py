@@ -17,7 +17,7 @@ from rich.table import Table
 
 from asge import ASGESettings
 from asge.network import parse_plan
-from asge.parallel import LayerParallelTrainer, balanced
+from asge.parallel import LayerParallelTrainer, balanced, multiplications
 from bench.measure import clock
 from bench.running.local import KEEP_FREED_MEMORY
 
@@ -37,18 +37,22 @@ def one_process(rank, stages, threads, plan, shape, folder):
     torch.set_num_threads(threads)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=stages)
     task, budget = SimpleNamespace(shape=shape, classes=10), SimpleNamespace(epochs=10, steps_per_epoch=100)
-    trainer = LayerParallelTrainer(task, ASGESettings(plan=plan), budget, CPU, torch.Generator().manual_seed(0))
     batch = (torch.randn(BATCH, *shape), torch.randint(10, (BATCH,)))
 
     def epoch(steps):
+        drawn = torch.Generator().manual_seed(0)
+        settings, sizes = ASGESettings(plan=plan), steps * [BATCH]
+        trainer = LayerParallelTrainer(task, settings, budget, CPU, drawn, sizes=sizes)
+        dist.barrier()
+        start = clock.now(CPU)
         trainer.train_epoch((batch for _ in range(steps)) if rank == 0 else None)
         dist.barrier()
+        return clock.now(CPU) - start
 
     epoch(3)
-    start = clock.now(CPU)
-    epoch(STEPS)
+    seconds = epoch(STEPS)
     if rank == 0:
-        torch.save(clock.now(CPU) - start, f"{folder}/seconds.pt")
+        torch.save(seconds, f"{folder}/seconds.pt")
     dist.destroy_process_group()
 
 
@@ -75,7 +79,9 @@ def test_layer_parallel(benchmark, network, tmp_path, capfd):
 
     benchmark.pedantic(turns, rounds=1)
     first = rates["one process"]
-    parts = " | ".join(f"{part.start + 1}-{part.stop}" for part in balanced(parse_plan(plan, shape), STAGES))
+    parts = " | ".join(
+        f"{part.start + 1}-{part.stop}" for part in balanced(multiplications(parse_plan(plan, shape)), STAGES)
+    )
     size = f"{BATCH} x {' x '.join(map(str, shape))}"
     table = Table(title=f"{network}, {size}, {STAGES} threads in all, stages of blocks {parts}")
     for column in ("training", "images/s", "x one process", "interquartile range"):

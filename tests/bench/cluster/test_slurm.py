@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import slurm_cluster
+import warm
 from command_line import assert_one_sentence, command_line, run_mine
 
 from bench import records
@@ -107,6 +109,7 @@ def place(tmp_path, monkeypatch):
     bench = command_line(tmp_path)
     monkeypatch.setenv("BENCH_CACHE", bench.environment["BENCH_CACHE"])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(slurm, "sys", SimpleNamespace(executable=warm.program(tmp_path)))  # the jobs import nothing
     return bench
 
 

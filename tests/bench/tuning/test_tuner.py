@@ -56,6 +56,30 @@ def test_the_same_seed_gives_the_same_trials_and_another_other_ones(tmp_path):
     assert drawn(first) == drawn(again) != drawn(other)
 
 
+def test_trials_side_by_side_are_as_many_and_come_from_one_study(tmp_path, cells, monkeypatch):
+    together = threading.Barrier(2, timeout=20)
+    alone = tuner.local.run_cells
+
+    def run_cells(wanted, options, **others):
+        if wanted[0].seed == 0:  # the confirmation comes afterwards, one by one
+            together.wait()
+        return alone(wanted, options, **others)
+
+    monkeypatch.setattr(tuner.local, "run_cells", run_cells)
+    study = start(tmp_path, replace(PLAN, workers=2))
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 6
+    assert sum(cell.seed == 0 for cell in cells) == 6
+
+
+def test_an_error_in_one_of_several_trials_ends_them_all(tmp_path, monkeypatch):
+    def run_cells(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuner.local, "run_cells", run_cells)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, replace(PLAN, workers=2))
+
+
 def test_the_first_trial_is_what_the_method_has_without_tuning(tmp_path):
     assert drawn(start(tmp_path))[0] == {"alpha": 1.0, "reduction": "mean"}
     narrow = replace(PLAN, space={**SPACE, "reduction": Choice(("sum",))}, base={"plan": "tiny", "alpha": 0.5})
