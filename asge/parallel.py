@@ -211,10 +211,10 @@ class LayerParallelTrainer:
 
     def _share(self, module: torch.nn.Module, rank: int) -> None:
         module.to(self._device)
-        for parameter in module.parameters():
-            values = parameter.detach().contiguous()
+        for tensor in itertools.chain(module.parameters(), module.buffers()):  # a resumed process may have drawn others
+            values = tensor.detach().contiguous()
             dist.broadcast(values, rank)
-            parameter.data.copy_(values)
+            tensor.data.copy_(values)
 
     def state_dict(self) -> dict[str, Any]:
         """This stage's blocks, optimisers and random state; in the last process, the classifiers too.

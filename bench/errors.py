@@ -16,6 +16,7 @@ class ExitStatus(IntEnum):
     CELL_FAILED = 3
     CHECK_FAILED = 3  # of `bench test`
     NOTHING_MEASURED = 4
+    STOPPED = 130  # by a signal, as by Ctrl-C
 
 
 class Stopped(BaseException):

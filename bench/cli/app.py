@@ -102,10 +102,10 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitStatus.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted: finished work is kept", file=sys.stderr)
-        return 130
+        return ExitStatus.STOPPED
     except Stopped:
         print("stopped after the current epoch: the same command goes on", file=sys.stderr)
-        return 130
+        return ExitStatus.STOPPED
     except BrokenPipeError:
         # The reader of the output (`| head`) is gone; a second failing flush at exit would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

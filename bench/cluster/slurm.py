@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import UserError
-from bench.running.process import STOPPED
+from bench.errors import ExitStatus, UserError
 
 SCRIPT = "submit.sh"
 LOGS = "slurm"
@@ -86,7 +85,7 @@ def script(job: Job) -> str:
             "trap 'kill -USR1 \"$worker\"; limit=reached' USR1",
             "trap 'kill -USR1 \"$worker\"' TERM",
             'while wait "$worker"; status=$?; kill -0 "$worker" 2>/dev/null; do :; done  # a signal ends a wait',
-            f'if [ "$limit $status" = "reached {STOPPED}" ]; then',
+            f'if [ "$limit $status" = "reached {ExitStatus.STOPPED:d}" ]; then',
             '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
             "fi",
             'exit "$status"',

@@ -60,24 +60,20 @@ def look(runs: Path) -> Status:
         expected = durations.of(cell)
         claim = claims.last_holder(runs / cell.id)
         forced = worklist.force and record is not None and dt.datetime.fromisoformat(record.created) < worklist.since
-        if claim is not None:
-            holder, alive = claim
-            cells.append(CellStatus(worklist.suite, cell, "running" if alive else "stale", str(holder), expected))
-            if alive:
-                workers.add((holder.host, holder.process, cell.id))
-                elapsed += min(_age(runs / cell.id), expected or 0.0)
-            left += expected or 0.0
+        if claim is not None and claim[1]:
+            cells.append(CellStatus(worklist.suite, cell, "running", str(claim[0]), expected))
+            workers.add((claim[0].host, claim[0].process, cell.id))
+            elapsed += min(_age(runs / cell.id), expected or 0.0)
         elif record is not None and not forced:
-            done = record.status in records.FINISHED
-            cells.append(
-                CellStatus(
-                    worklist.suite, cell, "recorded" if done else "failed", record.error or "", record.wall_seconds
-                )
-            )
+            state: State = "recorded" if record.status in records.FINISHED else "failed"
+            cells.append(CellStatus(worklist.suite, cell, state, record.error or "", record.wall_seconds))
+            continue
+        elif claim is not None:
+            cells.append(CellStatus(worklist.suite, cell, "stale", str(claim[0]), expected))
         else:
             begun = not worklist.force and (runs / cell.id / records.STATE_FILE).is_file()
             cells.append(CellStatus(worklist.suite, cell, "resumes" if begun else "to run", "", expected))
-            left += expected or 0.0
+        left += expected or 0.0
     known = all(each.seconds is not None for each in cells if each.state in ("running", "stale", "resumes", "to run"))
     return Status(cells, max(0.0, left - elapsed) / len(workers) if workers and known else None)
 

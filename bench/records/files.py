@@ -184,6 +184,13 @@ def set_aside(path: Path) -> Path:
     return target
 
 
+def remove_states(folder: Path, *, but: str = "") -> None:
+    """Remove a cell's checkpoints, except one file."""
+    for state in folder.glob("*.pt"):
+        if state.name != but:
+            state.unlink()
+
+
 def prepare_folder(out: Path) -> None:
     """Create a folder and check that it is writable; a UserError otherwise."""
     probe = out / f".write-test-{os.getpid()}"

@@ -36,7 +36,6 @@ from bench.options import RunOptions
 from bench.records import CellOptions, CellSpec, Record, claims
 from bench.records.claims import Claim, Holder
 from bench.running import server
-from bench.running.process import STOPPED
 from bench.running.server import CellProcess
 
 LOG_FILE = "log.txt"
@@ -284,6 +283,7 @@ class _Work:
         else:
             done = made > self._started  # another process has just tried
         if done:
+            _tidy(self._options.runs / cell.id, finished=record.status in records.FINISHED)
             elsewhere = made > self._started
             self._finish(cell, Outcome(cell, record, reused=True, problem=record.error, elsewhere=elsewhere))
         return done
@@ -292,6 +292,17 @@ class _Work:
         with self._lock:
             self.outcomes[cell.id] = outcome
             self._watcher.cell_finished(cell, outcome)
+
+
+def _tidy(folder: Path, *, finished: bool) -> None:
+    """Remove what a worker has left that was killed after it had written the record."""
+    if not any(folder.glob(claims.PATTERN)):
+        return
+    claim = claims.take(folder)
+    if claim is not None:
+        if finished:
+            records.remove_states(folder, but=records.LEARNED_FILE)
+        claim.release()
 
 
 def plan(cells: Sequence[CellSpec], options: RunOptions) -> list[tuple[CellSpec, Plan]]:
@@ -384,7 +395,7 @@ def _run(cell: CellSpec, options: RunOptions, work: _Work, claim: Claim, lane: L
             return None
     if bad_input is not None:
         return Outcome(cell, None, reused=False, problem=bad_input, bad_input=True)
-    if status == STOPPED and work.stops:
+    if status == ExitStatus.STOPPED and work.stops:
         return None
     advice = f"{'the same command starts it again' if options.force else GOES_ON} (log: {folder / LOG_FILE})"
     if silent:

@@ -24,8 +24,6 @@ from bench.running import cell
 from bench.running.evaluation import Progress
 from bench.suites import describe
 
-STOPPED = 130
-"""Exit status of a process that was told to stop, as of one that Ctrl-C ends."""
 _SAVED = ("data", "epoch")
 """Events after which nothing is lost: training has not begun, or its state is saved."""
 
@@ -41,7 +39,7 @@ def run(folder: Path, options: CellOptions, progress: Progress) -> Record:
     """
     spec = describe.described(records.read_cell(folder / records.CELL_FILE))
     if options.force:
-        _remove_states(folder)
+        records.remove_states(folder)
     torch.set_num_threads(spec.threads)
     started, shared = time.monotonic(), is_shared(folder)
     record = cell.run(spec, folder, options, progress)
@@ -52,7 +50,7 @@ def run(folder: Path, options: CellOptions, progress: Progress) -> Record:
         (folder / records.STATE_FILE).replace(folder / records.LEARNED_FILE)
     records.write(folder / records.RECORD_FILE, record)
     if record.status in FINISHED:
-        _remove_states(folder, but=records.LEARNED_FILE)
+        records.remove_states(folder, but=records.LEARNED_FILE)
     return record
 
 
@@ -64,12 +62,6 @@ def is_shared(folder: Path) -> bool:
     host = claims.this_process().host
     others = (claims.holder(file.parent) for file in folder.parent.glob(f"*/{claims.PATTERN}") if file.parent != folder)
     return any(holder is not None and holder.host == host for holder in others)
-
-
-def _remove_states(folder: Path, *, but: str = "") -> None:
-    for state in folder.glob("*.pt"):
-        if state.name != but:
-            state.unlink()
 
 
 class _Events:
@@ -98,7 +90,7 @@ def main(folder: str) -> int:
         say({"event": "bad-input", "message": str(error)})
         return ExitStatus.BAD_INPUT
     except Stopped:
-        return STOPPED
+        return ExitStatus.STOPPED
     except BrokenPipeError:
         return ExitStatus.CELL_FAILED
     except OSError as error:

@@ -42,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--pause", type=float, default=1.5, help="mean seconds between two kills")
+    parser.add_argument("--pause", type=float, default=0.8, help="mean seconds between two kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results/reliability/kills.json"))
     given = parser.parse_args()

@@ -200,6 +200,19 @@ def test_forced_cells_run_once_whoever_runs_them(tmp_path, pretended):
     assert heard.started == [0]
 
 
+def test_what_a_worker_leaves_that_was_killed_after_the_record_is_removed(tmp_path, pretended):
+    spec = cell(seed=0)
+    folder = tmp_path / spec.id
+    folder.mkdir()
+    records.write(folder / records.RECORD_FILE, record(seed=0))
+    for name in (records.STATE_FILE, "best-last.pt", records.LEARNED_FILE):
+        (folder / name).touch()
+    path = claims.take(folder).path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "started": "another boot"}))
+    local.run_cells([spec], RunOptions("mine", out=tmp_path, any_code=True), watcher=Heard())
+    assert sorted(each.name for each in folder.iterdir()) == [records.LEARNED_FILE, records.RECORD_FILE]
+
+
 def test_lanes_share_the_devices(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     lanes = suite.lanes_of(RunOptions("mine", devices="cuda:0,cuda:3", workers=3))
