@@ -259,12 +259,16 @@ def micro(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def reliability(session: nox.Session) -> None:
-    """Simulate seeds, plant defects and draw healthy suites: three hours; with `-- seeds` train nothing: a minute."""
+    """Simulate seeds, plant defects, draw healthy suites, kill workers: three hours; with `-- seeds` only simulate."""
     trained = (("gate_on_defects.py", "run"), ("gate_on_defects.py", "judge"), ("false_alarms.py", "run"),
                ("false_alarms.py", "count"))  # fmt: skip
     counted = (("false_alarms.py", "recount"),)
     for script, *action in (("seeds.py",), *(counted if session.posargs == ["seeds"] else trained)):
         session.run(_python(), f"tests/reliability/{script}", *action, external=True)
+    if session.posargs != ["seeds"]:
+        session.run(
+            _python(), "tests/reliability/kills.py", env={"PYTHONPATH": str(ROOT / "tests/bench")}, external=True
+        )
     session.run(_python(), "tests/reliability/page.py", external=True)
 
 
