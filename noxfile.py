@@ -41,7 +41,7 @@ SYSTEM_LIBRARIES = ("g++", "libopencv-dev", "libturbojpeg0-dev", "pkg-config")
 COVERAGE = ("coverage==7.10.7",)
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """What is timed runs as every cell does, see bench/running/local.py."""
-TWO_AT_A_TIME = ("--numprocesses", str(min(2, os.cpu_count() or 1)), "--dist", "worksteal")
+TWO_AT_A_TIME = ("--numprocesses", str(3), "--dist", "worksteal")
 TWO_AT_ONCE = {"OMP_NUM_THREADS": "1", "BENCH_TRIES": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 """For each of two processes: no timing is ever undisturbed, and threads that wait for a core sleep: where they spin,
 tests with two threads take ten times as long."""

@@ -2,16 +2,18 @@
 
 import gc
 import os
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 SECONDS = 5.0
 """A test that takes longer, with what its fixtures take, should be shortened or marked `slow`."""
 
-LONGEST = ("test_wheel.py", "test_plugin_types.py")
+LONGEST = ("test_wheel.py", "test_slurm.py")
 
 
 def pytest_addoption(parser):
@@ -21,17 +23,25 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """The processes that tests start may be forked by one that has imported everything, see `warm.py`."""
     if not hasattr(config, "workerinput"):
-        os.environ["BENCH_TEST_SERVER"] = str(Path(tempfile.mkdtemp()) / "socket")
+        folder = Path(tempfile.mkdtemp())
+        os.environ["BENCH_TEST_SERVER"] = str(folder / "socket")
+        os.environ["BENCH_TEST_WRITERS"] = str(folder / "writers")
         os.environ["BENCH_TEST_RUN"] = str(os.getpid())
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _warm():
     import warm
+    import warm_writer
 
+    from bench.data import loaders
+    from bench.data.ffcv import beton_writer
     from bench.running import server
 
     server.Server = warm.Server
+    if loaders.is_installed():
+        python = warm_writer.program(os.environ[warm_writer.PLACE])
+        beton_writer.sys = SimpleNamespace(executable=python, path=sys.path)
 
 
 def pytest_collection_modifyitems(config, items):

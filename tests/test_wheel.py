@@ -116,7 +116,7 @@ print(*(next(iter(module.__path__)) for module in (asge, baselines, bench)))
 
 
 def test_a_suite_runs_is_checked_and_has_a_table_by_the_suites_and_references_in_the_wheel(installed):
-    installed("bench", "run", "smoke", "--no-plots")
+    installed("bench", "run", "smoke", "--no-plots", "--rough")
     listed, looked_at, _, rows = map(
         json.loads,
         installed.commands(

@@ -1,5 +1,6 @@
 import io
 import resource
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -244,8 +245,9 @@ def test_nothing_is_written_of_a_set_with_a_label_out_of_range(pictures: Task, t
 
 
 @pytest.fixture
-def full_disk() -> Iterator[None]:
-    """Limit files to 20 kB, for this process and its children."""
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Limit files to 20 kB, for this process and its children, of which the writer is one here."""
+    monkeypatch.setattr("bench.data.ffcv.beton_writer.sys", sys)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     yield
