@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from bench.data.batches import framing
+from bench.data.batches.device_loader import DeviceLoader
 from bench.data.batches.memory import MemoryLoader
 from bench.data.batches.plan import Preparation
 from bench.data.batches.scaling import Scaling
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INSTALL_FFCV", "KINDS", "Loader", "LoaderError", "make_loader", "resolve_kind"]
 
-KINDS = ("auto", "ffcv", "memory", "torch")
+KINDS = ("auto", "ffcv", "memory", "device", "torch")
 WORKERS = "BENCH_WORKERS"
 """Environment variable with the number of threads or processes that read samples."""
 INSTALL_FFCV = "apt-get install g++ libopencv-dev libturbojpeg0-dev pkg-config && pip install ffcv setuptools"
@@ -37,7 +39,7 @@ class Loader(Protocol):
     """The interface of a loader.
 
     Attributes:
-        kind: ``"memory"``, ``"ffcv"`` or ``"torch"``.
+        kind: ``"memory"``, ``"ffcv"``, ``"device"`` or ``"torch"``.
         samples: samples per epoch.
         digest: see ``bench.data.batches.digest``.
     """
@@ -96,14 +98,26 @@ def is_installed() -> bool:
     return _ffcv_works()
 
 
-def resolve_kind(kind: str) -> str:
-    """The kind of loader to use: ``"auto"`` is ``"ffcv"`` if installed, else ``"memory"``.
+def fits_on_device(
+    task: Task, augmentation: Sequence[str] = (), resolutions: Sequence[tuple[int, int]] | None = None
+) -> bool:
+    """Whether loader ``"device"`` can have a task: one of arrays, which are small, with images as they are stored."""
+    return getattr(task, "folder", None) is None and framing.RANDOM not in augmentation and not resolutions
+
+
+def resolve_kind(kind: str, device: str = "cpu", *, fits: bool = False) -> str:
+    """The kind of loader to use.
+
+    ``"auto"`` is ``"device"`` on a GPU, if ``fits`` says that the task can be there; else ``"ffcv"`` if installed, else
+    ``"memory"``.
 
     Raises:
         UserError: if the kind is unknown, or is ``"ffcv"`` and FFCV is not installed.
     """
     if kind not in KINDS:
         raise unknown("loader", kind, KINDS)
+    if kind == "auto" and fits and device != "cpu":
+        return "device"
     if kind == "auto":
         return "ffcv" if _ffcv_works() else "memory"
     if kind == "ffcv" and not _ffcv_works():
@@ -174,8 +188,9 @@ def make_loader(
         from bench.data.batches.torch_loader import TorchLoader
 
         return TorchLoader(split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle, workers=workers)
-    if kind == "memory":
-        return MemoryLoader(split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle)
+    if kind in ("memory", "device"):
+        made = MemoryLoader if kind == "memory" else DeviceLoader
+        return made(split, preparation, batch_size=batch_size, seed=seed, shuffle=shuffle)
     from bench.data.ffcv import beton
     from bench.data.ffcv.loader import FFCVLoader
 

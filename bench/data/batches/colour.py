@@ -55,7 +55,9 @@ def jitter(images: Tensor, numbers: Tensor) -> Tensor:
         (B, C, H, W) uint8.
     """
     factors, order = numbers[:, :OPERATIONS].contiguous(), numbers[:, OPERATIONS:].long()
-    compiled = _compiled() if images.device.type == "cpu" and images.shape[1] > 1 else None
+    if images.device.type != "cpu":
+        return jitter_by_choice(images, factors.to(images.device), order.to(images.device))
+    compiled = _compiled() if images.shape[1] > 1 else None
     if compiled is None:
         return jitter_by_operations(images, factors, order)
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
@@ -76,7 +78,7 @@ def _compiled() -> Callable[..., None] | None:
 
 
 def jitter_by_operations(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
-    """``jitter`` with PyTorch's operations, on any device: the definition.
+    """``jitter`` with PyTorch's operations: the definition.
 
     Images with the same order lie side by side as floats, and are changed in place.
     """
@@ -94,6 +96,19 @@ def jitter_by_operations(images: Tensor, factors: Tensor, order: Tensor) -> Tens
     return torch.empty_like(images).index_copy_(0, places, x.add_(0.5).to(torch.uint8))
 
 
+def jitter_by_choice(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """``jitter`` without a decision on the CPU: in every place, each operation is done to all images, one is kept."""
+    x = images.float()
+    for place in range(OPERATIONS):
+        changed = x
+        for number, adjust in enumerate(ADJUST):
+            other = x.clone()
+            adjust(other, factors[:, number].view(-1, 1, 1, 1))
+            changed = torch.where((order[:, place] == number).view(-1, 1, 1, 1), other, changed)
+        x = changed
+    return x.add_(0.5).to(torch.uint8)
+
+
 def draw_grey(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Numbers of ``greyscale``, (B, 1) float32 in [0, 1)."""
     return torch.rand(shape[0], 1, generator=generator)
@@ -101,11 +116,21 @@ def draw_grey(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 def greyscale(images: Tensor, numbers: Tensor) -> Tensor:
     """Make the images grey, in three equal channels, whose number is below ``GREY``: (B, C, H, W) uint8."""
-    chosen = (numbers[:, 0] < GREY).nonzero().flatten().to(images.device)
-    if images.shape[1] == 1 or not len(chosen):
+    if images.shape[1] == 1:
+        return images
+    if images.device.type != "cpu":
+        return greyscale_by_choice(images, numbers[:, 0].to(images.device) < GREY)
+    chosen = (numbers[:, 0] < GREY).nonzero().flatten()
+    if not len(chosen):
         return images
     grey = _grey(images.index_select(0, chosen).float()).round_().to(torch.uint8)
     return images.index_copy(0, chosen, grey.expand(-1, images.shape[1], -1, -1))
+
+
+def greyscale_by_choice(images: Tensor, chosen: Tensor) -> Tensor:
+    """``greyscale`` of the images where ``chosen`` (B,) is true, without a decision on the CPU."""
+    grey = _grey(images.float()).round_().to(torch.uint8)
+    return torch.where(chosen.view(-1, 1, 1, 1), grey, images)
 
 
 def one(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:

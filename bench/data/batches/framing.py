@@ -145,6 +145,12 @@ class Framing:
         """Whether images stored in the task's shape are used as they are."""
         return not self.random and self.share is None and self.side(epoch) == self.shape[1:]
 
+    @property
+    def always_keeps(self) -> bool:
+        """Whether ``keeps`` is true of every epoch."""
+        sides = {(side, side) for _, side in self.resolutions}
+        return not self.random and self.share is None and sides <= {self.shape[1:]}
+
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         """Draw the numbers of a batch, (B, K); K is 0 if nothing is random."""
         return draw((batch,), generator) if self.random else torch.empty(batch, 0, dtype=torch.float64)

@@ -8,7 +8,7 @@ from bench.data.batches.plan import Preparation
 from bench.data.batches.scaling import Scaling
 from bench.data.loaders import Loader, make_loader, resolve_kind
 from bench.data.sets.splits import Split, split
-from bench.data.sets.tasks import DIGITS, Task
+from bench.data.sets.tasks import DIGITS, Task, get_task
 from bench.errors import UserError
 
 CPU = torch.device("cpu")
@@ -133,7 +133,69 @@ def test_all_kinds_give_the_same_tensors(
     pair[1].close()
 
 
-@pytest.mark.parametrize("kind", ["memory", "torch", pytest.param("ffcv", marks=[needs_ffcv, pytest.mark.slow])])
+@pytest.mark.parametrize(
+    ("augmentation", "shuffle", "scaling"), [each for each in AUGMENTATIONS if "resized-crop" not in each[0]]
+)
+@pytest.mark.parametrize("name", ["digits", "colours"])
+@pytest.mark.parametrize("ahead", [1, 3, 64])
+def test_the_loader_on_the_device_gives_those_of_memory(
+    ahead: int,
+    name: str,
+    shuffle: bool,
+    augmentation: tuple[str, ...],
+    scaling: Scaling,
+    colours: Task,
+    colour_split: Split,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.data.batches.device_loader.AHEAD", ahead)
+    task = {"digits": DIGITS, "colours": colours}[name]
+    part = split(DIGITS, DIGITS.read(None)).validation if name == "digits" else colour_split
+    pair = [
+        make_loader(
+            kind,
+            task,
+            part,
+            batch_size=24,
+            seed=11,
+            shuffle=shuffle,
+            augmentation=augmentation,
+            device=CPU,
+            scaling=scaling,
+        )
+        for kind in ("memory", "device")
+    ]
+    assert pair[1].kind == "device"
+    assert (len(pair[1]), pair[1].samples, pair[1].digest) == (len(pair[0]), pair[0].samples, pair[0].digest)
+    for number in (0, 7, 0):
+        expected, found = (list(loader.epoch(number)) for loader in pair)
+        assert len(found) == len(expected) == -(-len(part) // 24)
+        for (images, labels), (other_images, other_labels) in zip(expected, found, strict=True):
+            assert torch.equal(images, other_images)
+            assert torch.equal(labels, other_labels)
+
+
+@pytest.mark.parametrize(("augmentation", "resolutions"), [(("resized-crop",), []), ((), [(2, 9)])])
+def test_what_has_to_be_resampled_is_not_for_the_device(
+    augmentation: tuple[str, ...], resolutions: list[tuple[int, int]], colours: Task, colour_split: Split
+) -> None:
+    with pytest.raises(UserError, match="loader 'device' takes images as they are stored"):
+        make_loader(
+            "device",
+            colours,
+            colour_split,
+            batch_size=8,
+            seed=0,
+            shuffle=False,
+            augmentation=augmentation,
+            device=CPU,
+            resolutions=resolutions,
+        )
+
+
+@pytest.mark.parametrize(
+    "kind", ["memory", "device", "torch", pytest.param("ffcv", marks=[needs_ffcv, pytest.mark.slow])]
+)
 def test_evaluation_sees_every_sample_once(kind: str, colours: Task, colour_split: Split, betons: Path) -> None:
     loader = make_loader(
         kind, colours, colour_split, batch_size=8, seed=0, shuffle=False, augmentation=(), device=CPU, cache_dir=betons
@@ -160,6 +222,17 @@ def test_auto_is_ffcv_where_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [resolve_kind(kind) for kind in ("auto", "ffcv", "memory", "torch")] == ["ffcv", "ffcv", "memory", "torch"]
     monkeypatch.setattr(loaders, "_ffcv_works", lambda: False)
     assert [resolve_kind(kind) for kind in ("auto", "memory")] == ["memory", "memory"]
+
+
+def test_auto_is_on_the_device_where_the_data_can_be_there(colours: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "_ffcv_works", lambda: True)
+    assert loaders.fits_on_device(colours, ("crop", "flip"))
+    assert not loaders.fits_on_device(colours, ("resized-crop",))
+    assert not loaders.fits_on_device(colours, (), [(2, 9)])
+    assert not loaders.fits_on_device(get_task("imagenette"))
+    assert resolve_kind("auto", "cuda", fits=True) == "device"
+    assert resolve_kind("auto", "cuda") == resolve_kind("auto", "cpu", fits=True) == "ffcv"
+    assert resolve_kind("memory", "cuda", fits=True) == "memory"
 
 
 def test_missing_ffcv_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from image_boxes import scalar_box
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from bench.data.batches import augment as augment_module
 from bench.data.batches.augment import AUGMENTATIONS, augment
 from bench.errors import UserError
 
@@ -148,6 +149,12 @@ def test_flipping_keeps_every_row_as_a_set(seed: int) -> None:
     images = _images(batch=3)
     flipped = augment(images, ["flip"], torch.Generator().manual_seed(seed))
     assert torch.equal(flipped.sort(dim=3).values, images.sort(dim=3).values)
+
+
+def test_both_ways_to_flip_give_the_same_images() -> None:
+    images, turned = _images(9), torch.randint(0, 2, (9,), generator=torch.Generator().manual_seed(2))
+    assert 0 < int(turned.sum()) < 9
+    assert torch.equal(augment_module._flip_by_choice(images, turned), augment_module._flip_by_order(images, turned))
 
 
 def test_unknown_name() -> None:

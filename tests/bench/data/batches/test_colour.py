@@ -67,6 +67,20 @@ def test_a_single_image_gets_the_same_pixels_to_the_bit(name, shape):
     assert torch.equal(AUGMENTATIONS[name].batch(images, numbers), one_by_one)
 
 
+@pytest.mark.parametrize("shape", [SHAPE, GREY_SHAPE])
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_decision_on_the_cpu_the_pixels_are_the_same_to_the_bit(shape, seed):
+    images, stream = pictures(shape, seed), torch.Generator().manual_seed(seed)
+    numbers = colour.draw_jitter(shape, stream)
+    factors, order = numbers[:, :4], numbers[:, 4:].long()
+    assert torch.equal(
+        colour.jitter_by_choice(images, factors, order), colour.jitter_by_operations(images, factors, order)
+    )
+    if shape[1] > 1:
+        drawn = colour.draw_grey(shape, stream)
+        assert torch.equal(colour.greyscale_by_choice(images, drawn[:, 0] < 0.2), colour.greyscale(images, drawn))
+
+
 def test_draws_have_torchvisions_distributions():
     numbers = colour.draw_jitter(torch.Size((20_000, 3, 1, 1)), torch.Generator().manual_seed(0))
     for column, (low, high) in enumerate([(0.6, 1.4)] * 3 + [(-0.1, 0.1)]):
