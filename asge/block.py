@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from asge.common.tensors import at_least_float32, in_full_precision, wide
 from asge.common.types import check_choice
 from asge.goodness import Goodness, Reduction, spatial_goodness
 from asge.layers.pooling import Pooling, pool2d
@@ -259,8 +260,9 @@ class ASGEBlock(nn.Module):
 
     def local_logits(self, y: Tensor) -> Tensor:
         """Branch 2, a_l = W_l g_l + b_l: (B, C', H, W) -> (B, N). Y is taken before pooling and normalisation."""
-        g = spatial_goodness(y, self.patches, self.reduction, self.goodness)
-        return F.linear(g, self.weight, self.bias)
+        with in_full_precision(y.device):
+            g = spatial_goodness(y, self.patches, self.reduction, self.goodness)
+            return F.linear(g, self.weight, self.bias)
 
     def local_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_l, a scalar, from a_l (B, N) and labels (B,)."""
@@ -271,9 +273,9 @@ class ASGEBlock(nn.Module):
         if self.features == "propagated":
             assert x is not None  # noqa: S101 -- for the type checker
             return pooled(x)
-        return pooled(y.square() if self.features == "energies" else y)
+        return pooled(at_least_float32(y).square() if self.features == "energies" else y)
 
 
 def pooled(y: Tensor) -> Tensor:
-    """Global average pool: (B, C, H, W) -> (B, C)."""
-    return y.mean((2, 3))
+    """Global average pool: (B, C, H, W) -> (B, C), in float32 at least."""
+    return y.mean((2, 3), dtype=wide(y))

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import cache
 from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from asge.common.tensors import at_least_float32, constant
+
 Reduction = Literal["mean", "sum"]
 Rule = Literal["power", "linear"]
 Goodness = Literal["squares", "activations"]
+ONE_PRODUCT = 2**12
+"""Up to this many pixels times patches, sums over patches are one matrix product; beyond it two, with less work."""
 
 
 def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean", goodness: Goodness = "squares") -> Tensor:
@@ -34,7 +37,7 @@ def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean", goo
         goodness: "squares", or "activations": these themselves are averaged or summed, as a control.
 
     Returns:
-        g (B, C * P * P), same dtype; channel-major, then row, then column of the patch.
+        g (B, C * P * P), in float32 at least; channel-major, then row, then column of the patch.
 
     Raises:
         ValueError: if y is not 4-dimensional, P does not fit, or the reduction is unknown.
@@ -43,6 +46,7 @@ def spatial_goodness(y: Tensor, patches: int, reduction: Reduction = "mean", goo
         raise ValueError(f"y must be (B, C, H, W), got {tuple(y.shape)}")
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+    y = at_least_float32(y)
     return patch_energy(y.square() if goodness == "squares" else y, patches, reduction).flatten(1)
 
 
@@ -57,15 +61,27 @@ def patch_energy(energy: Tensor, patches: int, reduction: Reduction) -> Tensor:
         raise ValueError(
             f"patches must be from 1 to {min(height, width)} for maps of {height} x {width}, got {patches}"
         )
-    if height % patches == 0 and width % patches == 0:
+    if even(height, width, patches):
         window = (height // patches, width // patches)
         mean: Tensor = F.avg_pool2d(energy, window)
         return mean * (window[0] * window[1]) if reduction == "sum" else mean
-    # As matrix products over rows, then columns; nothing is copied if the map is channels_last.
-    rows = membership(height, patches, energy) @ energy.permute(0, 2, 3, 1).flatten(2)
-    by_patch = membership(width, patches, energy) @ rows.unflatten(2, (width, -1))
-    total: Tensor = by_patch.permute(0, 3, 1, 2)
-    return total if reduction == "sum" else total / areas(height, width, patches, total)
+    # As matrix products; nothing is copied if the map is channels_last: (B, H, W, C) -> (B, P, P, C).
+    by_pixel = energy.permute(0, 2, 3, 1)
+    batch, channels = energy.shape[:2]
+    if height * width * patches**2 <= ONE_PRODUCT:
+        both = _of_both_sides(height, width, patches, reduction, energy.dtype, energy.device)
+        by_patch = torch.bmm(both.expand(batch, -1, -1), by_pixel.flatten(1, 2))
+    else:
+        along = [membership(side, patches, energy, reduction) for side in (height, width)]
+        rows = torch.bmm(along[0].expand(batch, -1, -1), by_pixel.flatten(2))
+        rows = rows.view(batch * patches, width, channels)
+        by_patch = torch.bmm(along[1].expand(batch * patches, -1, -1), rows)
+    return by_patch.view(batch, patches, patches, channels).permute(0, 3, 1, 2)
+
+
+def even(height: int, width: int, patches: int) -> bool:
+    """Whether all patches have the same number of pixels."""
+    return height % patches == 0 and width % patches == 0
 
 
 def cuts(length: int, patches: int) -> list[tuple[int, int]]:
@@ -73,24 +89,54 @@ def cuts(length: int, patches: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(i * length // patches for i in range(patches + 1)))
 
 
-def membership(length: int, patches: int, like: Tensor) -> Tensor:
-    """(P, length): row i is 1 on the pixels of patch i, else 0; dtype and device of ``like``. Shared: read only."""
-    return _membership(length, patches, like.dtype, like.device)
+def membership(length: int, patches: int, like: Tensor, reduction: Reduction) -> Tensor:
+    """(P, length): in row i, on the pixels of patch i, 1 for the sum over them, or 1 / their number for the mean."""
+    return _membership(length, patches, reduction, like.dtype, like.device)
 
 
-@cache
-def _membership(length: int, patches: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Cached for later calls, which may differentiate: an inference tensor could not serve them.
-    with torch.inference_mode(False):
-        member = torch.zeros(patches, length, dtype=dtype)
-        for patch, (start, end) in enumerate(cuts(length, patches)):
-            member[patch, start:end] = 1
-        return member.to(device)
+@constant
+def _membership(length: int, patches: int, reduction: Reduction, dtype: torch.dtype, device: torch.device) -> Tensor:
+    member = torch.zeros(patches, length, dtype=dtype)
+    for patch, (start, end) in enumerate(cuts(length, patches)):
+        member[patch, start:end] = 1 if reduction == "sum" else 1 / (end - start)
+    return member.to(device)
+
+
+@constant
+def _of_both_sides(
+    height: int, width: int, patches: int, reduction: Reduction, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """(P P, H W): of rows and columns together."""
+    along = (_membership(side, patches, reduction, dtype, device) for side in (height, width))
+    return torch.kron(*along)
 
 
 def areas(height: int, width: int, patches: int, like: Tensor) -> Tensor:
     """Pixels in every patch: (P, P), dtype and device of ``like``."""
-    return torch.outer(membership(height, patches, like).sum(1), membership(width, patches, like).sum(1))
+    return _areas(height, width, patches, like.dtype, like.device)
+
+
+@constant
+def _areas(height: int, width: int, patches: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    along = [torch.tensor([end - start for start, end in cuts(side, patches)]) for side in (height, width)]
+    return torch.outer(*along).to(dtype).to(device)
+
+
+def shares(height: int, width: int, patches: int, like: Tensor) -> Tensor:
+    """The share of the map's pixels that every patch has: (P, P), dtype and device of ``like``."""
+    return _shares(height, width, patches, like.dtype, like.device)
+
+
+@constant
+def _shares(height: int, width: int, patches: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _areas(height, width, patches, dtype, device) / (height * width)
+
+
+@constant
+def patch_of_pixels(length: int, patches: int, device: torch.device) -> Tensor:
+    """The number of the patch that each pixel along one side is in: (length,) int64."""
+    numbers = [patch for patch, (start, end) in enumerate(cuts(length, patches)) for _ in range(start, end)]
+    return torch.tensor(numbers, device=device)
 
 
 def patches_per_side(

@@ -138,6 +138,10 @@ class ASGELearner:
         self._whitening = Whitening(self.network, settings.first_layer)
         self._epoch = 0
 
+    def compile(self, backend: str = "inductor") -> None:
+        """Take compiled steps from now on, see ``asge.stage.Stage.compile``."""
+        self._stage.compile(backend)
+
     def begin_epoch(self, epoch: int) -> None:
         """Set the current epoch; the schedules count steps."""
         self._epoch = epoch

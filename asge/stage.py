@@ -12,9 +12,20 @@ from torch import Tensor, nn
 from asge.block import ASGEBlock
 from asge.common.optimisers import OptimiserSettings, ScheduledOptimiser
 from asge.layers.gating import parameter_groups
-from asge.step import StepName, autograd_step, fast_step
+from asge.step import CompiledStep, Outcome, StepName, autograd_step, fast_step
 
-STEPS = {"fast": fast_step, "autograd": autograd_step}
+
+class LocalStep(Protocol):
+    """A block's local step: see ``asge.step.fast_step``."""
+
+    def __call__(
+        self, block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, seed: int | None = None
+    ) -> Outcome:
+        """Loss and gradients of a block."""
+        ...
+
+
+STEPS: dict[StepName, LocalStep] = {"fast": fast_step, "autograd": autograd_step}
 GROUP_BYTES = 2**20
 """Consecutive blocks with less than this in parameters are updated together: many small updates cost time, gradients
 that wait for a large one cost memory."""
@@ -92,7 +103,7 @@ class Stage:
         steps_per_epoch: int,
     ) -> None:
         self.blocks = blocks
-        self._local_step = STEPS[step]
+        self._local_step: LocalStep = STEPS[step]
         self._optimisers = {
             index: scheduled(
                 parameter_groups(group, settings.weight_decay),
@@ -102,6 +113,18 @@ class Stage:
             )
             for index, group in _groups(blocks).items()
         }
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Take compiled local steps from now on, see ``asge.step.CompiledStep``.
+
+        Raises:
+            ValueError: if the step is autograd's, or a block has dropout or a gate, which are not compiled.
+        """
+        if self._local_step is autograd_step:
+            raise ValueError("step 'autograd' is not compiled")
+        if any(block.dropout or block.unit.gate is not None for block in self.blocks):
+            raise ValueError("blocks with dropout or gates are not compiled")
+        self._local_step = CompiledStep(len(self.blocks), backend)
 
     def train_step(
         self,

@@ -25,10 +25,10 @@ Shapes: B images, C channels, H x W pixels, P patches per side.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 from asge import goodness
 from asge.block import ASGEBlock, pooled
+from asge.common.tensors import at_least_float32, constant, in_full_precision
 from asge.layers.pooling import root_
 
 StepName = Literal["fast", "autograd"]
@@ -82,31 +83,109 @@ def fast_step(block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, s
     """Loss and gradients of a block without autograd; arguments and results of ``autograd_step``."""
     gated: Tensor | None = None
     if block.unit.gate is None:
-        y = _activate(block, x)
+        y = block.activate(x)
     else:
         with torch.enable_grad():  # a gate may be any module; the convolution after it is not differentiated here
             gated = block.unit.prepare(x)
         y = block.unit.convolve(gated.detach())
+    with in_full_precision(y.device):
+        return _learn(block, x if gated is None else gated, y, labels, propagate=propagate, seed=seed)
+
+
+def _learn(block: ASGEBlock, x: Tensor, y: Tensor, labels: Tensor, *, propagate: bool, seed: int | None) -> Outcome:
+    """Loss and gradients from a block's input, which has been through its gate if it has one, and its activations."""
     next_input, g = _branches(block, y, propagate=propagate or block.features == "propagated", seed=seed)
     features = _features(block, y, next_input, g)
     logits = F.linear(g.flatten(1), block.weight, block.bias)
     loss = block.local_loss(logits, labels)
-    by_logit = logits.softmax(1)
-    by_logit[torch.arange(len(labels), device=labels.device), labels] -= 1 - block.label_smoothing
-    if block.label_smoothing:
-        by_logit -= block.label_smoothing / logits.shape[1]
-    by_goodness = ((by_logit / len(labels)) @ block.weight).view_as(g)
-    if block.reduction == "mean":
-        by_goodness /= goodness.areas(y.shape[2], y.shape[3], block.patches, g)
-    if block.goodness == "squares":
-        _multiply_patches(y, 2 * by_goodness)
-    else:
-        _multiply_patches(y.sign_(), by_goodness)
-    if gated is None:
+    factors = _factors(block, logits, labels, y.shape[2:])
+    _multiply_patches(y if block.goodness == "squares" else y.sign_(), factors)
+    if block.unit.gate is None:
         _set_gradients(block, x, y)
     else:
-        _set_gradients_through_gate(block, gated, y)
+        _set_gradients_through_gate(block, x, y)
     return Outcome(loss, features, next_input if propagate else None)
+
+
+def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool, seed: int | None) -> tuple[Tensor | None, Tensor]:
+    """X of the next block and the goodness (B, C, P, P), both from one pass over Y^2 where possible."""
+    pool, patches, reduction = block.unit.pool, block.patches, block.reduction
+    if block.goodness != "squares":
+        g = goodness.patch_energy(at_least_float32(y), patches, reduction)
+        return block.propagate(y, seed) if propagate else None, g
+    both = propagate and pool > 1 and block.unit.pooling == "rms"
+    whole = both and all(side % (pool * patches) == 0 for side in y.shape[2:])
+    mean_squares: Tensor | None = None
+    energies = []
+    for start, part in _slices(y):
+        squares = at_least_float32(part).square()
+        if both:
+            mean_squares = _with_part(mean_squares, F.avg_pool2d(squares, pool), start, len(y))
+        if not whole:
+            energies.append(goodness.patch_energy(squares, patches, reduction))
+        del squares  # gone before the next are made
+    if mean_squares is None:
+        return block.propagate(y, seed) if propagate else None, _joined(energies)
+    if whole:
+        energies = [goodness.patch_energy(mean_squares, patches, "mean")]
+        if reduction == "sum":
+            energies[0] *= y[0, 0].numel() // patches**2
+    return block.unit.normalize(root_(mean_squares).to(y.dtype), block.mask(y, seed)), _joined(energies)
+
+
+def _slices(y: Tensor) -> list[tuple[int, Tensor]]:
+    """A few images at a time on the CPU, where their squares then stay in the cache; all of them elsewhere.
+
+    Each part comes with the number of its first image.
+    """
+    count = len(y) if y.device.type != "cpu" else max(1, SLICE_BYTES // y[:1].nbytes)
+    return [(start, y[start : start + count]) for start in range(0, len(y), count)]
+
+
+def _with_part(whole: Tensor | None, part: Tensor, start: int, images: int) -> Tensor:
+    """A map of so many images, with a part of them, from one on; the part itself, if it is all. None is held twice."""
+    if len(part) == images:
+        return part
+    if whole is None:
+        shape = (images, *part.shape[1:])
+        whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+    whole[start : start + len(part)] = part
+    return whole
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+class CompiledStep:
+    """``fast_step`` by PyTorch's compiler, which makes one pass over a map of the several that are written here.
+
+    Blocks are compiled one by one, at the first batch, for batches of its size: others, such as a smaller last one,
+    take ``fast_step`` itself. Sums may be taken in another order: results are the same but for the last digits.
+
+    Args:
+        blocks: number of blocks that will call it.
+        backend: of ``torch.compile``.
+    """
+
+    def __init__(self, blocks: int, backend: str = "inductor") -> None:
+        # The compiler keeps a version per block, and would go back to what is not compiled after eight.
+        config: Any = importlib.import_module("torch._dynamo").config
+        config.recompile_limit = max(config.recompile_limit, 2 * blocks)
+        self._compiled = torch.compile(fast_step, dynamic=False, backend=backend)
+        self._size: int | None = None
+        self._prepared: set[ASGEBlock] = set()
+
+    def __call__(
+        self, block: ASGEBlock, x: Tensor, labels: Tensor, *, propagate: bool, seed: int | None = None
+    ) -> Outcome:
+        """Loss and gradients of a block, as of ``fast_step``."""
+        self._size = self._size or len(labels)
+        if block not in self._prepared:  # a step that is not compiled makes the constants of its shapes
+            self._prepared.add(block)
+            fast_step(block, x, labels, propagate=propagate, seed=seed)
+        step = self._compiled if len(labels) == self._size else fast_step
+        return step(block, x, labels, propagate=propagate, seed=seed)
 
 
 def _features(block: ASGEBlock, y: Tensor, x: Tensor | None, g: Tensor) -> Tensor:
@@ -115,76 +194,39 @@ def _features(block: ASGEBlock, y: Tensor, x: Tensor | None, g: Tensor) -> Tenso
         return block.pooled(y, x)
     height, width = y.shape[2:]
     if block.reduction == "sum":
-        return g.sum((2, 3)) / (height * width)
-    if height % block.patches == 0 and width % block.patches == 0:
+        return g.sum((2, 3)).div_(height * width)
+    if goodness.even(height, width, block.patches):
         return pooled(g)
-    return (g * goodness.areas(height, width, block.patches, g)).sum((2, 3)) / (height * width)
+    return (g * goodness.shares(height, width, block.patches, g)).sum((2, 3))
 
 
-def _activate(block: ASGEBlock, x: Tensor) -> Tensor:
-    """``block.activate``, without gamma X + beta as a map of its own: Conv(gamma X) + Conv(beta), by linearity.
-
-    The second is the same for all images, but not for all pixels: there is no beta beyond the border. With V the sum
-    over input channels of W beta, for each place in the kernel, it is the sum of V over the places within the map.
-    """
-    unit, conv = block.unit, block.unit.conv
-    if unit.gamma is None or unit.beta is None:
-        return block.activate(x)
-    z: Tensor = conv._conv_forward(x, conv.weight * unit.gamma, None)  # noqa: SLF001 -- its own forward, other weights
-    v = (_by_input(conv.weight) @ unit.beta.flatten()).view(conv.out_channels, -1)
-    of_beta = (v @ _within(conv, x.shape[2:], z.shape[2:], v)).view(z.shape[1:])
-    if conv.bias is not None:
-        of_beta += conv.bias[:, None, None]
-    of_beta = of_beta[None].contiguous(memory_format=torch.channels_last)
-    return z.add_(of_beta).relu_()
-
-
-def _branches(block: ASGEBlock, y: Tensor, *, propagate: bool, seed: int | None) -> tuple[Tensor | None, Tensor]:
-    """X of the next block and the goodness (B, C, P, P), both from one pass over Y^2 where possible."""
-    pool, patches, reduction = block.unit.pool, block.patches, block.reduction
-    if block.goodness != "squares":
-        g = goodness.patch_energy(y, patches, reduction)
-        return block.propagate(y, seed) if propagate else None, g
-    if not (propagate and pool > 1 and block.unit.pooling == "rms"):
-        g = torch.cat([goodness.patch_energy(y[part].square(), patches, reduction) for part in _slices(y)])
-        return block.propagate(y, seed) if propagate else None, g
-    whole = all(side % (pool * patches) == 0 for side in y.shape[2:])
-    channels, height, width = y.shape[1:]
-    shape = (len(y), channels, height // pool, width // pool)
-    mean_squares = torch.empty(shape, dtype=y.dtype, device=y.device, memory_format=torch.channels_last)
-    energies = []
-    for part in _slices(y):
-        squares = y[part].square()
-        mean_squares[part] = F.avg_pool2d(squares, pool)
-        if not whole:
-            energies.append(goodness.patch_energy(squares, patches, reduction))
-    if whole:
-        energies = [goodness.patch_energy(mean_squares, patches, "mean")]
-        if reduction == "sum":
-            energies[0] *= goodness.areas(height, width, patches, y)
-    return block.unit.normalize(root_(mean_squares), block.mask(y, seed)), torch.cat(energies)
-
-
-def _slices(y: Tensor) -> list[slice]:
-    """Slices of a few images on the CPU, where their squares then stay in the cache; one slice of all elsewhere."""
-    if y.device.type != "cpu":
-        return [slice(None)]
-    count = max(1, SLICE_BYTES // y[:1].nbytes)
-    return [slice(start, start + count) for start in range(0, len(y), count)]
+def _factors(block: ASGEBlock, logits: Tensor, labels: Tensor, size: Sequence[int]) -> Tensor:
+    """dL/dY as factors of Y, or of sign(Y), one per patch: (B, C, P, P), from the logits (B, N)."""
+    height, width = size
+    by_logit = logits.softmax(1).scatter_(1, labels[:, None], block.label_smoothing - 1, reduce="add")
+    if block.label_smoothing:
+        by_logit -= block.label_smoothing / logits.shape[1]
+    mean, even = block.reduction == "mean", goodness.even(height, width, block.patches)
+    pixels = height * width // block.patches**2 if mean and even else 1
+    by_logit *= (2 if block.goodness == "squares" else 1) / (len(labels) * pixels)
+    factors = (by_logit @ block.weight).view(len(labels), -1, block.patches, block.patches)
+    return factors.div_(goodness.areas(height, width, block.patches, factors)) if mean and not even else factors
 
 
 def _multiply_patches(y: Tensor, factors: Tensor) -> None:
     """Multiply every activation (B, C, H, W), in place, by the factor (B, C, P, P) of its patch."""
     height, width = y.shape[2:]
     patches = factors.shape[-1]
-    if height % patches == 0 and width % patches == 0:
+    if goodness.even(height, width, patches):
         # (B, C, P, H/P, P, W/P), a view in either memory format
         by_patch = y.unflatten(3, (patches, width // patches)).unflatten(2, (patches, height // patches))
         by_patch *= factors[:, :, :, None, :, None]
         return
-    by_column = (goodness.membership(width, patches, y).T @ factors.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    for row, (start, end) in enumerate(goodness.cuts(height, patches)):
-        y[:, :, start:end] *= by_column[:, :, row : row + 1]
+    rows, columns = (goodness.patch_of_pixels(side, patches, y.device) for side in (height, width))
+    by_patch = factors.permute(0, 2, 3, 1)
+    for start, part in _slices(y):
+        of_part = by_patch[start : start + len(part)]
+        part *= of_part.index_select(2, columns).index_select(1, rows).permute(0, 3, 1, 2)
 
 
 def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
@@ -202,8 +244,8 @@ def _set_gradients(block: ASGEBlock, x: Tensor, gradient: Tensor) -> None:
     if unit.gamma is not None and unit.beta is not None:
         by_weight = by_weight.to(conv.weight).contiguous(memory_format=torch.channels_last)
         weight, from_x = _by_input(conv.weight), _by_input(by_weight)  # (C' k k, C)
-        inside = _sums_inside(gradient, conv, x.shape[2:]).flatten()
-        _assign(unit.gamma, inside.new_ones(len(weight)) @ (weight * from_x))
+        inside = _sums_inside(gradient, conv, x.shape[2:])
+        _assign(unit.gamma, (weight * from_x).sum(0))
         _assign(unit.beta, inside @ weight)
         from_x.mul_(unit.gamma.flatten()).addr_(inside, unit.beta.flatten())
     _assign(conv.weight, by_weight)
@@ -236,11 +278,9 @@ def _by_input(weight: Tensor) -> Tensor:
 
 
 def _sums_inside(gradient: Tensor, conv: nn.Conv2d, size: Sequence[int]) -> Tensor:
-    """S of an output (B, C, H, W): for each place in the kernel, the sum over pixels that meet the input, (C, k k)."""
-    batch, channels, *pixels = gradient.shape
-    by_pixel = gradient.permute(0, 2, 3, 1).flatten(1)  # (B, H W C), a view if channels are last
-    total = (by_pixel.new_ones(batch) @ by_pixel).view(-1, channels).to(conv.weight.dtype)
-    return (_within(conv, size, pixels, total) @ total).T
+    """S of an output (B, C, H, W): for each place in the kernel, the sum over pixels that meet the input, (C k k)."""
+    total = gradient.permute(0, 2, 3, 1).sum(0, dtype=conv.weight.dtype).flatten(0, 1)
+    return (total.T @ _within(conv, size, gradient.shape[2:], total).T).flatten()
 
 
 def _within(conv: nn.Conv2d, size: Sequence[int], out: Sequence[int], like: Tensor) -> Tensor:
@@ -250,15 +290,13 @@ def _within(conv: nn.Conv2d, size: Sequence[int], out: Sequence[int], like: Tens
     return _kept_within(axes, like.dtype, like.device)
 
 
-@cache
+@constant
 def _kept_within(axes: tuple[tuple[int, int, int, int, int], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Cached: copying it to a GPU in every step would wait for everything queued there.
-    with torch.inference_mode(False):  # later calls may differentiate: an inference tensor could not serve them
-        found = []
-        for side, pixels, stride, padding, kernel in axes:
-            place = torch.arange(pixels) * stride - padding + torch.arange(kernel)[:, None]
-            found.append(((place >= 0) & (place < side)).to(dtype))
-        return torch.kron(*found).to(device)
+    found = []
+    for side, pixels, stride, padding, kernel in axes:
+        place = torch.arange(pixels) * stride - padding + torch.arange(kernel)[:, None]
+        found.append(((place >= 0) & (place < side)).to(dtype))
+    return torch.kron(*found).to(device)
 
 
 def _assign(parameter: Tensor | None, gradient: Tensor) -> None:

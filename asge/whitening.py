@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from asge.common.tensors import in_full_precision
+
 FirstLayer = Literal["random", "whitened"]
 SCALE = 0.3
 SMALL = 1e-2
@@ -31,6 +33,11 @@ def whiten(conv: nn.Conv2d, images: Tensor) -> None:
         conv: its weight is changed; without groups or dilation.
         images: (B, C, H, W) float, as the network gets them.
     """
+    with in_full_precision(images.device):
+        _whiten(conv, images)
+
+
+def _whiten(conv: nn.Conv2d, images: Tensor) -> None:
     patches = F.unfold(images[:IMAGES].float(), conv.kernel_size).transpose(1, 2).flatten(0, 1)
     variances, directions = torch.linalg.eigh((patches.T @ patches / len(patches)).double())
     rows = (directions / (variances + SMALL * variances.mean()).clamp_min(1e-12).sqrt()).T.flip(0)

@@ -175,8 +175,11 @@ class BackpropLearner:
         self.network = build_network(task, settings, generator)
         self._parts = settings.accumulate
         self._again = settings.checkpointing == "blocks"
+        self._drops = settings.dropout > 0
         self._gate_epochs = settings.gate_epochs
         self._frozen = False
+        self._compiled: Any = None
+        self._size: int | None = None
         self._whitening = Whitening(self.network, settings.first_layer)
         self.network.to(device).to(memory_format=torch.channels_last)
         groups = parameter_groups(self.network, settings.weight_decay)
@@ -197,6 +200,16 @@ class BackpropLearner:
 
         self._whitening.waits = False
         take_over(self.network, weights, lambda name: name.startswith(of_gates), old_name)
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Compile the network's forward and backward pass, for batches of the first one's size.
+
+        Raises:
+            ValueError: with checkpointing, gates or dropout, which are not compiled.
+        """
+        if self._again or self._drops or _gates(self.network):
+            raise ValueError("networks with checkpointing, gates or dropout are not compiled")
+        self._compiled = torch.compile(self.network, dynamic=False, backend=backend)
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze all but the gates during the first ``gate_epochs``."""
@@ -224,7 +237,10 @@ class BackpropLearner:
     def _logits(self, images: Tensor) -> Tensor:
         """Logits (B, N) for the loss; with checkpointing, the backward pass computes every block again."""
         if not self._again:
-            logits: Tensor = self.network(images)
+            self._size = self._size or len(images)
+            compiled = self._compiled is not None and len(images) == self._size
+            network = self._compiled if compiled else self.network
+            logits: Tensor = network(images)
             return logits
         stack, x = cast(Stack, self.network), images
         for block in stack.blocks:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from asge.common.tensors import at_least_float32, wide
+
 BATCH_NORM_EPS = 1e-4
 BATCH_NORM_MOMENTUM = 0.1
 PVN_MARGIN = 2.0
@@ -67,7 +69,7 @@ class CwCLayer(nn.Module):
         energy = a.square() * squares + 2 * a * b * sums + pixels * b.square()
         goodness = energy.reshape(batch, classes, -1).sum(2) / (channels // classes * pixels)
         self._remember(mean.detach(), variance.detach(), batch * pixels)
-        dtype = torch.promote_types(z.dtype, torch.float32)
+        dtype = wide(z)
         out = torch.addcmul(_by_channel(b).to(dtype), _by_channel(a).to(dtype), z.to(dtype)).to(z.dtype)
         return out, goodness.to(dtype)
 
@@ -92,7 +94,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(z)
-        dtype = torch.promote_types(z.dtype, torch.float32)
+        dtype = wide(z)
         return z.sum((2, 3), dtype=dtype), z.to(dtype).square().sum((2, 3))
 
     @staticmethod
@@ -110,7 +112,7 @@ def _by_channel(x: Tensor) -> Tensor:
 def class_goodness(x: Tensor, classes: int) -> Tensor:
     """G: mean square over each class's group of channels and over space, (B, C, H, W) -> (B, N)."""
     batch, channels, height, width = x.shape
-    return x.reshape(batch, classes, channels // classes, height, width).square().mean((2, 3, 4))
+    return at_least_float32(x).reshape(batch, classes, channels // classes, height, width).square().mean((2, 3, 4))
 
 
 def pvn_loss(goodness: Tensor, labels: Tensor) -> Tensor:

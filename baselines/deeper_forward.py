@@ -36,6 +36,7 @@ from asge.common.optimisers import (
     optimiser_in_words,
 )
 from asge.common.settings import settings_class
+from asge.common.tensors import wide
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from asge.layers.pooling import Pooling, pool2d
 from asge.network import parse_plan
@@ -127,7 +128,7 @@ class ClassWiseLayer(nn.Module):
 
     def goodness(self, y: Tensor) -> Tensor:
         """g: (B, C', H', W') -> (B, N)."""
-        goodness: Tensor = y.mean((2, 3)).unflatten(1, (self.classes, -1)).mean(2)
+        goodness: Tensor = y.mean((2, 3), dtype=wide(y)).unflatten(1, (self.classes, -1)).mean(2)
         return goodness
 
     def normalize(self, y: Tensor) -> Tensor:

@@ -32,9 +32,10 @@ from asge.common.optimisers import (
     optimiser_in_words,
 )
 from asge.common.settings import settings_class
+from asge.common.tensors import at_least_float32, one_hot
 from asge.common.types import Examination, Neutral, TaskShape, TrainingBudget, refuse_without_effect
 from asge.layers.pooling import Pooling
-from baselines.forward_forward_bodies import Body, Convolutions, Perceptron, widened
+from baselines.forward_forward_bodies import Body, Convolutions, Perceptron
 
 ELEMENTS = 2**26
 """Most activations of a layer, under all labels, that are held at once (about)."""
@@ -258,7 +259,7 @@ class ForwardForwardLearner:
         self._optimiser.load_state_dict(state["optimiser"])
 
     def _hot(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, self.classes).float() * self.settings.label_value
+        return one_hot(labels, self.classes) * self.settings.label_value
 
     def _neutral(self, device: torch.device) -> Tensor:
         return torch.full((self.classes,), self.settings.label_value / self.classes, device=device)
@@ -270,7 +271,7 @@ class ForwardForwardLearner:
             return hard_labels(labels, self._softmax_logits(images), self._generator)
 
     def _goodness(self, h: Tensor) -> Tensor:
-        squares = widened(h).flatten(1).square()
+        squares = at_least_float32(h).flatten(1).square()
         return squares.sum(1) if self.settings.goodness == "sum" else squares.mean(1)
 
     def _loss(self, goodness: Tensor, width: int) -> Tensor:

@@ -22,20 +22,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from asge.common.tensors import at_least_float32, wide
 from asge.layers.pooling import Pooling, pool2d
 from asge.network import parse_plan
 
 NORM_EPS = 1e-8
 
 
-def widened(x: Tensor) -> Tensor:
-    """The same values in float32 at least: sums of many squares lose digits in bfloat16."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def normalize_length(x: Tensor) -> Tensor:
     """Each sample (of any shape) divided by the root mean square of its values: a row (D,) gets the length sqrt(D)."""
-    x = widened(x)
+    x = at_least_float32(x)
     return x / (x.square().mean(tuple(range(1, x.dim())), keepdim=True).sqrt() + NORM_EPS)
 
 
@@ -140,7 +136,7 @@ class Perceptron(Layers):
 
     def mean_activity(self, h: Tensor) -> Tensor:
         """Mean activity of every unit over the batch, (D,)."""
-        return h.mean(0)
+        return h.mean(0, dtype=wide(h))
 
 
 class Convolutions(Layers):
@@ -226,7 +222,7 @@ class Convolutions(Layers):
 
     def mean_activity(self, h: Tensor) -> Tensor:
         """Mean activity of every channel over batch and space, (C,)."""
-        return h.mean((0, 2, 3))
+        return h.mean((0, 2, 3), dtype=wide(h))
 
 
 Body: TypeAlias = Perceptron | Convolutions

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from asge.common.tensors import at_least_float32, in_full_precision, one_hot
+
 Border = Literal["remainder", "zeros"]
 COSINE_EPS = 1e-8
 FEW_CHANNELS = 3
@@ -41,8 +43,8 @@ def read_out_windows(channels: int, height: int, width: int, limit: int) -> tupl
 
 def similarity(features: Tensor) -> Tensor:
     """Cosines between all pairs of rows, each centred by its own mean: (B, D) -> (B, B), in float32 at least."""
-    features = features.to(torch.promote_types(features.dtype, torch.float32))
-    with torch.autocast(features.device.type, enabled=False):
+    features = at_least_float32(features)
+    with in_full_precision(features.device):
         centred = features - features.mean(1, keepdim=True)
         normal = F.normalize(centred, eps=COSINE_EPS)
         cosines: Tensor = normal @ normal.T
@@ -112,11 +114,11 @@ class SimSignal(nn.Module):
     def forward(self, h: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar."""
         features = self.transform(h)
-        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        features = at_least_float32(features)
         if features.dim() == 4:
             deviates = features.shape[1] > FEW_CHANNELS and features[0, 0].numel() > 1
             features = features.flatten(2).std(2) if deviates else features.flatten(1)
-        of_labels = similarity(F.one_hot(labels, self.classes).to(features.dtype))
+        of_labels = similarity(one_hot(labels, self.classes).to(features.dtype))
         return F.mse_loss(similarity(features), of_labels)
 
 

@@ -46,8 +46,10 @@ class Overrides:
     seeds: Annotated[int | None, Help("Number of seeds.")] = None
     first_seed: Annotated[int, Help("First seed.")] = 0
     epochs: Annotated[int | None, Help("Epochs for every method.")] = None
-    loader: Annotated[str | None, Help("auto, ffcv, memory or torch.")] = None
+    loader: Annotated[str | None, Help("auto, ffcv, memory, device or torch.")] = None
     device: Annotated[str, Help("cpu, cuda or cuda:N.")] = "cpu"
+    precision: Annotated[str | None, Help("float32, tf32 or bf16.")] = None
+    execution: Annotated[str | None, Help("eager or compiled: steps as written, or by PyTorch's compiler.")] = None
     threads: Annotated[
         int | None,
         Help("CPU threads; they affect the last bits of results. Default: the suite's, else all available."),
@@ -98,7 +100,13 @@ class RunOptions(Overrides):
     def changes(self) -> dict[str, Any]:
         """The changes to the suite after which a cell is none of the suite's cells."""
         settings = {method: dict(values) for method, values in self.settings.items()}
-        given = {"epochs": self.epochs, "tasks": names_in(self.tasks, "tasks"), "settings": settings}
+        given = {
+            "epochs": self.epochs,
+            "tasks": names_in(self.tasks, "tasks"),
+            "precision": self.precision,
+            "execution": self.execution,
+            "settings": settings,
+        }
         return {name: value for name, value in given.items() if value}
 
     @property

@@ -33,6 +33,7 @@ from bench.errors import LoaderError, UserError
 from bench.methods.contract import (
     Beginner,
     ChoosesLayer,
+    Compilable,
     Conditional,
     Examinable,
     Goodness,
@@ -52,6 +53,7 @@ __all__ = [
     "CellSpec",
     "Choice",
     "ChoosesLayer",
+    "Compilable",
     "Conditional",
     "DataFile",
     "EpochRecord",

@@ -20,7 +20,7 @@ def test_running_takes_the_options_of_a_run():
     expected = [
         "suite", "methods", "tasks", "seeds", "first_seed", "epochs", "loader", "device", "threads", "settings",
         "data_dir", "out", "force", "any_code", "keep", "stall", "watchers", "unequal_budgets", "workers",
-        "devices", "rough",
+        "devices", "rough", "precision", "execution",
     ]  # fmt: skip
     assert sorted(inspect.signature(bench.run).parameters) == sorted(expected)
     assert inspect.signature(bench.run) == inspect.signature(RunOptions)
@@ -44,8 +44,8 @@ def test_what_runs_and_verdicts_offer():
 
 def test_what_plug_ins_import():
     assert sorted(plugins.__all__) == [
-        "Arrays", "Beginner", "CellSpec", "Choice", "ChoosesLayer", "Conditional", "DataFile", "EpochRecord",
-        "Examinable", "Examination", "Fetcher", "FigureRuns", "Goodness", "Inspectable", "Learner",
+        "Arrays", "Beginner", "CellSpec", "Choice", "ChoosesLayer", "Compilable", "Conditional", "DataFile",
+        "EpochRecord", "Examinable", "Examination", "Fetcher", "FigureRuns", "Goodness", "Inspectable", "Learner",
         "LearningRate", "LoaderError", "Method", "Momentum", "Neutral", "Observable", "OptimiserSetting",
         "OptimiserSettings", "Outcome", "PerLayer", "Range", "Record", "ScheduleSetting",
         "ScheduledOptimiser", "Split", "StrategyRecord", "Task", "TaskShape", "TrainingBudget",

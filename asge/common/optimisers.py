@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asge.common.marks import Choice, Range
 from asge.common.muon import Muon
+from asge.common.tensors import in_full_precision
 
 OptimiserName = Literal["adamw", "adam", "sgd", "nesterov", "muon"]
 ScheduleName = Literal[
@@ -183,7 +184,8 @@ class ScheduledOptimiser:
         for optimiser, peaks in self._made:
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = self._min_rate + (peak - self._min_rate) * factor
-            optimiser.step()
+            with in_full_precision(optimiser.param_groups[0]["params"][0].device):
+                optimiser.step()
         self._step += 1
 
     def state_dict(self) -> dict[str, Any]:

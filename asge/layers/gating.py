@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from asge.common.tensors import at_least_float32, in_full_precision
 from asge.common.types import refuse_without_effect
 from asge.layers import fused_gating, scaled_convolution
 from asge.layers.scaled_convolution import scaled_conv2d
@@ -63,7 +64,7 @@ class GatedChannelTransform(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """y: (B, C, ...) -> (B, C, ...), same dtype. Norms and gates are computed in float32 at least."""
         self._check(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with in_full_precision(x.device):
             if self.mode == "l2" and self.gate == "tanh" and fused_gating.pays(x, self.alpha):
                 return fused_gating.gated(x, self.alpha, self.gamma, self.beta, self.eps)
             gates = self.gates(x).to(x.dtype)
@@ -72,7 +73,7 @@ class GatedChannelTransform(nn.Module):
     def gates(self, x: Tensor) -> Tensor:
         """The factor of every channel, 1 + tanh(gamma n + beta) or its ablation: (B, C), float32 or wider."""
         self._check(x)
-        precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        precise = at_least_float32(x)
         if self.mode == "l2":
             embedding = self.alpha * (precise.flatten(2).square().sum(2) + self.eps).sqrt()
             normal = embedding / (embedding.square().mean(1, keepdim=True) + self.eps).sqrt()

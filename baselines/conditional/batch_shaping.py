@@ -18,6 +18,8 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from asge.common.tensors import at_least_float32, wide
+
 Reduction = Literal["sum", "mean"]
 A, B = 0.6, 0.4
 LEAST_DENSITY, GREATEST_DENSITY = 1e-3, 100.0
@@ -33,7 +35,7 @@ def batch_shaping_loss(gates: Tensor, a: float = A, b: float = B, reduction: Red
         reduction: "sum" or "mean" over the N images; a weight of this loss has a meaning only together with it.
 
     Returns:
-        A scalar of the gates' dtype.
+        A scalar, in float32 at least.
 
     Raises:
         ValueError: for another shape, an unknown reduction, or a prior not above 0.
@@ -45,8 +47,8 @@ def batch_shaping_loss(gates: Tensor, a: float = A, b: float = B, reduction: Red
     if min(a, b) <= 0:
         raise ValueError(f"a and b must be above 0, got {a} and {b}")
     count = len(gates)
-    ordered, _ = gates.sort(dim=0)
-    expected = torch.arange(1, count + 1, device=gates.device, dtype=gates.dtype)[:, None] / (count + 1)
+    ordered, _ = at_least_float32(gates).sort(dim=0)
+    expected = torch.arange(1, count + 1, device=gates.device, dtype=ordered.dtype)[:, None] / (count + 1)
     distance = (expected - beta_cdf(ordered, a, b)).square()
     return (distance.sum(0) if reduction == "sum" else distance.mean(0)).mean()
 
@@ -84,7 +86,7 @@ def _elementwise(x: Tensor, function: Any) -> Tensor:
 
 def l0_loss(gates: Tensor) -> Tensor:
     """L_0, the mean probability that a gate is open, of gates (N, G) from 0 to 1: a scalar."""
-    return gates.mean()
+    return gates.mean(dtype=wide(gates))
 
 
 class ShapingSettings(Protocol):

@@ -15,6 +15,7 @@ from bench.measure import clock, flops, race
 from bench.measure.allocator import allocated_bytes
 from bench.measure.memory import LiveBytes, live_bytes, storage_bytes, tensors_of
 from bench.measure.noise import quietest
+from bench.measure.operations import Operations
 from bench.methods import Learner
 from bench.records import Relative
 
@@ -41,6 +42,7 @@ class TrainingProbe:
     state_bytes: int
     parameters: int
     flops_per_image: float
+    operations_per_step: int
     relative: Relative | None
     noisy: bool
 
@@ -75,6 +77,7 @@ def training(
     yardstick: Yardstick | None = None,
     beat: Heartbeat = lambda: None,
     *,
+    timed: Learner | None = None,
     epochs: int = 1,
     rough: bool = False,
 ) -> TrainingProbe:
@@ -82,24 +85,28 @@ def training(
 
     The first steps create optimiser state and caches and show the phases of training. Then a step of each phase is
     counted, others are watched for memory, and the rest, of the first phase, are timed, in turns with the yardstick's
-    if there is one. Work is the mean over the epochs, memory that of the phase that needs most. With ``rough``, a
-    single step is timed, without a yardstick, and said to be noisy.
+    if there is one. Work is the mean over the epochs, memory and operations those of the phase that needs most. With
+    ``rough``, a single step is timed, without a yardstick, and said to be noisy. Of a compiled learner, which counters
+    cannot look into, an equal one that is not compiled is counted, and the compiled one is ``timed``.
     """
 
     def step() -> Any:
         return learner.train_step(images, labels)
 
     phases = _phases(learner, step, epochs)
-    shares = []
+    shares, operations = [], 0
     for first, share in phases:
         learner.begin_epoch(first)
-        shares.append(share * flops.count(step))
+        with Operations() as dispatched:
+            shares.append(share * flops.count(step))
+        operations = max(operations, dispatched.total)
     work = sum(shares)
     live, allocated = _memory(learner, step, phases, images, labels)
     learner.begin_epoch(0)
     yardstick = None if rough else yardstick
     rivals = _rivals(yardstick, images, labels)
-    run = race.once(step, images.device) if rough else race.run([step, *rivals], images.device, beat=beat)
+    raced = step if timed is None else _step(timed, images, labels)
+    run = race.once(raced, images.device) if rough else race.run([raced, *rivals], images.device, beat=beat)
     parameters = list(learner.parameters())
     return TrainingProbe(
         images_per_second_compute=len(images) * run.rate(0),
@@ -112,6 +119,7 @@ def training(
         state_bytes=storage_bytes(tensors_of(learner.state_dict())),
         parameters=sum(parameter.numel() for parameter in parameters),
         flops_per_image=work / len(images),
+        operations_per_step=operations,
         relative=None if yardstick is None else _relative(yardstick.method, run),
         noisy=run.noisy,
     )
@@ -164,13 +172,14 @@ def _phases(learner: Learner, step: Callable[[], Mapping[str, Tensor]], epochs: 
 
 def _rivals(yardstick: Yardstick | None, images: Tensor, labels: Tensor) -> list[Callable[[], Any]]:
     """The steps of the yardstick's two learners, each run once."""
+    return [] if yardstick is None else [_step(each, images, labels) for each in (yardstick.one, yardstick.other)]
 
-    def step(learner: Learner) -> Callable[[], Any]:
-        learner.begin_epoch(0)
-        learner.train_step(images, labels)
-        return lambda: learner.train_step(images, labels)
 
-    return [] if yardstick is None else [step(yardstick.one), step(yardstick.other)]
+def _step(learner: Learner, images: Tensor, labels: Tensor) -> Callable[[], Any]:
+    """The step of a learner that has taken one."""
+    learner.begin_epoch(0)
+    learner.train_step(images, labels)
+    return lambda: learner.train_step(images, labels)
 
 
 def _relative(method: str, run: race.Race) -> Relative:

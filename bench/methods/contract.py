@@ -88,6 +88,24 @@ class Examinable(Learner, Protocol):
 
 
 @runtime_checkable
+class Compilable(Learner, Protocol):
+    """A learner whose training step can be compiled."""
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Compile, with ``torch.compile``, what ``train_step`` does from now on, or the costly part of it.
+
+        Called once, before the first step. Results may differ in their last digits. Batches of another size than the
+        first are best taken without: the compiler would begin anew for each.
+
+        Args:
+            backend: of ``torch.compile``.
+
+        Raises:
+            ValueError: if the settings are not for it; one sentence.
+        """
+
+
+@runtime_checkable
 class ChoosesLayer(PerLayer, Protocol):
     """A learner whose ``finish`` only chooses the layer that predicts best, from accuracies that evaluation counts too.
 

@@ -13,6 +13,8 @@ from bench.options import RunOptions
 
 Scaling = Literal["standard", "unit", "rms"]
 Split = Literal["stratified", "random"]
+Precision = Literal["float32", "tf32", "bf16"]
+Execution = Literal["eager", "compiled"]
 
 
 class Model(BaseModel):
@@ -80,6 +82,9 @@ class CellSpec(Model):
         scaling: from pixel values to inputs, see ``bench.data.batches.scaling``.
         split, validation_samples: the samples held back for validation, see ``bench.data.sets.splits.split``.
         augmented_validation: whether validation images are augmented too, in every epoch alike.
+        precision: of the arithmetic, see ``bench.measure.precision``.
+        execution: training steps as they are written ("eager"), or by PyTorch's compiler, see
+            ``bench.methods.Compilable``.
         described: what the method says of it, see ``bench.suites.describe``; it affects no number and no name. Null in
             older records, and where the method was not asked.
     """
@@ -104,6 +109,8 @@ class CellSpec(Model):
     split: Split = "stratified"
     validation_samples: int | None = None
     augmented_validation: bool = False
+    precision: Precision = "float32"
+    execution: Execution = "eager"
     tuning: Tuned | None = None
     described: Description | None = None
 

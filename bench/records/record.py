@@ -122,6 +122,7 @@ class TrainingRecord(Model):
         peak_allocated_bytes: the same with what operations allocate inside and free before they end, by the allocator's
             own events; null in older records.
         live_parameter_bytes, live_gradient_bytes, live_optimiser_bytes: parts of it by owner, after the step.
+        operations_per_step: dispatched in a step, see ``bench.measure.operations``; null in older records.
         parameter_bytes, state_bytes: all trained parameters; everything in a checkpoint.
         energy_joules, energy_note: over training, from a hardware counter; else null and the reason.
     """
@@ -147,6 +148,7 @@ class TrainingRecord(Model):
     noisy: bool
     relative: Relative | None = None
     peak_allocated_bytes: int | None = None
+    operations_per_step: int | None = None
 
 
 class StrategyRecord(Model):

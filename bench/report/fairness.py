@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench.report.rows import Row, labels_of_rows
@@ -56,6 +57,11 @@ def lines(table: Sequence[Row]) -> list[Line]:
     for what, value in (("size and scaling", _images), ("validation images", _validation)):
         if any(value(rows[0]) for rows in groups):
             compared.append((what, value, lambda text: text or "the task's own"))
+    if all(rows[0].operations_per_step is not None for rows in groups):
+        compared.insert(4, ("operations per step", lambda row: row.operations_per_step, _count))
+    for what, usual in (("precision", "float32"), ("execution", "eager")):
+        if any(rows[0].conditions.get(what, usual) != usual for rows in groups):
+            compared.append((what, partial(_condition, what, usual), str))
     found = [_line(what, [value(rows[0]) for rows in groups], show) for what, value, show in compared]
     return [*found, _data_order(groups)]
 
@@ -64,6 +70,10 @@ def _images(row: Row) -> str:
     """How a row's images differ from the task's own; empty if they do not."""
     side, scaling = row.conditions.get("resize"), row.conditions.get("scaling", "standard")
     return ", ".join([*([f"{side} pixels"] if side else []), *([scaling] if scaling != "standard" else [])])
+
+
+def _condition(name: str, usual: str, row: Row) -> str:
+    return str(row.conditions.get(name, usual))
 
 
 def _validation(row: Row) -> str:

@@ -51,6 +51,7 @@ class Row:
     predict_peak_allocated_bytes: int | None = None
     parameters: int | None = None
     train_flops_per_image: float | None = None
+    operations_per_step: int | None = None
     executed_macs: float | None = None
     energy_joules: float | None = None
     train_seconds: float | None = None
@@ -134,6 +135,7 @@ def _measured(
         predict_peak_allocated_bytes=strategy.peak_allocated_bytes,
         parameters=strategy.parameters,
         train_flops_per_image=training.flops_per_image,
+        operations_per_step=training.operations_per_step,
         executed_macs=None if record.work is None else record.work.macs,
         energy_joules=training.energy_joules,
         train_seconds=training.seconds,

@@ -119,6 +119,7 @@ COLUMNS: Columns = {
     "parameter_bytes": ("weights\nMiB", lambda x: f"{x / 2**20:,.2f}"),
     "parameters": ("parameters\n", lambda x: f"{x:,.0f}"),
     "train_flops_per_image": ("train MFLOP\nper image", lambda x: f"{x / 1e6:,.1f}"),
+    "operations_per_step": ("operations\nper step", lambda x: f"{x:,.0f}"),
     "executed_macs": ("predict MMAC\nper image", lambda x: f"{x / 1e6:,.2f}"),
 }
 FIRST = (
@@ -131,7 +132,7 @@ FIRST = (
     "parameters",
 )
 """Columns for which there is room first; the others follow in their order."""
-OPTIONAL = ("top5", "peak_allocated_bytes", "executed_macs")
+OPTIONAL = ("top5", "peak_allocated_bytes", "operations_per_step", "executed_macs")
 """Columns shown only if a row has a value in them."""
 
 

@@ -18,6 +18,7 @@ from bench.data import loaders
 from bench.errors import UserError
 from bench.measure import clock, energy, environment, layers, probe, work
 from bench.measure.determinism import deterministic
+from bench.measure.precision import computing
 from bench.methods import Learner
 from bench.records import CellOptions, CellSpec, Record, StrategyRecord, TrainingRecord, WorkRecord
 from bench.running import evaluation, parts, training
@@ -40,7 +41,7 @@ def run(spec: CellSpec, folder: Path, options: CellOptions, progress: evaluation
     measured = _Measured(training.History(writer=environment.here(spec)))
     here = environment.environment(device)
     try:
-        with deterministic(device) as measured.nondeterministic:
+        with deterministic(device) as measured.nondeterministic, computing(spec.precision, device):
             here = environment.environment(device)
             _measure(spec, folder, options, device, measured, progress)
     except training.Diverged as reason:
@@ -107,6 +108,7 @@ def _measure(
     progress({"event": "data"})
     with parts.data(spec, options.data_dir, lambda *_: progress({"event": "data"})) as data:
         steps = len(data.train)
+        plain = spec.model_copy(update={"execution": "eager"})  # counts are those of operations one by one
         learner, generator = parts.learner(spec, steps)
         if spec.begins_with is not None:
             learned = folder.parent / spec.begins_with.id / records.LEARNED_FILE
@@ -121,7 +123,7 @@ def _measure(
             folder=folder,
             history=measured.history,
             progress=progress,
-            twin=lambda: parts.learner(spec, steps)[0],
+            twin=lambda: parts.learner(plain, steps)[0],
         )
         measured.layer_values = layers.values(learner, data.validation.epoch(0))
         progress({"event": "test"})
@@ -131,10 +133,11 @@ def _measure(
         batch = training.cached_batch(data.train)
         beat = _heartbeat(progress)
         probed = probe.training(
-            parts.learner(spec, steps)[0],
+            parts.learner(plain, steps)[0],
             *batch,
             None if options.rough else _yardstick(spec, steps),
             beat,
+            timed=None if spec == plain else parts.learner(spec, steps)[0],
             epochs=spec.epochs,
             rough=options.rough,
         )

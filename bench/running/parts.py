@@ -16,7 +16,7 @@ from bench.data.ffcv.beton import CountProgress
 from bench.data.sets import splits, tasks
 from bench.data.sets.resizing import resized
 from bench.errors import UserError
-from bench.methods import Beginner, Learner, settings
+from bench.methods import Beginner, Compilable, Learner, settings
 from bench.records import CellSpec
 
 EVALUATION_BATCH = 500
@@ -109,7 +109,20 @@ def learner(spec: CellSpec, steps_per_epoch: int) -> tuple[Learner, torch.Genera
     generator = seeds.generator(spec.seed, "learner")
     budget = Budget(spec.epochs, steps_per_epoch)
     task, device = task_of(spec), torch.device(spec.device)
-    return build(spec.method, spec.settings, task, budget, device, generator), generator
+    made = build(spec.method, spec.settings, task, budget, device, generator)
+    if spec.execution == "compiled":
+        _compile(made, spec.method)
+    return made, generator
+
+
+def _compile(learner: Learner, method: str) -> None:
+    """Compile a learner's step, or raise a UserError that says why it cannot be."""
+    if not isinstance(learner, Compilable):
+        raise UserError(f"method {method!r} has no compiled step: it has no 'compile'; run it with execution 'eager'")
+    try:
+        learner.compile()
+    except ValueError as error:
+        raise UserError(f"{method} with these settings has no compiled step: {error}") from error
 
 
 def build(
@@ -163,8 +176,13 @@ def check_resolutions(spec: CellSpec, made: Learner) -> None:
 
 
 def yardstick(spec: CellSpec) -> CellSpec | None:
-    """The cell of the yardstick, whose learner a cell's speed is compared with."""
+    """The cell of the yardstick, whose learner a cell's speed is compared with.
+
+    On a CPU its steps are not compiled: those of backprop, in which convolutions are most of the work, are slower then.
+    """
     if spec.yardstick is None:
         return None
     other = {"method": spec.yardstick.method, "settings": spec.yardstick.settings, "described": None}
+    if spec.device == "cpu":
+        other |= {"execution": "eager"}
     return spec.model_copy(update=other)

@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.measure import probe
 from bench.measure.determinism import deterministic
 from bench.measure.environment import threads
+from bench.measure.precision import computing
 from bench.options import Overrides
 from bench.records import CellSpec
 from bench.records.names import labels_of_cells
@@ -54,7 +55,8 @@ def measure(request: Request) -> Findings:
     cells = suites.cells(suite, chosen)
     rows: list[list[str | int | float]] = []
     for cell, label in zip(cells, labels_of_cells(cells, brief=True), strict=True):
-        with threads(cell.threads), deterministic(torch.device(cell.device)):
+        device = torch.device(cell.device)
+        with threads(cell.threads), deterministic(device), computing(cell.precision, device):
             rows += [[label, *row] for row in _of(cell, task, request)]
     columns = ("method", "what", "peak live MiB", "peak allocated MiB", "more %")
     batch = f"training: one step on {suite.batch_size} images; predicting: {request.samples} images of {task.title}"

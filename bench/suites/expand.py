@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from bench.data import loaders
 from bench.data.batches import augment
@@ -16,7 +16,7 @@ from bench.inputs import device_name
 from bench.methods import contract, settings
 from bench.options import Overrides, names_in
 from bench.records import CellSpec, Start, Tuned, Yardstick
-from bench.records.cells import Scaling
+from bench.records.cells import Execution, Precision, Scaling
 from bench.suites import describe
 from bench.suites.file import Suite
 
@@ -59,7 +59,10 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             raise UserError(f"{option} must be from 1 to {LARGEST:,}, got {value}")
     if not 0 <= overrides.first_seed <= LARGEST:
         raise UserError(f"--first-seed must be from 0 to {LARGEST:,}, got {overrides.first_seed}")
-    loader = loaders.resolve_kind(overrides.loader or suite.loader)
+    kind = overrides.loader or suite.loader
+    loaders.resolve_kind(kind)
+    precision = _precision(overrides.precision or suite.precision, device)
+    execution = _one_of(Execution, "execution", overrides.execution or suite.execution)
     packing = None if suite.packing is None else str(Packing.parse(suite.packing))
     measured_with = () if suite.yardstick is None else (suite.yardstick,)
     variants = {method: _variants(suite, method, overrides) for method in (*chosen, *measured_with)}
@@ -83,7 +86,11 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             batch_size=suite.batch_size,
             augmentation=images.augmentation,
             train_samples=suite.train_samples,
-            loader=loader,
+            loader=loaders.resolve_kind(
+                kind,
+                device,
+                fits=loaders.fits_on_device(tasks.get_task(task), images.augmentation, suite.resolutions),
+            ),
             device=device,
             threads=threads or _of(suite, "threads_of", method, variant) or _threads_or_all(suite.threads, overrides),
             yardstick=yardstick,
@@ -95,6 +102,8 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
             split=suite.split,
             validation_samples=suite.validation_samples,
             augmented_validation=suite.augmented_validation,
+            precision=precision,
+            execution=execution,
             tuning=_spent(suite, overrides, method),
         )
         for task in task_names
@@ -105,6 +114,21 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
         if overrides.seeds is not None or seed < overrides.first_seed + own_seeds(suite, method, variant)
     ]
     return [describe.described(cell) for cell in with_starts(made)]
+
+
+def _one_of(choices: Any, what: str, name: str) -> Any:
+    """A name, if it is one of a ``Literal`` type's."""
+    if name not in get_args(choices):
+        raise unknown(what, name, get_args(choices))
+    return name
+
+
+def _precision(name: str, device: str) -> Precision:
+    """A precision, if it exists and the device has it."""
+    found: Precision = _one_of(Precision, "precision", name)
+    if found == "tf32" and device == "cpu":
+        raise UserError("precision 'tf32' is one of NVIDIA's GPUs: it needs --device cuda")
+    return found
 
 
 class _Inputs(NamedTuple):

@@ -10,7 +10,7 @@ from annotated_types import Ge, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from bench.errors import UserError, unknown
-from bench.records.cells import Scaling, Split
+from bench.records.cells import Execution, Precision, Scaling, Split
 
 SHIPPED = Path(__file__).parent
 
@@ -89,7 +89,7 @@ class Suite(BaseModel):
         yardstick: the method that speeds are relative to; if it is swept, its first variant.
         threads: CPU threads, unless the command line says otherwise; default: all. One is slower, but equal everywhere.
         threads_of: threads of a method, or of its cells with some settings, keyed as ``epochs_of``.
-        loader: "auto" (FFCV if installed), "memory", "ffcv" or "torch".
+        loader: "auto" (see ``bench.data.loaders.resolve_kind``), "memory", "ffcv", "device" or "torch".
         resolutions: pairs of an epoch, counted from 1, and the side of the square training images from then on;
             default: the task's size. Evaluation always uses the task's size.
         packing: how the FFCV loader stores image files: "raw", "jpeg", "jpeg,share=0.5,quality=90,side=400"; default:
@@ -101,6 +101,8 @@ class Suite(BaseModel):
         split: validation samples are drawn "stratified" by class, or "random" from all.
         validation_samples: number of training images held back for validation; default: the task's.
         augmented_validation: augment validation images too.
+        precision: "float32", "tf32" or "bf16", see ``bench.measure.precision``.
+        execution: "eager" or "compiled", see ``bench.methods.Compilable``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,6 +133,8 @@ class Suite(BaseModel):
     split: Split = "stratified"
     validation_samples: Annotated[int, Ge(1)] | None = None
     augmented_validation: bool = False
+    precision: Precision = "float32"
+    execution: Execution = "eager"
 
     @model_validator(mode="after")
     def _sweep_is_of_its_methods(self) -> Suite:

@@ -14,6 +14,7 @@ from bench.data.sets.tasks import Task
 from bench.methods import (
     Beginner,
     ChoosesLayer,
+    Compilable,
     Conditional,
     Examinable,
     Goodness,
@@ -38,7 +39,9 @@ def _parts(protocol: type) -> dict[str, str]:
 METHOD_NEEDS = _parts(Method)
 METHOD_MAY_OFFER = ("strategies_of", "published", "between", "optimiser", "family", "small")
 LEARNER_NEEDS = _parts(Learner)
-_LEARNER_PROTOCOLS = (PerLayer, Observable, Goodness, Examinable, ChoosesLayer, Inspectable, Conditional, Beginner)
+_LEARNER_PROTOCOLS = (
+    PerLayer, Observable, Goodness, Examinable, ChoosesLayer, Inspectable, Conditional, Beginner, Compilable,
+)  # fmt: skip
 LEARNER_MAY_OFFER = (*(name for protocol in _LEARNER_PROTOCOLS for name in _parts(protocol)), "way_back")
 TASK_NEEDS = {field.name: "" for field in dataclasses.fields(Task) if field.default is dataclasses.MISSING}
 TASK_MAY_OFFER = tuple(field.name for field in dataclasses.fields(Task) if field.name not in TASK_NEEDS)

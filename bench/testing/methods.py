@@ -9,10 +9,11 @@ import torch
 
 from bench import methods, registry
 from bench.measure.environment import threads
-from bench.methods import settings
+from bench.methods import Compilable, settings
 from bench.records import Description
 from bench.suites import describe
 from bench.testing import hooks
+from bench.testing.layers import offered
 from bench.testing.outcome import Check, NotOffered, require, require_equal
 from bench.testing.small import (
     BATCH,
@@ -81,7 +82,7 @@ def its_description_survives_a_file(subject: SmallMethod) -> None:
 
 
 def strategies_are_declared_and_give_logits_without_gradient(subject: SmallMethod) -> None:
-    """A learner predicts by the strategies of its method: float32 logits (B, N) without gradient."""
+    """A learner predicts by its method's strategies: logits (B, N), float32 or autocast's dtype, without gradient."""
     learner = subject.learner()
     declared = methods.strategies(subject.name, settings.canonical(subject.name, subject.settings))
     require(tuple(learner.strategies) == declared, f"the method's strategies {declared}", tuple(learner.strategies))
@@ -89,7 +90,8 @@ def strategies_are_declared_and_give_logits_without_gradient(subject: SmallMetho
     for strategy, logits in outputs(learner).items():
         shape = tuple(logits.shape)
         require(shape == (BATCH, CLASSES), f"logits of shape {(BATCH, CLASSES)} by {strategy!r}", shape)
-        require(logits.dtype == torch.float32, f"torch.float32 logits by {strategy!r}", logits.dtype)
+        fits = logits.dtype == torch.float32 or (subject.precision == "bf16" and logits.dtype == torch.bfloat16)
+        require(fits, f"torch.float32 logits by {strategy!r}", logits.dtype)
         require(not logits.requires_grad, f"logits without gradient by {strategy!r}", "some with")
 
 
@@ -235,6 +237,28 @@ def every_strategy_counts_its_parameters(subject: SmallMethod) -> None:
         require(count > 0, f"tensors from parameters({strategy!r})", "none")
 
 
+def compiled_steps_learn_what_plain_ones_do(subject: SmallMethod) -> None:
+    """After compile, every batch of an epoch, the smaller last one too, has the losses that it has without."""
+    plain, compiled = subject.learner(), subject.learner()
+    compilable = offered(compiled, Compilable, "compile")  # type: ignore[type-abstract]
+    try:
+        compilable.compile("aot_eager")
+    except ValueError as reason:
+        raise NotOffered(f"the learner says: {reason}") from None
+    tolerance = ROUNDING if subject.precision == "float32" else HALF_ROUNDING
+    for learner in (plain, compiled):
+        learner.begin_epoch(0)
+    for number, (images, labels) in enumerate(batches(0, plain)):
+        expected, found = (learner.train_step(images, labels) for learner in (plain, compiled))
+        for name, loss in expected.items():
+            close = abs(float(found[name]) - float(loss)) <= tolerance * max(1.0, abs(float(loss)))
+            expected_loss = f"loss {name!r} of batch {number} near {float(loss):g} from a compiled step"
+            require(close, expected_loss, float(found[name]))
+
+
+ROUNDING, HALF_ROUNDING = 1e-4, 3e-2
+"""Differences of losses that another order of sums may make: a few steps of float32 and of bfloat16, enlarged by a
+few updates."""
 CHECKS: tuple[Check[SmallMethod], ...] = (
     Check(it_has_what_a_method_needs, first=True),
     Check(settings_have_defaults_and_survive_a_file, first=True),
@@ -253,4 +277,5 @@ CHECKS: tuple[Check[SmallMethod], ...] = (
     Check(the_callers_batch_is_not_changed),
     Check(a_strategy_reads_no_tensor_but_those_that_it_names),
     Check(every_strategy_counts_its_parameters),
+    Check(compiled_steps_learn_what_plain_ones_do),
 )

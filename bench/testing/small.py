@@ -14,7 +14,9 @@ from torch import Tensor
 from bench import methods, registry
 from bench.measure.determinism import deterministic
 from bench.measure.environment import threads
+from bench.measure.precision import computing
 from bench.methods import Learner, settings
+from bench.records.cells import Precision
 
 EPOCHS, STEPS, BATCH, LAST_BATCH = 2, 4, 16, 5
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -29,23 +31,26 @@ class SmallMethod:
         name: as registered.
         settings: those that differ from the defaults.
         device: the device it trains on.
+        precision: of its arithmetic.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device = CPU
+    precision: Precision = "float32"
 
     @property
     def variant(self) -> str:
         """The settings as ``key=value``."""
         values = [f"{key}={value}" for key, value in self.settings.items()]
         where = [] if self.device.type == "cpu" else [f"on {self.device}"]
+        where += [] if self.precision == "float32" else [f"in {self.precision}"]
         return ", ".join([*values, *where])
 
     @contextlib.contextmanager
     def surroundings(self) -> Iterator[None]:
         """Deterministic algorithms, as in every training, and one thread: more would wait for one another."""
-        with deterministic(self.device), threads(1):
+        with deterministic(self.device), computing(self.precision, self.device), threads(1):
             yield
 
     def build(self, seed: int = 0) -> tuple[Learner, torch.Generator]:
@@ -61,11 +66,11 @@ class SmallMethod:
         return self.build(seed)[0]
 
 
-def variants(name: str, device: torch.device = CPU) -> list[SmallMethod]:
+def variants(name: str, device: torch.device = CPU, precision: Precision = "float32") -> list[SmallMethod]:
     """A method with each of the settings in its ``small``, or with its defaults if it has none."""
     method = registry.load(methods.GROUP, "method", name)
     small: Sequence[Mapping[str, Any]] = getattr(method, "small", ({},))
-    return [SmallMethod(name, values, device) for values in small]
+    return [SmallMethod(name, values, device, precision) for values in small]
 
 
 def batches(epoch: int, learner: Learner) -> Iterator[tuple[Tensor, Tensor]]:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from asge import ASGELearner, ASGESettings
-from asge import step as steps
 from asge.block import ASGEBlock
 from asge.layers.gating import make_gate
 from asge.step import autograd_step, fast_step
@@ -227,7 +226,7 @@ def _train_both():
 def test_activations_are_gone_before_the_next_but_one_block_runs(step, monkeypatch):
     made = learner(step=step)
     alive, seen = [], []
-    owner, name = {"fast": (steps, "_activate"), "autograd": (ASGEBlock, "activate")}[step]
+    owner, name = ASGEBlock, "activate"
     activate = getattr(owner, name)
 
     def watched(block, x):

@@ -9,15 +9,22 @@ from bench.testing import NotOffered, RegisteredTask, variants
 
 DEVICES = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 METHODS = [subject for device in DEVICES for name in methods.names() for subject in variants(name, device)]
+IN_HALF = [variants(name, device, "bf16")[0] for device in DEVICES for name in methods.names()]
 
 
 def describe(subject):
     values = map(str, subject.settings.values())
-    return "-".join([subject.name, *values, *(["cuda"] if subject.device.type == "cuda" else [])])
+    where = [*(["cuda"] if subject.device.type == "cuda" else []), *(["bf16"] if subject.precision == "bf16" else [])]
+    return "-".join([subject.name, *values, *where])
 
 
 @pytest.fixture(params=METHODS, ids=describe)
 def method(request):
+    return request.param
+
+
+@pytest.fixture(params=IN_HALF, ids=describe)
+def in_half_precision(request):
     return request.param
 
 

@@ -1,7 +1,8 @@
-"""ASGE's step relative to backprop's: same network, optimiser, layout and batch of 128, in turns in one process.
+"""ASGE's step relative to backprop's: same network, optimiser, layout and batch, in turns in one process.
 
 Every way to take backprop's step that might be faster is offered to it: other pooling, a compiled network, a batch in
-parts. Speeds are ratios to the fastest of them; the second of two equal contestants shows the noise.
+parts. ASGE is offered a compiled step too. Speeds are ratios to the fastest of backprop's; the second of two equal
+contestants shows the noise.
 """
 
 import itertools
@@ -21,15 +22,16 @@ from bench.measure import clock, flops, race
 from bench.measure.memory import PeakMemory, live_bytes, storage_bytes, tensors_of
 from bench.running.local import KEEP_FREED_MEMORY
 
-BATCH = 128
 BUDGET = SimpleNamespace(epochs=10, steps_per_epoch=100)
 CPU = torch.device("cpu")
 NETWORKS = {
-    "vgg8": ("vgg8", (3, 32, 32)),
-    "small": ("small", (1, 28, 28)),
-    "8 equal blocks": (",".join(8 * ["64"]), (64, 16, 16)),
-    "16 equal blocks": (",".join(16 * ["64"]), (64, 16, 16)),
+    "vgg8": ("vgg8", (3, 32, 32), 128),
+    "small": ("small", (1, 28, 28), 128),
+    "quick": ("16,M,32,M,64,M,128", (1, 28, 28), 64),
+    "8 equal blocks": (",".join(8 * ["64"]), (64, 16, 16), 128),
+    "16 equal blocks": (",".join(16 * ["64"]), (64, 16, 16), 128),
 }
+"""Plan, shape of the images, batch."""
 COLUMNS = (
     "step",
     "images/s",
@@ -44,17 +46,23 @@ COLUMNS = (
 def backprop(task, plan, *, compiled=False, **settings):
     learner = BackpropLearner(task, BackpropSettings(plan=plan, **settings), BUDGET, CPU, torch.Generator())
     if compiled:
-        learner.network.compile()
+        learner.compile()
     return learner
 
 
-def asge(task, plan, **settings):
-    return ASGELearner(task, ASGESettings(plan=plan, **settings), BUDGET, CPU, torch.Generator())
+def asge(task, plan, *, compiled=False, **settings):
+    same = ASGESettings(plan=plan, optimiser="adamw", affine=False, learning_rate=3e-3, **settings)  # as backprop's
+    learner = ASGELearner(task, same, BUDGET, CPU, torch.Generator())
+    if compiled:
+        learner.compile()
+    return learner
 
 
 CONTESTANTS = {
     "asge": asge,
     "asge again": asge,
+    "asge, compiled": lambda *network: asge(*network, compiled=True),
+    "asge, max pooling": lambda *network: asge(*network, pooling="max"),
     "asge by autograd": lambda *network: asge(*network, step="autograd"),
     "backprop": backprop,
     "backprop, max pooling": lambda *network: backprop(*network, pooling="max"),
@@ -97,8 +105,8 @@ def resident_peak(network, name):
 
 
 def print_resident_peak(network, name):
-    plan, shape = NETWORKS[network]
-    images, labels = torch.randn(BATCH, *shape), torch.randint(10, (BATCH,))
+    plan, shape, batch = NETWORKS[network]
+    images, labels = torch.randn(batch, *shape), torch.randint(10, (batch,))
     peak = PeakMemory(CPU)
     learner = CONTESTANTS[name](SimpleNamespace(shape=shape, classes=10), plan)
     for _ in range(3):
@@ -107,9 +115,9 @@ def print_resident_peak(network, name):
 
 
 def main(network):
-    plan, shape = NETWORKS[network]
+    plan, shape, batch = NETWORKS[network]
     task = SimpleNamespace(shape=shape, classes=10)
-    images, labels = torch.randn(BATCH, *shape), torch.randint(10, (BATCH,))
+    images, labels = torch.randn(batch, *shape), torch.randint(10, (batch,))
     learners = {name: make(task, plan) for name, make in CONTESTANTS.items()}
     memory = {}
     for name, learner in learners.items():
@@ -128,14 +136,14 @@ def main(network):
     names = list(learners)
     fastest = max((i for i, name in enumerate(names) if "backprop" in name), key=run.rate)
     peak_rate = matrix_multiply_rate()
-    table = Table(title=f"{network}, {BATCH} x {' x '.join(map(str, shape))}, {torch.get_num_threads()} threads")
+    table = Table(title=f"{network}, {batch} x {' x '.join(map(str, shape))}, {torch.get_num_threads()} threads")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "step" else "right")
     for index, name in enumerate(names):
         work = None if "compiled" in name else flops.count(steps[index])
         table.add_row(
             name,
-            f"{run.rate(index) * BATCH:,.0f}",
+            f"{run.rate(index) * batch:,.0f}",
             f"{run.ratio(index, fastest)[0]:.2f}",
             "-" if work is None else f"{run.rate(index) * work / peak_rate:.0%}",
             *(f"{part / 2**20:,.1f}" for part in (*memory.get(name, ()), *resident.get(name, ()))),

@@ -6,10 +6,13 @@ energy where the windows tile the map. The gradient is finite everywhere, 0 wher
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from asge.common.tensors import at_least_float32
 from asge.layers.pooling.windows import Size, average
 
 
@@ -17,21 +20,25 @@ def rms_pool1d(
     y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
 ) -> Tensor:
     """RMSPool over (B, C, L), or without B; arguments as of ``torch.nn.functional.avg_pool1d``, same dtype."""
-    return root(average(y.square(), F.avg_pool1d, kernel_size, stride, padding, ceil_mode))
+    return _root_of_mean_square(y, F.avg_pool1d, kernel_size, stride, padding, ceil_mode)
 
 
 def rms_pool2d(
     y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
 ) -> Tensor:
     """RMSPool over (B, C, H, W), or without B; arguments as of ``torch.nn.functional.avg_pool2d``, same dtype."""
-    return root(average(y.square(), F.avg_pool2d, kernel_size, stride, padding, ceil_mode))
+    return _root_of_mean_square(y, F.avg_pool2d, kernel_size, stride, padding, ceil_mode)
 
 
 def rms_pool3d(
     y: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
 ) -> Tensor:
     """RMSPool over (B, C, T, H, W), or without B; arguments as of ``torch.nn.functional.avg_pool3d``, same dtype."""
-    return root(average(y.square(), F.avg_pool3d, kernel_size, stride, padding, ceil_mode))
+    return _root_of_mean_square(y, F.avg_pool3d, kernel_size, stride, padding, ceil_mode)
+
+
+def _root_of_mean_square(y: Tensor, *pool: Any) -> Tensor:
+    return root(average(at_least_float32(y).square(), *pool)).to(y.dtype)
 
 
 def root(mean_square: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from asge.common.tensors import at_least_float32, in_full_precision
 from asge.layers.pooling.windows import Size, Windows
 
 Gradient = Literal["exact", "paper"]
@@ -77,8 +78,8 @@ def _soft_pool(
         raise ValueError(f"gradient must be 'exact' or 'paper', got {gradient!r}")
     if not x.is_floating_point():
         raise TypeError(f"SoftPool takes maps of floats, got {x.dtype}")
-    with torch.autocast(x.device.type, enabled=False):
-        precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    with in_full_precision(x.device):
+        precise = at_least_float32(x)
         with torch.no_grad():  # any shift gives the same weights: that of the maximum makes none of them overflow
             shift = max_pool(precise, kernel_size, stride, padding, 1, ceil_mode)
         windows = Windows.of(x, shift, kernel_size, stride, padding, dimensions)

@@ -67,6 +67,9 @@ class Toy:
     def choose_layer(self, accuracies):
         return {"last": accuracies[-1]}
 
+    def compile(self, backend="inductor"):
+        pass
+
     def layer_values(self, validation):
         return {"norm": [weight.detach().norm(dim=1) for weight in self.weights]}
 
@@ -128,6 +131,7 @@ def test_what_is_not_offered_is_skipped_with_the_reason(register):
         layer_goodness = examine = choose_layer = layer_values = executed_macs = executed_layers = begin_with = (
             property()
         )
+        compile = property()
 
         def __init__(self, *given):
             super().__init__(*given)
@@ -150,6 +154,7 @@ def test_what_is_not_offered_is_skipped_with_the_reason(register):
         "the learner has no layer_values",
         "the learner has no executed_macs and no executed_layers",
         "the learner has no begin_with",
+        "the learner has no compile",
     }
 
 
@@ -236,6 +241,11 @@ class ExaminesOtherwise(Toy):
 class ChoosesAnother(Toy):
     def choose_layer(self, accuracies):
         return {"last": accuracies[0] - 1}
+
+
+class LearnsOtherwise(Toy):
+    def compile(self, backend="inductor"):
+        self.rate *= 2
 
 
 class ChoosesNone(Toy):
@@ -374,6 +384,7 @@ class Misnamed(Toy):
             "choosing-from-accuracies-is-choosing-by-a-pass",
             "expected the accuracy of a strategy that predicts with the chosen layer, found none",
         ),
+        (LearnsOtherwise, "compiled-steps-learn-what-plain-ones-do", "expected loss 'layer0' of batch 1 near "),
         (WrongLayers, "layers-predict", "expected logits of shape (16, 10) of layer 0, found (16, 5)"),
         (
             CallsOnce,
