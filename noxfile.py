@@ -41,9 +41,10 @@ SYSTEM_LIBRARIES = ("g++", "libopencv-dev", "libturbojpeg0-dev", "pkg-config")
 COVERAGE = ("coverage==7.10.7",)
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """What is timed runs as every cell does, see bench/running/local.py."""
-TWO_AT_A_TIME = ("--numprocesses", str(3), "--dist", "worksteal")
-TWO_AT_ONCE = {"OMP_NUM_THREADS": "1", "BENCH_TRIES": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-"""For each of two processes: no timing is ever undisturbed, and threads that wait for a core sleep: where they spin,
+THREE_AT_A_TIME = ("--numprocesses", str(min(3, 1 + (os.cpu_count() or 1))), "--dist", "worksteal")
+"""On two cores: there is always a test that waits, for a queue, a clock, or a process of its own."""
+BESIDE_OTHERS = {"OMP_NUM_THREADS": "1", "BENCH_TRIES": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+"""For each of the processes: no timing is ever undisturbed, and threads that wait for a core sleep: where they spin,
 tests with two threads take ten times as long."""
 
 
@@ -184,15 +185,15 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, two at a time; --quick runs the fast ones; other arguments go to pytest, one at a time."""
+    """Run the tests, three at a time; --quick runs the fast ones; other arguments go to pytest, one at a time."""
     if session.posargs in ([], ["--quick"]):
-        _test_in_pairs(session, _python(), *session.posargs)
+        _test_side_by_side(session, _python(), *session.posargs)
     else:
         session.run(_python(), "-m", "pytest", *session.posargs, external=True)
 
 
-def _test_in_pairs(session: nox.Session, python: str, *arguments: str) -> None:
-    session.run(python, "-m", "pytest", *TWO_AT_A_TIME, *arguments, env=TWO_AT_ONCE, external=True)
+def _test_side_by_side(session: nox.Session, python: str, *arguments: str) -> None:
+    session.run(python, "-m", "pytest", *THREE_AT_A_TIME, *arguments, env=BESIDE_OTHERS, external=True)
 
 
 @nox.session(default=False)
@@ -201,10 +202,10 @@ def coverage(session: nox.Session) -> None:
     python = Path(_python(name="coverage"))
     packages = [next(place.glob("lib/python*/site-packages")) for place in (python.parents[1], _packages(COVERAGE))]
     (packages[0] / "measured-by.pth").write_text(f"{packages[1]}\n")
-    env = TWO_AT_ONCE | {"COVERAGE_FILE": str(ROOT / ".nox" / "coverage.data")}
+    env = BESIDE_OTHERS | {"COVERAGE_FILE": str(ROOT / ".nox" / "coverage.data")}
     run, tests = (str(python), "-m", "coverage"), session.posargs or ["--quick"]
     session.run(*run, "erase", env=env, external=True)
-    session.run(*run, "run", "-m", "pytest", *TWO_AT_A_TIME, *tests, env=env, external=True)
+    session.run(*run, "run", "-m", "pytest", *THREE_AT_A_TIME, *tests, env=env, external=True)
     session.run(*run, "combine", "--quiet", env=env, external=True)
     session.run(*run, "report", env=env, external=True)
 
@@ -258,6 +259,13 @@ def micro(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a GPU, then time steps and loaders on it: all is left in gpu-out/gpu.json."""
+    session.run(_python(), "-m", "pytest", "-m", "gpu", "--maxfail", "20", external=True, success_codes=[0, 1, 5])
+    session.run(_python(), "tests/gpu/measure.py", "gpu-out/gpu.json", *session.posargs, external=True)
+
+
+@nox.session(default=False)
 def reliability(session: nox.Session) -> None:
     """Simulate seeds, plant defects, draw healthy suites, kill workers: three hours; with `-- seeds` only simulate."""
     trained = (("gate_on_defects.py", "run"), ("gate_on_defects.py", "judge"), ("false_alarms.py", "run"),
@@ -278,7 +286,7 @@ def versions(session: nox.Session, version: str) -> None:
     """Run the quick tests on every version of Python that the project names, where it is installed."""
     if not _succeeds(_interpreter(version) or "false", "-c", "import ensurepip", stderr=subprocess.DEVNULL):
         session.skip(f"python{version} is not on the PATH, or has no ensurepip")
-    _test_in_pairs(session, _python(python=version, name="versions"), *(session.posargs or ["--quick"]))
+    _test_side_by_side(session, _python(python=version, name="versions"), *(session.posargs or ["--quick"]))
 
 
 @nox.session(default=False)
@@ -289,7 +297,7 @@ def minimums(session: nox.Session) -> None:
     pins = [line for line in PINS.splitlines() if line.partition("==")[0] in names]
     oldest = "\n".join([*(each.replace(">=", "==") for each in DEPENDENCIES), *pins])
     python = _python([*DEPENDENCIES, *tools, *TO_BUILD], oldest, name="minimums", ffcv=False)
-    _test_in_pairs(session, python, "-W", "ignore", *(session.posargs or ["--quick"]))
+    _test_side_by_side(session, python, "-W", "ignore", *(session.posargs or ["--quick"]))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,14 @@ def _warm():
         beton_writer.sys = SimpleNamespace(executable=python, path=sys.path)
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+
+
 def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("slow")]
     if not config.getoption("--quick"):

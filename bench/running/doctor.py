@@ -50,7 +50,8 @@ def examine() -> list[Finding]:
 def _gpu() -> Finding:
     if torch.cuda.is_available():
         return Finding("gpu", torch.cuda.get_device_name())
-    return Finding("gpu", "none", "everything runs on the CPU; `--device cuda` needs an NVIDIA GPU")
+    advice = "everything runs on the CPU; `--device cuda` and the tests of `nox -s gpu` need an NVIDIA GPU"
+    return Finding("gpu", "none", advice)
 
 
 def _ffcv() -> Finding:

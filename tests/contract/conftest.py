@@ -8,8 +8,14 @@ from bench.data.sets import tasks
 from bench.testing import NotOffered, RegisteredTask, variants
 
 DEVICES = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
-METHODS = [subject for device in DEVICES for name in methods.names() for subject in variants(name, device)]
-IN_HALF = [variants(name, device, "bf16")[0] for device in DEVICES for name in methods.names()]
+
+
+def marked(subject):
+    return pytest.param(subject, marks=[pytest.mark.gpu] if subject.device.type == "cuda" else [])
+
+
+METHODS = [marked(made) for device in DEVICES for name in methods.names() for made in variants(name, device)]
+IN_HALF = [marked(variants(name, device, "bf16")[0]) for device in DEVICES for name in methods.names()]
 
 
 def describe(subject):

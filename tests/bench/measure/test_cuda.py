@@ -9,7 +9,7 @@ from bench.measure import clock, energy, race
 from bench.measure.allocator import allocated_bytes
 from bench.measure.memory import PeakMemory
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = pytest.mark.gpu
 CUDA = "cuda"
 
 

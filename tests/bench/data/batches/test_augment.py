@@ -162,7 +162,7 @@ def test_unknown_name() -> None:
         augment(_images(), ["crop", "flp"], torch.Generator())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_gpu_sees_the_same_images() -> None:
     images = _images()
     on_gpu = augment(images.cuda(), ["crop", "flip", "shift"], torch.Generator().manual_seed(4))

@@ -40,7 +40,7 @@ def test_preparation_refuses_unknown_augmentations_at_once(colours: Task) -> Non
         Preparation.of(colours, ["turn"], torch.device("cpu"))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_gpu_gets_the_same_batch(colours: Task) -> None:
     images = torch.randint(0, 256, (9, *colours.shape), dtype=torch.uint8)
     batches = []

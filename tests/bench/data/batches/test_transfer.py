@@ -11,7 +11,7 @@ from bench.data.sets.splits import Split
 from bench.data.sets.tasks import Task
 
 needs_ffcv = pytest.mark.skipif(not loaders._ffcv_works(), reason="needs FFCV, which is not installed")
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_gpu = pytest.mark.gpu
 
 
 def _stored(prepare: Preparation, part: Split, log: list[str]) -> Iterator[transfer.Stored]:
