@@ -60,7 +60,6 @@ def cells(suite: Suite, overrides: Overrides = NO_OVERRIDES) -> list[CellSpec]:
     if not 0 <= overrides.first_seed <= LARGEST:
         raise UserError(f"--first-seed must be from 0 to {LARGEST:,}, got {overrides.first_seed}")
     kind = overrides.loader or suite.loader
-    loaders.resolve_kind(kind)
     precision = _precision(overrides.precision or suite.precision, device)
     execution = _one_of(Execution, "execution", overrides.execution or suite.execution)
     packing = None if suite.packing is None else str(Packing.parse(suite.packing))
